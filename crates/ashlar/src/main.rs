@@ -1,0 +1,3 @@
+//! Linux RAID and SSD caching from user space, on the same disks
+
+fn main() {}

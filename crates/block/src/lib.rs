@@ -1,0 +1,1 @@
+//! the shared vocabulary: sectors, ranges, buffers, requests, devices, errors, geometry

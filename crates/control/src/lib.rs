@@ -1,0 +1,1 @@
+//! one running stack: configuration, control API, events

@@ -1,0 +1,1 @@
+//! one target for each format and protocol

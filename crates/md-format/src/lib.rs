@@ -1,0 +1,1 @@
+//! the bytes of Linux md on disk: typed views, checks, edits

@@ -1,0 +1,1 @@
+//! the md engine: assembly, levels, metadata, sync

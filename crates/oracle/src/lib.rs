@@ -1,0 +1,1 @@
+//! boots a real Linux kernel on our disk images and compares

@@ -1,0 +1,1 @@
+//! one thread, one deterministic executor, and three drivers of the world below it

@@ -1,0 +1,1 @@
+//! seeds to scenarios over whole stacks, with faults and power cuts
