@@ -1,0 +1,67 @@
+//! The one device type: a disk, a remote export, an array, a cache, an overlay are all `Dev` to whoever is above.
+
+use std::rc::Rc;
+
+use crate::{Request, Sectors, Ticket};
+
+/// The largest logical block a member may have. 4Kn disks have 4096; nothing larger is on sale, and md's
+/// superblock of 4 KiB could not be written in one piece.
+pub const LARGEST_BLOCK: u32 = 4096;
+
+/// Something that serves requests.
+///
+/// `start` never waits and never fails: the request is under way, or queued, when it returns, and what comes of it
+/// is in the ticket. A ticket need not be awaited for its request to run.
+pub trait Device {
+    /// Starts `request`.
+    fn start(&self, request: Request) -> Ticket;
+
+    /// Size and block sizes, as of now: a device can be resized while it is in use.
+    fn geometry(&self) -> Geometry;
+}
+
+/// A device, shared by the layers and tasks of one core.
+pub type Dev = Rc<dyn Device>;
+
+/// Shape of a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Geometry {
+    /// How many sectors it holds.
+    pub size: Sectors,
+    /// Requests are multiples of this many bytes (512 or 4096).
+    pub logical_block: u32,
+    /// Writes smaller than this many bytes cost a read within the device (512e disks: 4096).
+    pub physical_block: u32,
+    /// Requests of a multiple of this many bytes suit the device best; 0 when it does not say.
+    pub optimal_io: u32,
+    /// Discard does something.
+    pub discards: bool,
+    /// The device cannot be written.
+    pub read_only: bool,
+}
+
+impl Geometry {
+    /// A plain device of `size` sectors with 512-byte blocks.
+    pub const fn plain(size: Sectors) -> Geometry {
+        Geometry {
+            size,
+            logical_block: 512,
+            physical_block: 512,
+            optimal_io: 0,
+            discards: true,
+            read_only: false,
+        }
+    }
+
+    /// The shape of a device made of this one and `other`: the larger blocks of both; sizes are the caller's.
+    pub fn joined(self, other: Geometry) -> Geometry {
+        Geometry {
+            size: self.size,
+            logical_block: self.logical_block.max(other.logical_block),
+            physical_block: self.physical_block.max(other.physical_block),
+            optimal_io: self.optimal_io.max(other.optimal_io),
+            discards: self.discards && other.discards,
+            read_only: self.read_only || other.read_only,
+        }
+    }
+}
