@@ -8,9 +8,12 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use crate::Sectors;
 
@@ -24,6 +27,9 @@ const ORDERS: usize = 9;
 /// lets a dozen requests share a small arena.
 pub const MAX_BUFFER: usize = BLOCK << (ORDERS - 1);
 
+/// Tasks that can wait for a buffer before the queue has to grow: more than a layer has slots.
+const WAITERS: usize = 1024;
+
 const NIL: u32 = u32::MAX;
 
 /// Memory for buffers.
@@ -31,6 +37,8 @@ pub struct Arena {
     base: NonNull<u8>,
     layout: Layout,
     runs: RefCell<Runs>,
+    waiting: RefCell<VecDeque<(u64, Waker)>>,
+    arrivals: Cell<u64>,
     counts: Box<[Cell<u16>]>,
     registration: Cell<Option<u16>>,
 }
@@ -70,6 +78,8 @@ impl Arena {
             base,
             layout,
             runs: RefCell::new(runs),
+            waiting: RefCell::new(VecDeque::with_capacity(WAITERS)),
+            arrivals: Cell::new(0),
             counts: vec![Cell::new(0); blocks].into(),
             registration: Cell::new(None),
         })
@@ -85,7 +95,47 @@ impl Arena {
         Some(Buf { arena: self.clone(), run, order: order as u8, offset: 0, len: bytes as u32 })
     }
 
-    /// The same, of zeroes.
+    /// The same, and waits until there is one. First come, first served: a long buffer is not starved by short
+    /// ones. Whoever waits here may hold no buffer of this arena, or nobody could be sure of ever getting one.
+    pub async fn wait_take(self: &Rc<Arena>, bytes: usize) -> Buf {
+        let mut place = None;
+        poll_fn(|cx| self.poll_take(bytes, &mut place, cx)).await
+    }
+
+    fn poll_take(self: &Rc<Arena>, bytes: usize, place: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<Buf> {
+        let front = self.waiting.borrow().front().map(|(arrival, _)| *arrival);
+        if front == *place
+            && let Some(buf) = self.take(bytes)
+        {
+            if place.is_some() {
+                self.waiting.borrow_mut().pop_front();
+                self.wake_first();
+            }
+            return Poll::Ready(buf);
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        match place {
+            None => {
+                let arrival = self.arrivals.get() + 1;
+                self.arrivals.set(arrival);
+                waiting.push_back((arrival, cx.waker().clone()));
+                *place = Some(arrival);
+            }
+            Some(arrival) => {
+                let known = waiting.iter_mut().find(|(known, _)| known == arrival);
+                known.expect("a waiter stays queued until it is served").1.clone_from(cx.waker());
+            }
+        }
+        Poll::Pending
+    }
+
+    fn wake_first(&self) {
+        if let Some((_, waker)) = self.waiting.borrow().front() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// [`Arena::take`], of zeroes.
     pub fn take_zeroed(self: &Rc<Arena>, bytes: usize) -> Option<Buf> {
         let buf = self.take(bytes)?;
         buf.fill_zero();
@@ -114,6 +164,7 @@ impl Arena {
 
     fn give_back(&self, run: u32, order: usize) {
         self.runs.borrow_mut().give_back(run, order);
+        self.wake_first();
     }
 }
 
@@ -194,7 +245,7 @@ impl Buf {
     /// The same in sectors. Panics if it is not whole sectors: then it is no buffer for a disk.
     pub fn sectors(&self) -> Sectors {
         let sectors = Sectors::from_bytes(u64::from(self.len));
-        assert_eq!(sectors.len(), self.len(), "a disk buffer is whole sectors");
+        assert_eq!(sectors.byte_len(), self.len(), "a disk buffer is whole sectors");
         sectors
     }
 

@@ -18,6 +18,12 @@ pub trait Device {
 
     /// Size and block sizes, as of now: a device can be resized while it is in use.
     fn geometry(&self) -> Geometry;
+
+    /// How many layers lie below: 0 for what talks to the outside world itself. A layer starts requests only on
+    /// devices lower than itself, so that nobody can wait in a circle.
+    fn height(&self) -> u8 {
+        0
+    }
 }
 
 /// A device, shared by the layers and tasks of one core.

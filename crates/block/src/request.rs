@@ -123,8 +123,8 @@ impl Request {
     pub fn piece(&self, part: Range, at: Sectors) -> Request {
         debug_assert!(self.range.contains(part));
         let buf = self.buf.as_ref().map(|buf| {
-            let from = (part.start - self.range.start).len();
-            buf.slice(from, part.count.len())
+            let from = (part.start - self.range.start).byte_len();
+            buf.slice(from, part.count.byte_len())
         });
         Request { range: Range::new(at, part.count), buf, ..self.clone() }
     }

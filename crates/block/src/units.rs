@@ -35,8 +35,8 @@ impl Sectors {
         }
     }
 
-    /// The same length in bytes for memory. Panics above the address space.
-    pub fn len(self) -> usize {
+    /// The same length in bytes, as memory counts them. Panics above the address space.
+    pub fn byte_len(self) -> usize {
         usize::try_from(self.bytes()).expect("a buffer fits in memory")
     }
 
