@@ -23,8 +23,11 @@ macro_rules! assert_layout {
     };
 }
 
+pub mod badblocks;
+pub mod bitmap;
 mod error;
 mod features;
+pub mod geometry;
 pub mod limits;
 pub mod place;
 pub mod probe;

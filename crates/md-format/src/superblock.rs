@@ -1,11 +1,13 @@
 //! One superblock, whatever its version: what the engine asks and what it writes, without matching on versions.
 
 mod check;
+mod new;
 mod summary;
 mod update;
 pub mod v0;
 pub mod v1;
 
+pub use new::{NewArray, NewMember, create};
 pub use summary::{BadBlockLog, BitmapPlace, PplPlace, Recovery, Reshape, Summary};
 pub use update::{ArrayUpdate, Entry, MemberUpdate, ReshapeUpdate};
 

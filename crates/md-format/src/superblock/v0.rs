@@ -16,9 +16,11 @@
 //! same on all members.
 
 mod check;
+mod create;
 mod summary;
 mod sync;
 
+pub(super) use create::create;
 pub(super) use sync::sync;
 
 use zerocopy::byteorder::{I32, LittleEndian, U32, U64};

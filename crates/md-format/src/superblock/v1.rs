@@ -14,9 +14,11 @@
 //! The checksum covers 256 + 2 * max_dev bytes. `logical_block_size` was padding before Linux 6.19; it is kept as found.
 
 mod check;
+mod create;
 mod summary;
 mod sync;
 
+pub(super) use create::create;
 pub(super) use sync::sync;
 
 use zerocopy::byteorder::little_endian::{I32, U16, U32, U64};

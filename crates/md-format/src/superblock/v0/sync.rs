@@ -82,7 +82,7 @@ fn own_number(array: &ArrayUpdate, member: &MemberUpdate) -> Result<u32, FormatE
     array.v0_number(member.dev_number).ok_or(unknown)
 }
 
-fn to_bytes(chunk_sectors: u32) -> Result<u32, FormatError> {
+pub(super) fn to_bytes(chunk_sectors: u32) -> Result<u32, FormatError> {
     chunk_sectors.checked_mul(512).ok_or(FormatError::NotInThisVersion { what: "chunks of 4 GiB" })
 }
 
