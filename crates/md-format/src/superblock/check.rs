@@ -5,6 +5,7 @@ use crate::limits::STRIPED_MIN_CHUNK_SECTORS;
 use crate::terms::Level;
 
 /// A named run of sectors on a member. Never adds without checking.
+#[derive(Clone, Copy)]
 pub(super) struct Area {
     pub name: &'static str,
     pub start: u64,

@@ -92,13 +92,16 @@ impl SuperblockV1 {
         };
         let end = if summary.version == Version::V1_0 { summary.super_offset } else { device.sectors };
         room.check_ends_before(end)?;
-        let used = summary.used_sectors().min(summary.data_size);
-        let data = Area { name: "data", start: summary.data_offset, sectors: used };
+        // The kernel would shrink the array to the smallest member instead.
+        let used = Area { name: "size", start: 0, sectors: summary.used_sectors() };
+        used.check_ends_before(summary.data_size)?;
+        let data = Area { name: "data", start: summary.data_offset, ..used };
+        data.check_ends_before(device.sectors)?;
         data.check_apart(&superblock)?;
-        data.check_ends_before(end.max(device.sectors))?;
         if let Some(reshape) = summary.reshape {
-            let data = Area { name: "data after the reshape", start: reshape.new_data_offset, sectors: used };
-            data.check_apart(&superblock)?;
+            let moved = Area { name: "data after the reshape", start: reshape.new_data_offset, ..data };
+            moved.check_ends_before(device.sectors)?;
+            moved.check_apart(&superblock)?;
         }
 
         if let Some(bitmap) = summary.bitmap {
