@@ -36,17 +36,6 @@ impl Area {
             other_start: other.start,
         })
     }
-
-    pub fn check_inside(
-        &self,
-        device_sectors: u64,
-        superblock: &Area,
-        data: &Area,
-    ) -> Result<(), FormatError> {
-        self.check_ends_before(device_sectors)?;
-        self.check_apart(superblock)?;
-        self.check_apart(data)
-    }
 }
 
 pub(super) fn check_range(field: &'static str, found: u64, least: u64, most: u64) -> Result<(), FormatError> {
