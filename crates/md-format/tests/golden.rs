@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use md_format::bitmap::BitmapSuper;
+use md_format::geometry;
 use md_format::probe::probe;
 use md_format::superblock::{Entry, Summary, Superblock, sync, v0};
 use md_format::{DeviceShape, Level, Place, Role, Version};
@@ -35,10 +36,12 @@ fn views_say_what_mdadm_printed() {
     let (mut members, mut facts) = (0, 0);
     for set in sets {
         unpack(&set, &scratch);
+        let mut summaries = Vec::new();
         for member in members_of(&set, &scratch) {
-            facts += compare(&member);
+            facts += compare(&member, &mut summaries);
             members += 1;
         }
+        facts += compare_array_size(&set, &summaries);
         fs::remove_dir_all(&scratch).unwrap();
     }
     println!("{members} members, {facts} facts compared");
@@ -79,7 +82,7 @@ fn members_of(set: &Path, scratch: &Path) -> Vec<Member> {
     members
 }
 
-fn compare(member: &Member) -> usize {
+fn compare(member: &Member, summaries: &mut Vec<Summary>) -> usize {
     let read: Vec<(Place, [u8; 4096])> =
         Place::all(member.sectors).map(|place| (place, member.read(place.sector))).collect();
     let probe = probe(read.iter().map(|(place, bytes)| (*place, &bytes[..])));
@@ -88,6 +91,7 @@ fn compare(member: &Member) -> usize {
         return 0;
     };
     let summary = superblock.summary().unwrap();
+    summaries.push(summary);
     let device = DeviceShape { sectors: member.sectors, logical_block_bytes: 512 };
     assert_eq!(superblock.check(device), Ok(()), "{}", member.name);
     writes_back_unchanged(member, &superblock, &summary);
@@ -99,6 +103,25 @@ fn compare(member: &Member) -> usize {
     }
     let compared = facts.compare(&member.name, &superblock, &summary);
     compared + bitmap(member, &summary, &facts)
+}
+
+/// The array's size is what the kernel's device had, where no reshape changes it.
+fn compare_array_size(set: &Path, summaries: &[Summary]) -> usize {
+    let content = fs::read_to_string(set.join("content.sha256")).unwrap_or_default();
+    let Some(bytes) = content.lines().next().and_then(|line| line.split_whitespace().rev().nth(1)) else {
+        return 0;
+    };
+    let Some(one) = summaries.first().filter(|one| one.reshape.is_none()) else { return 0 };
+    let data_sizes = || summaries.iter().map(|summary| summary.data_size);
+    let sectors = match one.level {
+        Level::Linear => geometry::linear_sectors(data_sizes(), one.chunk_sectors),
+        Level::Raid0 => geometry::raid0::array_sectors(data_sizes(), one.chunk_sectors),
+        level => {
+            geometry::array_sectors(level, one.layout, one.chunk_sectors, one.raid_disks, one.size_sectors)
+        }
+    };
+    assert_eq!(sectors.unwrap() * 512, bytes.parse().unwrap(), "{}", set.display());
+    1
 }
 
 /// The superblock's own facts, written by `sync`, are its bytes again.

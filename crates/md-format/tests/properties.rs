@@ -211,8 +211,8 @@ proptest! {
         });
         prop_assert_eq!(after.reshape.map(ReshapeUpdate::from), expected);
         for entry in &entries {
-            let number = if v1 { Some(entry.dev_number) } else { array.v0_number(entry.dev_number) };
-            prop_assert_eq!(superblock.role_of(number.unwrap()), entry.role);
+            let number = array.number_in(kept.place.version, entry.dev_number).unwrap();
+            prop_assert_eq!(superblock.role_of(number), entry.role);
         }
     }
 

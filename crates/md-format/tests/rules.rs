@@ -44,6 +44,9 @@ fn what_kernels_left_is_accepted() {
         assert!(kept.view().is_sealed());
         let written = if kept.place.version.is_v1() { 1 } else { 8 };
         assert_eq!(kept.view().written_sectors(kept.device), written);
+        let device = DeviceShape { logical_block_bytes: 4096, ..kept.device };
+        assert_eq!(kept.view().written_sectors(device), 8, "whole logical blocks");
+        assert_eq!(kept.view().check(device), Ok(()), "{}", kept.name);
     }
 }
 
@@ -206,7 +209,10 @@ fn devices_that_are_not_listed_are_spares_in_1_x_and_missing_in_0_90() {
     let array = summary.array_update(&entries);
     sync(&mut kept.bytes, &array, &summary.member_update()).unwrap();
     assert_eq!(kept.view().check(kept.device), Ok(()));
-    assert_eq!([3, 9, 5, 7].map(|number| array.v0_number(number)), [Some(3), Some(4), Some(5), None]);
+    assert_eq!(
+        [3, 9, 5, 7].map(|number| array.number_in(Version::V0_90, number)),
+        [Some(3), Some(4), Some(5), None]
+    );
     let roles = [0, 1, 2, 3, 4, 5, 6].map(|number| kept.view().role_of(number));
     use Role::*;
     assert_eq!(roles, [Faulty, Faulty, Faulty, Active(3), Spare, Spare, Spare]);
