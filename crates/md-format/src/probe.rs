@@ -11,7 +11,7 @@ use crate::superblock::Superblock;
 use crate::terms::Version;
 
 /// What was found at the four places of a device.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Probe<'a> {
     found: [Option<Superblock<'a>>; 4],
     believed: Option<usize>,

@@ -11,6 +11,8 @@ pub use new::{NewArray, NewMember, create};
 pub use summary::{BadBlockLog, BitmapPlace, PplPlace, Recovery, Reshape, Summary};
 pub use update::{ArrayUpdate, Entry, MemberUpdate, ReshapeUpdate};
 
+use core::fmt;
+
 use v0::SuperblockV0;
 use v1::SuperblockV1;
 use zerocopy::IntoBytes;
@@ -159,6 +161,12 @@ impl<'a> Superblock<'a> {
             Form::Big(superblock) => superblock.as_bytes(),
             Form::One(superblock) => superblock.as_bytes(),
         }
+    }
+}
+
+impl fmt::Debug for Superblock<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Superblock").field("place", &self.place).field("summary", &self.summary()).finish()
     }
 }
 

@@ -128,12 +128,11 @@ impl Array {
         }
         let summary = candidates[set.freshest].examined.summary;
         let seats = set.slots.iter().enumerate().map(|(slot, seat)| (Some(slot as u16), *seat));
-        let seats = seats.filter_map(|(slot, seat)| seat.filter(|seat| seat.in_sync).map(|seat| (slot, seat)));
+        let seats =
+            seats.filter_map(|(slot, seat)| seat.filter(|seat| seat.in_sync).map(|seat| (slot, seat)));
         let spares = set.spares.iter().map(|seat| (None, *seat));
-        let members: Vec<Rc<Member>> = seats
-            .chain(spares)
-            .map(|(slot, seat)| Rc::new(member(slot, seat, candidates, devs)))
-            .collect();
+        let members: Vec<Rc<Member>> =
+            seats.chain(spares).map(|(slot, seat)| Rc::new(member(slot, seat, candidates, devs))).collect();
         let (mapping, size) = level::map(&summary, &members, options.layout)
             .map_err(|hindrance| OpenError::Hindered(vec![hindrance]))?;
         let height = 1 + members.iter().map(|member| member.dev.height()).max().unwrap_or(0);

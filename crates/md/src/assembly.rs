@@ -5,6 +5,7 @@
 //! member further behind is stale. A member that says the freshest has failed belongs to a half that went its own way.
 
 mod hindrances;
+pub(crate) use hindrances::recorded_layout;
 #[cfg(test)]
 mod tests;
 
@@ -115,7 +116,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::Flawed(error) => write!(f, "its superblock is not valid: {error}"),
-            Reason::Foreign => f.write_str("its superblock describes the array differently from the freshest one"),
+            Reason::Foreign => {
+                f.write_str("its superblock describes the array differently from the freshest one")
+            }
             Reason::Stale { events, freshest } => {
                 write!(f, "it is stale: {events} events, the freshest member has {freshest}")
             }
@@ -232,7 +235,9 @@ impl Sorting<'_> {
     fn freshest(&self, own: &[usize]) -> Option<usize> {
         let holds_slot = |at: &usize| matches!(self.summary(*at).role, Role::Active(_));
         let most = |choice: &mut dyn Iterator<Item = usize>| {
-            choice.reduce(|best, at| if self.summary(at).events > self.summary(best).events { at } else { best })
+            choice.reduce(
+                |best, at| if self.summary(at).events > self.summary(best).events { at } else { best },
+            )
         };
         most(&mut own.iter().copied().filter(holds_slot)).or_else(|| most(&mut own.iter().copied()))
     }

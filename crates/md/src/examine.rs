@@ -61,7 +61,9 @@ pub enum ExamineError {
 impl fmt::Display for ExamineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ExamineError::NoSuperblock => f.write_str("no md superblock found (looked for 0.90, 1.0, 1.1, 1.2)"),
+            ExamineError::NoSuperblock => {
+                f.write_str("no md superblock found (looked for 0.90, 1.0, 1.1, 1.2)")
+            }
             ExamineError::Read { sector, failed } => write!(f, "reading sector {sector}: {failed}"),
             ExamineError::Format { place, error } => {
                 write!(f, "superblock {} at sector {}: {error}", place.version, place.sector)

@@ -24,7 +24,7 @@ mod snapshot;
 
 pub use array::{Array, Options, Shape};
 pub use assembly::{Candidate, LeftOut, Reason, Seat, Set, SetKey, Short, assemble};
-pub use create::{Creation, CreateError, NewMemberPlan, create, plan_creation};
+pub use create::{CreateError, Creation, NewMemberPlan, create, plan_creation};
 pub use error::{Hindrance, OpenError};
 pub use examine::{ExamineError, Examined, examine};
 pub use member::{Condition, Member, MemberStatus};

@@ -178,7 +178,8 @@ impl Metadata {
 async fn watch_for_idleness(array: &Array) {
     let metadata = &array.metadata;
     loop {
-        let idle = || metadata.marked_dirty.get() && metadata.writers.get() == 0 && !metadata.want_clean.get();
+        let idle =
+            || metadata.marked_dirty.get() && metadata.writers.get() == 0 && !metadata.want_clean.get();
         metadata.idle.wait_until(|| idle() || metadata.stopping.get()).await;
         if metadata.stopping.get() {
             return;
@@ -300,6 +301,7 @@ fn update(array: &Array, member: &Member, dirty: bool, resync: ResyncOffset) {
         ..array.shape.summary.array_update(&entries)
     };
     let member_update = superblock::MemberUpdate {
+        dev_number: member.dev_number,
         corrected_reads: member.corrected_reads.get(),
         ..own.member_update()
     };

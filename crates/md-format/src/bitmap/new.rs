@@ -74,7 +74,11 @@ pub fn area_sectors(sync_size_sectors: u64, chunk_bytes: u32) -> u64 {
 
 /// The same with one bit more wherever the size is a whole number of chunks: how mdadm counts when it places a bitmap.
 pub fn roomy_sectors(sync_size_sectors: u64, chunk_bytes: u32) -> u64 {
-    sectors_of(sync_size_sectors.checked_div(u64::from(chunk_bytes >> 9)).map_or(0, |chunks| chunks + 1))
+    sectors_of(
+        sync_size_sectors
+            .checked_div(u64::from(chunk_bytes >> 9))
+            .map_or(0, |chunks| chunks.saturating_add(1)),
+    )
 }
 
 fn sectors_of(bits: u64) -> u64 {

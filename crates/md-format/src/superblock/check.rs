@@ -5,6 +5,7 @@ use crate::limits::STRIPED_MIN_CHUNK_SECTORS;
 use crate::terms::Level;
 
 /// A named run of sectors on a member. Never adds without checking.
+#[derive(Clone, Copy)]
 pub(super) struct Area {
     pub name: &'static str,
     pub start: u64,
@@ -34,17 +35,6 @@ impl Area {
             other: other.name,
             other_start: other.start,
         })
-    }
-
-    pub fn check_inside(
-        &self,
-        device_sectors: u64,
-        superblock: &Area,
-        data: &Area,
-    ) -> Result<(), FormatError> {
-        self.check_ends_before(device_sectors)?;
-        self.check_apart(superblock)?;
-        self.check_apart(data)
     }
 }
 

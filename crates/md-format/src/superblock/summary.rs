@@ -38,7 +38,8 @@ pub struct Summary {
     pub events: u64,
     /// How far the array is consistent. Complete and clean are the same thing on a disk.
     pub resync: ResyncOffset,
-    /// This device's permanent number: its index among the entries (on 0.90 not permanent, see `sync`).
+    /// This device's permanent number: its index among the entries (on 0.90 not permanent,
+    /// see [`crate::superblock::ArrayUpdate::number_in`]).
     pub dev_number: u32,
     /// This device's own uuid; none in 0.90.
     pub device_uuid: Option<[u8; 16]>,

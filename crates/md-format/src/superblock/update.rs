@@ -2,7 +2,7 @@
 
 use crate::features::Features;
 use crate::superblock::summary::{PplPlace, Recovery, Reshape, Summary};
-use crate::terms::{Level, MemberFlags, ResyncOffset, Role};
+use crate::terms::{Level, MemberFlags, ResyncOffset, Role, Version};
 
 /// The state of the array, the same for all members of one metadata write.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +94,17 @@ pub struct MemberUpdate {
     pub ppl: Option<PplPlace>,
     /// Its bad-block list is not empty.
     pub has_bad_blocks: bool,
+}
+
+impl ArrayUpdate<'_> {
+    /// The number that a device of the list has in the superblocks once this update is written. On 1.x numbers are
+    /// permanent; 0.90 numbers anew at each write, and the member must be known by its new number after the next read.
+    pub fn number_in(&self, version: Version, dev_number: u32) -> Option<u32> {
+        match version {
+            Version::V0_90 => self.v0_number(dev_number),
+            _ => self.entries.iter().any(|entry| entry.dev_number == dev_number).then_some(dev_number),
+        }
+    }
 }
 
 impl Summary {

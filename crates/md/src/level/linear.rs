@@ -20,7 +20,9 @@ impl Map {
         for data_size in sizes {
             starts.push(size);
             let own = Sectors(linear_member_sectors(*data_size, rounding));
-            size = size.checked_add(own).ok_or(Hindrance::Shape("the members' sizes add up to more than 2^64"))?;
+            size = size
+                .checked_add(own)
+                .ok_or(Hindrance::Shape("the members' sizes add up to more than 2^64"))?;
         }
         Ok(Map { starts, size })
     }

@@ -11,8 +11,8 @@ mod spread;
 use std::rc::Rc;
 
 use block::{Cause, Failed, Op, Outcome, Range, Request, Sectors};
-use md_format::geometry::raid0::Raid0Layout;
 use md_format::Level;
+use md_format::geometry::raid0::Raid0Layout;
 use md_format::superblock::Summary;
 
 use crate::array::Array;
@@ -85,7 +85,8 @@ fn check(array: &Array, request: &Request) -> Outcome {
     let range = request.range;
     let inside = range.start.checked_add(range.count).is_some_and(|end| end <= array.shape.size);
     let allowed = array.options.write || !request.is_write();
-    let whole = request.buf.as_ref().is_none_or(|buf| request.op == Op::Status || buf.sectors() == range.count);
+    let whole =
+        request.buf.as_ref().is_none_or(|buf| request.op == Op::Status || buf.sectors() == range.count);
     if inside && allowed && whole { Ok(()) } else { Err(Failed::new(Cause::Refused)) }
 }
 

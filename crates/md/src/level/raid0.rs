@@ -73,10 +73,36 @@ mod tests {
     /// Vectors printed from the formulas by a script of their own, checked against images of real kernels.
     #[test]
     fn chunks_lie_where_the_kernel_puts_them() {
-        let original =
-            [(0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (1, 1), (2, 1), (3, 1), (2, 2), (0, 2), (1, 2), (2, 3), (1, 3)];
-        let alternate =
-            [(0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (1, 1), (2, 1), (3, 1), (0, 2), (1, 2), (2, 2), (1, 3), (2, 3)];
+        let original = [
+            (0, 0),
+            (1, 0),
+            (2, 0),
+            (3, 0),
+            (0, 1),
+            (1, 1),
+            (2, 1),
+            (3, 1),
+            (2, 2),
+            (0, 2),
+            (1, 2),
+            (2, 3),
+            (1, 3),
+        ];
+        let alternate = [
+            (0, 0),
+            (1, 0),
+            (2, 0),
+            (3, 0),
+            (0, 1),
+            (1, 1),
+            (2, 1),
+            (3, 1),
+            (0, 2),
+            (1, 2),
+            (2, 2),
+            (1, 3),
+            (2, 3),
+        ];
         assert_eq!(chunks(&[3, 5, 5, 2], 1)[..13], original);
         assert_eq!(chunks(&[3, 5, 5, 2], 2)[..13], alternate);
         assert_eq!(chunks(&[2, 3, 5], 1), chunks(&[2, 3, 5], 2).as_slice()[..10]);

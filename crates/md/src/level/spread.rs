@@ -16,7 +16,9 @@ pub(super) async fn serve(
     request: Request,
     locate: impl Fn(Sectors) -> Extent,
 ) -> Outcome {
-    if let (Some(failed), Op::Flush | Op::Write | Op::Discard | Op::WriteZeroes) = (array.broken(), request.op) {
+    if let (Some(failed), Op::Flush | Op::Write | Op::Discard | Op::WriteZeroes) =
+        (array.broken(), request.op)
+    {
         return Err(failed);
     }
     match request.op {

@@ -2,7 +2,7 @@
 //! reserved bytes stay as found.
 //!
 //! Numbers are not permanent in 0.90: an active device's number is its slot, the others follow behind the last slot in
-//! the order of the list. [`ArrayUpdate::v0_number`] tells the number that a device gets.
+//! the order of the list. [`ArrayUpdate::number_in`] tells the number that a device gets.
 
 use zerocopy::byteorder::LittleEndian;
 
@@ -44,7 +44,7 @@ pub(in crate::superblock) fn sync(
 
 impl ArrayUpdate<'_> {
     /// The number that a 0.90 superblock gives to the device that the list knows as `dev_number`.
-    pub fn v0_number(&self, dev_number: u32) -> Option<u32> {
+    pub(in crate::superblock) fn v0_number(&self, dev_number: u32) -> Option<u32> {
         let (_, number) = self.v0_numbers().find(|(entry, _)| entry.dev_number == dev_number)?;
         Some(number)
     }

@@ -81,48 +81,43 @@ impl SuperblockV1 {
 
     /// The areas of the member, each inside the device and none over another.
     fn check_areas(&self, summary: &Summary, device: DeviceShape) -> Result<(), FormatError> {
-        let superblock =
-            Area { name: "superblock", start: summary.super_offset, sectors: self.written_sectors(device) };
+        let sectors = self.written_sectors(device);
+        let superblock = Area { name: "superblock", start: summary.super_offset, sectors };
         superblock.check_ends_before(device.sectors)?;
+        self.check_log(summary)?;
+        check_data_size(summary, device)?;
 
-        // In 1.0 mdadm writes a data size that ignores a data offset, so there the used size must fit as well.
-        let room = match summary.version {
-            Version::V1_0 => Area { name: "data_size", start: 0, sectors: summary.data_size },
-            _ => Area { name: "data_size", start: summary.data_offset, sectors: summary.data_size },
-        };
-        let end = if summary.version == Version::V1_0 { summary.super_offset } else { device.sectors };
-        room.check_ends_before(end)?;
-        let used = summary.used_sectors().min(summary.data_size);
-        let data = Area { name: "data", start: summary.data_offset, sectors: used };
-        data.check_apart(&superblock)?;
-        data.check_ends_before(end.max(device.sectors))?;
-        if let Some(reshape) = summary.reshape {
-            let data = Area { name: "data after the reshape", start: reshape.new_data_offset, sectors: used };
-            data.check_apart(&superblock)?;
+        let [data, moved] = data_areas(summary);
+        let [bitmap, ppl, log] = metadata_areas(summary);
+        for area in [Some(data), Some(moved), bitmap, ppl, log].into_iter().flatten() {
+            area.check_ends_before(device.sectors)?;
+            area.check_apart(&superblock)?;
         }
+        for area in [bitmap, ppl, log].into_iter().flatten() {
+            area.check_apart(&data)?;
+            area.check_apart(&moved)?;
+        }
+        match (bitmap.or(ppl), log) {
+            (Some(area), Some(log)) => area.check_apart(&log),
+            _ => Ok(()),
+        }
+    }
 
-        if let Some(bitmap) = summary.bitmap {
-            // How long it is stands in its own superblock, of which 256 bytes are certain.
-            let bitmap = Area { name: "bitmap", start: bitmap.sector, sectors: 1 };
-            bitmap.check_inside(device.sectors, &superblock, &data)?;
-        }
-        if let Some(ppl) = summary.ppl {
-            let ppl = Area { name: "partial parity log", start: ppl.sector, sectors: ppl.sectors.into() };
-            ppl.check_inside(device.sectors, &superblock, &data)?;
-        }
-        check_range("bblog_sectors", self.bblog_sectors.get().into(), 0, BAD_BLOCK_LOG_MAX_SECTORS.into())?;
+    fn check_log(&self, summary: &Summary) -> Result<(), FormatError> {
+        let found = summary.features;
         match summary.bad_block_log {
-            Some(log) => {
-                check_range("bblog_shift", log.shift.into(), 0, u64::from(BAD_BLOCK_MAX_SHIFT) - 1)?;
-                let log = Area { name: "bad-block log", start: log.sector, sectors: log.sectors.into() };
-                log.check_inside(device.sectors, &superblock, &data)
+            None if found.has(Features::BAD_BLOCKS) => {
+                return Err(FormatError::ContradictingFeatures {
+                    found,
+                    why: "bad blocks without a place for them",
+                });
             }
-            None if summary.features.has(Features::BAD_BLOCKS) => Err(FormatError::ContradictingFeatures {
-                found: summary.features,
-                why: "bad blocks without a place for them",
-            }),
-            None => Ok(()),
+            Some(log) if log.in_use => {
+                check_range("bblog_shift", log.shift.into(), 0, u64::from(BAD_BLOCK_MAX_SHIFT) - 1)?;
+            }
+            _ => {}
         }
+        check_range("bblog_sectors", self.bblog_sectors.get().into(), 0, BAD_BLOCK_LOG_MAX_SECTORS.into())
     }
 
     /// Sectors that a writer of this superblock writes: what is used, rounded up to the device's logical blocks.
@@ -130,4 +125,41 @@ impl SuperblockV1 {
         let block = u64::from(device.logical_block_bytes.clamp(512, 4096));
         (self.used_bytes() as u64).next_multiple_of(block) / 512
     }
+}
+
+/// The room for data lies between the data offset and the end of the device (1.0: the superblock), and what the array
+/// uses lies in it, where the kernel would shrink the array to the smallest member instead.
+fn check_data_size(summary: &Summary, device: DeviceShape) -> Result<(), FormatError> {
+    // In 1.0 mdadm writes a data size that ignores the data offset; what is used is compared with the rest later.
+    let (start, end) = match summary.version {
+        Version::V1_0 => (0, summary.super_offset),
+        _ => (summary.data_offset, device.sectors),
+    };
+    Area { name: "data_size", start, sectors: summary.data_size }.check_ends_before(end)?;
+    Area { name: "size", start: 0, sectors: summary.used_sectors() }.check_ends_before(summary.data_size)
+}
+
+/// The data in use, now and after the reshape (the same if there is none).
+fn data_areas(summary: &Summary) -> [Area; 2] {
+    let now = Area { name: "data", start: summary.data_offset, sectors: summary.used_sectors() };
+    let start = summary.reshape.map_or(now.start, |reshape| reshape.new_data_offset);
+    [now, Area { name: "data after the reshape", start, ..now }]
+}
+
+/// Bitmap, partial parity log and bad-block log. How long the bitmap is stands in its own superblock, of which 256
+/// bytes are certain.
+fn metadata_areas(summary: &Summary) -> [Option<Area>; 3] {
+    [
+        summary.bitmap.map(|bitmap| Area { name: "bitmap", start: bitmap.sector, sectors: 1 }),
+        summary.ppl.map(|ppl| Area {
+            name: "partial parity log",
+            start: ppl.sector,
+            sectors: ppl.sectors.into(),
+        }),
+        summary.bad_block_log.map(|log| Area {
+            name: "bad-block log",
+            start: log.sector,
+            sectors: log.sectors.into(),
+        }),
+    ]
 }

@@ -55,7 +55,7 @@ impl SuperblockV1 {
     }
 
     /// The role that this superblock gives to a device. Devices that it does not know are spares, numbers that mean
-    /// nothing are taken as faulty ([`SuperblockV1::check`] refuses them).
+    /// nothing are taken as faulty (`check` refuses them).
     pub fn role_of(&self, dev_number: u32) -> Role {
         let found = usize::try_from(dev_number).ok().and_then(|index| self.roles().get(index));
         match found.map_or(role::SPARE, |found| found.get()) {

@@ -21,7 +21,11 @@ pub(crate) struct Copy {
 ///
 /// Where the copies may differ (`pinned`), it is always the first, so that repeated reads return the same (S8).
 /// Elsewhere a reader that goes on where it was stays on its copy, and others go to the copy with the least to do.
-pub(crate) fn choose(copies: impl Iterator<Item = Copy> + Clone, start: Sectors, pinned: bool) -> Option<usize> {
+pub(crate) fn choose(
+    copies: impl Iterator<Item = Copy> + Clone,
+    start: Sectors,
+    pinned: bool,
+) -> Option<usize> {
     let rank = |copy: &Copy| (copy.bad, copy.write_mostly && !pinned);
     let best = copies.clone().map(|copy| rank(&copy)).min()?;
     let mut eligible = copies.filter(|copy| rank(copy) == best);
@@ -29,7 +33,11 @@ pub(crate) fn choose(copies: impl Iterator<Item = Copy> + Clone, start: Sectors,
         true => eligible.next(),
         false => eligible.min_by_key(|copy| {
             let goes_on = copy.last_read_end == start && copy.last_read_end != Sectors::ZERO;
-            (copy.reads_in_flight.saturating_sub(u32::from(goes_on) * GOING_ON_IS_WORTH), !goes_on, copy.member)
+            (
+                copy.reads_in_flight.saturating_sub(u32::from(goes_on) * GOING_ON_IS_WORTH),
+                !goes_on,
+                copy.member,
+            )
         }),
     };
     chosen.map(|copy| copy.member)

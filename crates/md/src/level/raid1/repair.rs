@@ -10,7 +10,12 @@ use crate::member::{Condition, Member};
 /// Reads `request` from any copy but `first`, which `failed`, and repairs `first` with it.
 ///
 /// Under a lock of the range: a write that comes meanwhile would be undone by the repair.
-pub(super) async fn read_elsewhere(array: &Array, request: &Request, first: usize, failed: Failed) -> Outcome {
+pub(super) async fn read_elsewhere(
+    array: &Array,
+    request: &Request,
+    first: usize,
+    failed: Failed,
+) -> Outcome {
     let member = &array.members[first];
     let repairable = failed.cause == Cause::Medium;
     if !repairable && !array.fail(member, failed) {

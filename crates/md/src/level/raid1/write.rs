@@ -46,7 +46,9 @@ fn takes_writes(member: &Member) -> bool {
 async fn settle(array: &Array, member: &Member, request: &Request, done: Outcome) -> Outcome {
     match (done, request.op) {
         (Err(Failed { cause: Cause::Unsupported, .. }), Op::Discard) => Ok(()),
-        (Err(Failed { cause: Cause::Unsupported, .. }), Op::WriteZeroes) => zero(array, member, request).await,
+        (Err(Failed { cause: Cause::Unsupported, .. }), Op::WriteZeroes) => {
+            zero(array, member, request).await
+        }
         (done, _) => done,
     }
 }
