@@ -308,11 +308,11 @@ impl Array {
                 }
             }
             for (at, member) in chunk.iter().enumerate() {
-                if let Some(Err(failed)) = fan.take(at).await {
-                    if !self.fail(member, failed) {
-                        self.set_broken(failed);
-                        outcome = Err(failed);
-                    }
+                if let Some(Err(failed)) = fan.take(at).await
+                    && !self.fail(member, failed)
+                {
+                    self.set_broken(failed);
+                    outcome = Err(failed);
                 }
             }
         }
