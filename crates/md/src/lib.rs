@@ -1,1 +1,32 @@
-//! the md engine: assembly, levels, metadata, sync
+//! The md engine: which disks make which array, how each level serves a request, and what is recorded when.
+//!
+//! [`examine()`] reads what a disk says it is. [`assemble`] is pure: from any pile of examined disks to sets, each with
+//! its members by slot, what was left out and why, and what forbids opening it. [`Array`] is a set that serves requests:
+//! one [`block::Device`], with an engine for each level behind it, and one writer for the superblocks. [`create()`] makes
+//! new ones.
+//!
+//! The order of every change of state is decision 5 of the design: no member write is issued before its dirty mark is
+//! durable; a clean mark is written only after every member was flushed; a failed member is recorded before the request
+//! that noticed is answered; a failed flush is never retried into success.
+
+pub mod array;
+mod assembly;
+mod create;
+mod error;
+mod examine;
+mod level;
+pub mod limits;
+mod member;
+mod metadata;
+pub mod plant;
+mod resync;
+mod snapshot;
+
+pub use array::{Array, Options, Shape};
+pub use assembly::{Candidate, LeftOut, Reason, Seat, Set, SetKey, Short, assemble};
+pub use create::{CreateError, Creation, NewMemberPlan, create, plan_creation};
+pub use error::{Hindrance, OpenError};
+pub use examine::{ExamineError, Examined, examine};
+pub use member::{Condition, Member, MemberStatus};
+pub use resync::{Progress, SyncState};
+pub use snapshot::{Area, metadata_areas};

@@ -1,0 +1,401 @@
+//! An open array: a device, its members, and the rules of who is asked and who is told.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use block::{Arena, Cause, Dev, Failed, Fan, Geometry, Outcome, Request, Sectors};
+use md_format::geometry::raid0::Raid0Layout;
+use md_format::superblock::Summary;
+use md_format::{Level, ResyncOffset, Version};
+use runtime::rank::{Rank, Step};
+use runtime::{Engine, Event, Layer, RangeLocks};
+
+use crate::assembly::{Candidate, Seat, Set};
+use crate::error::{Hindrance, OpenError};
+use crate::level::{self, Mapping};
+use crate::limits::{FAN_OUT, MEMBER_TIMEOUT_MS, SAFE_MODE_DELAY_MS, SLOTS};
+use crate::member::{Condition, Member, MemberStatus};
+use crate::metadata::{self, Metadata};
+use crate::plant::{self, Plant};
+use crate::resync::{self, Resync, SyncState};
+
+/// How an array is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// For reading and writing. Otherwise the members are overlays, and no sync starts.
+    pub write: bool,
+    /// Members may be missing.
+    pub degraded: bool,
+    /// The layout of a raid0 that has none recorded.
+    pub layout: Option<Raid0Layout>,
+    /// When a member counts as not answering; `None` waits for ever.
+    pub member_timeout_ms: Option<u64>,
+    /// How long the array stays dirty after the last write.
+    pub safe_mode_delay_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            write: false,
+            degraded: false,
+            layout: None,
+            member_timeout_ms: Some(MEMBER_TIMEOUT_MS),
+            safe_mode_delay_ms: SAFE_MODE_DELAY_MS,
+        }
+    }
+}
+
+/// What does not change while an array is open.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// The superblock that the array was assembled by.
+    pub summary: Summary,
+    /// Sectors of the array.
+    pub size: Sectors,
+    /// Slots.
+    pub slots: u32,
+}
+
+/// Something that happened to an array, for people and monitors.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Happening {
+    /// A member has failed.
+    MemberFailed {
+        /// Which.
+        name: String,
+        /// Why.
+        failed: Failed,
+    },
+    /// A read error was repaired from another copy.
+    ReadRepaired {
+        /// On which member.
+        name: String,
+        /// Array sector.
+        sector: u64,
+    },
+    /// A resync has started.
+    ResyncStarted {
+        /// From which sector.
+        from: u64,
+    },
+    /// A resync has ended, with everything consistent.
+    ResyncComplete,
+    /// Nothing can be written any more: the last copy failed.
+    Broken {
+        /// How.
+        failed: Failed,
+    },
+}
+
+/// An open array.
+pub struct Array {
+    pub(crate) shape: Shape,
+    pub(crate) mapping: Mapping,
+    pub(crate) members: Vec<Rc<Member>>,
+    pub(crate) options: Options,
+    pub(crate) metadata: Metadata,
+    pub(crate) resync: Resync,
+    pub(crate) ranges: RangeLocks,
+    pub(crate) arena: Rc<Arena>,
+    pub(crate) clients: Cell<u32>,
+    epoch: Cell<u64>,
+    broken: Cell<Option<Failed>>,
+    height: u8,
+    geometry: Geometry,
+    happenings: RefCell<Vec<Happening>>,
+    pub(crate) happened: Event,
+}
+
+/// Happenings kept until somebody takes them; a monitor that never comes does not make the list grow for ever.
+const HAPPENINGS: usize = 1024;
+
+/// Memory for superblocks and repairs: a superblock for each member, and a request's worth of zeroes or repair.
+const ARENA_BYTES: usize = 4 << 20;
+
+impl Array {
+    /// Opens `set`, whose candidates' devices are `devs` (the same numbers). For writing, the devices are the members
+    /// themselves; otherwise overlays over them. No byte is written before the first request asks for it.
+    pub fn open(
+        set: &Set,
+        candidates: &[Candidate],
+        devs: &[Dev],
+        options: Options,
+    ) -> Result<Rc<Array>, OpenError> {
+        let hindrances = forbidding(set, &options);
+        if !hindrances.is_empty() {
+            return Err(OpenError::Hindered(hindrances));
+        }
+        let summary = candidates[set.freshest].examined.summary;
+        let seats = set.slots.iter().enumerate().map(|(slot, seat)| (Some(slot as u16), *seat));
+        let seats =
+            seats.filter_map(|(slot, seat)| seat.filter(|seat| seat.in_sync).map(|seat| (slot, seat)));
+        let spares = set.spares.iter().map(|seat| (None, *seat));
+        let members: Vec<Rc<Member>> =
+            seats.chain(spares).map(|(slot, seat)| Rc::new(member(slot, seat, candidates, devs))).collect();
+        let (mapping, size) = level::map(&summary, &members, options.layout)
+            .map_err(|hindrance| OpenError::Hindered(vec![hindrance]))?;
+        let height = 1 + members.iter().map(|member| member.dev.height()).max().unwrap_or(0);
+        let geometry = joined(&members, size, &summary, options.write);
+        let array = Rc::new(Array {
+            shape: Shape { summary, size, slots: set.slots.len() as u32 },
+            mapping,
+            metadata: Metadata::new(&summary, members.len()),
+            resync: Resync::new(summary.resync),
+            ranges: RangeLocks::new(2 * SLOTS, Rank::new(height, Step::Ranges)),
+            arena: Arena::new(ARENA_BYTES + members.len() * 4096),
+            clients: Cell::new(0),
+            epoch: Cell::new(0),
+            broken: Cell::new(None),
+            members,
+            options,
+            height,
+            geometry,
+            happenings: RefCell::new(Vec::with_capacity(HAPPENINGS)),
+            happened: Event::with_capacity(4),
+        });
+        metadata::start(&array);
+        resync::start(&array);
+        Ok(array)
+    }
+
+    /// The array as a device, served from [`SLOTS`] slots.
+    pub fn device(self: &Rc<Array>) -> Dev {
+        Layer::new(self.clone(), SLOTS, FAN_OUT, level::serve)
+    }
+
+    /// What does not change.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Everything about the members that `status` shows, missing slots left out.
+    pub fn members(&self) -> Vec<MemberStatus> {
+        self.members.iter().map(|member| member.status()).collect()
+    }
+
+    /// What the sync engine is doing.
+    pub fn sync_state(&self) -> SyncState {
+        self.resync.state()
+    }
+
+    /// The event counter as last recorded.
+    pub fn events(&self) -> u64 {
+        self.metadata.events()
+    }
+
+    /// Whether the superblocks say that writes may be under way.
+    pub fn is_dirty(&self) -> bool {
+        self.metadata.is_marked_dirty()
+    }
+
+    /// Why nothing can be written any more, if so.
+    pub fn broken(&self) -> Option<Failed> {
+        self.broken.get()
+    }
+
+    /// Members that are in sync.
+    pub fn in_sync(&self) -> u32 {
+        self.members.iter().filter(|member| member.condition() == Condition::InSync).count() as u32
+    }
+
+    /// Takes the happenings since the last call.
+    pub fn take_happenings(&self) -> Vec<Happening> {
+        let mut happenings = self.happenings.borrow_mut();
+        happenings.drain(..).collect()
+    }
+
+    /// Waits until something has happened.
+    pub async fn wait_for_happenings(&self) {
+        self.happened.wait_until(|| !self.happenings.borrow().is_empty()).await;
+    }
+
+    /// Fails a member by request of a person. The last copy is never failed. Recorded when this returns.
+    pub async fn fail_member(&self, at: usize) -> Result<(), Failed> {
+        let member = &self.members[at];
+        if !self.fail(member, Failed::new(Cause::Gone)) {
+            return Err(Failed::new(Cause::Degraded));
+        }
+        self.metadata.settled().await
+    }
+
+    /// Stops: waits for writes under way, ends a resync at its checkpoint, flushes the members, records a clean array.
+    /// New writes must not be started any more. What was written is then safe, whether anybody flushed it or not.
+    pub async fn stop(&self) -> Outcome {
+        self.resync.stop().await;
+        let stopped = self.metadata.stop(self).await;
+        if self.options.write { stopped.and(self.flush_members().await) } else { stopped }
+    }
+
+    /// A member fails: from now on no request reaches it, and the change is on its way to the superblocks. False when
+    /// it cannot be failed, because it holds the last copy or the level has no other.
+    pub(crate) fn fail(&self, member: &Member, failed: Failed) -> bool {
+        match member.condition() {
+            Condition::Faulty => return true,
+            Condition::InSync if !self.has_copies() || self.in_sync() == 1 => return false,
+            Condition::InSync | Condition::Spare => {}
+        }
+        member.condition.set(Condition::Faulty);
+        member.failure.set(Some(failed));
+        self.epoch.set(self.epoch.get() + 1);
+        self.metadata.require_membership();
+        self.happen(Happening::MemberFailed { name: member.name.clone(), failed });
+        true
+    }
+
+    /// The last copy let a write or a flush down: what it holds is not known any more, so nothing that depends on it is
+    /// ever called done again.
+    pub(crate) fn set_broken(&self, failed: Failed) {
+        if self.broken.get().is_none() {
+            self.broken.set(Some(failed));
+            self.metadata.wake_all();
+            self.happen(Happening::Broken { failed });
+        }
+    }
+
+    /// Waits until every failure noticed so far is recorded (S5): also one that another request noticed. What this one
+    /// wrote is not on that member, so this one depends on the record too.
+    pub(crate) async fn recorded(&self) -> Outcome {
+        if plant::is(Plant::FailureUnrecorded) {
+            return Ok(());
+        }
+        self.metadata.membership_settled().await
+    }
+
+    pub(crate) fn happen(&self, happening: Happening) {
+        let mut happenings = self.happenings.borrow_mut();
+        if happenings.len() < HAPPENINGS {
+            happenings.push(happening);
+        }
+        drop(happenings);
+        self.happened.notify();
+    }
+
+    pub(crate) fn has_copies(&self) -> bool {
+        self.shape.summary.level == Level::Raid1
+    }
+
+    pub(crate) fn rank(&self, step: Step) -> Rank {
+        Rank::new(self.height, step)
+    }
+
+    /// Changes whenever a member comes or goes: what was read before an await is asked again after it.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.get()
+    }
+
+    /// A request as a member gets it: with the deadline after which the member counts as not answering.
+    pub(crate) fn to_member(&self, request: Request) -> Request {
+        match self.options.member_timeout_ms {
+            None => request,
+            Some(ms) => {
+                let latest = runtime::now().after_ms(ms);
+                Request { deadline: Some(request.deadline.map_or(latest, |own| own.min(latest))), ..request }
+            }
+        }
+    }
+
+    /// Flushes every member that is in sync. A member whose flush fails is failed, and recorded before this returns;
+    /// the last copy cannot be, and then the array is broken.
+    pub(crate) async fn flush_members(&self) -> Outcome {
+        if plant::is(Plant::FlushSwallowed) {
+            return Ok(());
+        }
+        let mut outcome = Ok(());
+        for chunk in self.members.chunks(FAN_OUT) {
+            let mut fan = Fan::<FAN_OUT>::default();
+            for (at, member) in chunk.iter().enumerate() {
+                if member.condition() == Condition::InSync {
+                    fan.put(at, member.dev.start(self.to_member(Request::flush())));
+                }
+            }
+            for (at, member) in chunk.iter().enumerate() {
+                if let Some(Err(failed)) = fan.take(at).await
+                    && !self.fail(member, failed)
+                {
+                    self.set_broken(failed);
+                    outcome = Err(failed);
+                }
+            }
+        }
+        outcome
+    }
+}
+
+impl Engine for Array {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn height(&self) -> u8 {
+        self.height
+    }
+}
+
+/// What forbids opening the set with these options.
+fn forbidding(set: &Set, options: &Options) -> Vec<Hindrance> {
+    let mut found = set.unreadable.clone();
+    if options.layout.is_some() {
+        found.retain(|hindrance| *hindrance != Hindrance::NoLayout);
+    }
+    if options.write {
+        found.extend(set.unwritable.iter().cloned());
+        if let Some(short) = set.short.filter(|_| !options.degraded) {
+            found.push(Hindrance::Degraded { present: short.present, slots: short.slots });
+        }
+    }
+    found
+}
+
+fn member(slot: Option<u16>, seat: Seat, candidates: &[Candidate], devs: &[Dev]) -> Member {
+    let candidate = &candidates[seat.candidate];
+    let summary = &candidate.examined.summary;
+    let bad = candidate.examined.bad_blocks.iter();
+    let bad = bad.map(|run| block::Range::new(Sectors(run.sector), Sectors(run.sectors)));
+    Member {
+        name: candidate.name.clone(),
+        dev: devs[seat.candidate].clone(),
+        slot,
+        dev_number: seat.dev_number,
+        data_offset: Sectors(summary.data_offset),
+        data_size: Sectors(summary.used_sectors()),
+        flags: summary.flags,
+        condition: Cell::new(if slot.is_some() { Condition::InSync } else { Condition::Spare }),
+        failure: Cell::new(None),
+        place: candidate.examined.place,
+        superblock: RefCell::new(candidate.examined.bytes.clone()),
+        bad: bad.collect(),
+        corrected_reads: Cell::new(summary.corrected_reads),
+        read_errors: Cell::new(0),
+        reads_in_flight: Cell::new(0),
+        last_read_end: Cell::new(Sectors::ZERO),
+    }
+}
+
+/// The array's shape: the largest blocks of its members, and its own size rounded down to them.
+fn joined(members: &[Rc<Member>], size: Sectors, summary: &Summary, write: bool) -> Geometry {
+    let all = members.iter().map(|member| member.dev.geometry()).reduce(Geometry::joined);
+    let all = all.unwrap_or(Geometry::plain(size));
+    let recorded = summary.logical_block_bytes.clamp(512, block::LARGEST_BLOCK);
+    let logical_block = all.logical_block.max(recorded.next_power_of_two());
+    let block = Sectors(u64::from(logical_block) / block::SECTOR);
+    Geometry {
+        size: size.round_down(block),
+        logical_block,
+        optimal_io: summary.chunk_sectors.saturating_mul(512),
+        read_only: !write,
+        ..all
+    }
+}
+
+impl Shape {
+    /// The array's metadata version.
+    pub fn version(&self) -> Version {
+        self.summary.version
+    }
+
+    /// Whether the superblock said at opening that everything is consistent.
+    pub fn was_clean(&self) -> bool {
+        self.summary.resync == ResyncOffset::Complete
+    }
+}

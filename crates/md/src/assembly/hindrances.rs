@@ -1,0 +1,103 @@
+//! What forbids using a set: missing members, and what its metadata asks for that is not built yet.
+
+use md_format::geometry::raid0;
+use md_format::superblock::Summary;
+use md_format::{ByteOrder, Features, Level, Role};
+
+use super::{Candidate, Reason, Set, Short};
+use crate::error::Hindrance;
+use crate::limits::FAN_OUT;
+
+/// Fills in `unreadable`, `unwritable` and `short`.
+pub(super) fn find(set: &mut Set, candidates: &[Candidate]) {
+    let summary = candidates[set.freshest].examined.summary;
+    if let Some(flaw) = candidates[set.freshest].examined.flaw {
+        set.unreadable.push(Hindrance::Format(flaw));
+        return;
+    }
+    level(set, &summary, candidates);
+    members(set, &summary);
+    features(set, &summary);
+    log_in_use(set, candidates);
+}
+
+fn level(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
+    match summary.level {
+        Level::Linear | Level::Raid1 => {}
+        Level::Raid0 => {
+            let sizes: Option<Vec<u64>> = set
+                .slots
+                .iter()
+                .map(|seat| seat.map(|seat| candidates[seat.candidate].examined.summary.data_size))
+                .collect();
+            // With members missing nobody can say; that they are missing is said anyway.
+            let Some(sizes) = sizes else { return };
+            let zones = raid0::zones(&sizes, summary.chunk_sectors);
+            if raid0::layout(recorded_layout(summary), zones).is_none() {
+                set.unreadable.push(Hindrance::NoLayout);
+            }
+        }
+        other => set.unreadable.push(Hindrance::Level(other)),
+    }
+    if summary.level == Level::Raid1 && summary.raid_disks as usize > FAN_OUT {
+        let found = summary.raid_disks;
+        set.unreadable.push(Hindrance::TooManyCopies { found, limit: FAN_OUT });
+    }
+}
+
+/// raid0's layout counts only when a feature bit says that it was recorded.
+pub(crate) fn recorded_layout(summary: &Summary) -> u32 {
+    if summary.features.has(Features::RAID0_LAYOUT) { summary.layout } else { 0 }
+}
+
+fn members(set: &mut Set, summary: &Summary) {
+    let slots = set.slots.len() as u32;
+    let present = set.slots.iter().flatten().filter(|seat| seat.in_sync).count() as u32;
+    let needed = if summary.level == Level::Raid1 { 1 } else { slots };
+    if slots == 0 {
+        set.unreadable.push(Hindrance::Shape("the superblock says that the array has no members"));
+    } else if present < needed {
+        set.unreadable.push(Hindrance::TooFew { present, needed, slots });
+    } else if present < slots {
+        set.short = Some(Short { present, slots });
+    }
+}
+
+fn features(set: &mut Set, summary: &Summary) {
+    let features = summary.features;
+    if features.unknown() != 0 {
+        set.unreadable.push(Hindrance::UnknownFeatures(features.unknown()));
+    }
+    if summary.reshape.is_some() {
+        set.unreadable.push(Hindrance::Feature("finishing a reshape"));
+    }
+    if features.has(Features::CLUSTERED) {
+        set.unwritable.push(Hindrance::Feature("a clustered bitmap"));
+    }
+    if summary.bitmap.is_some() {
+        set.unwritable.push(Hindrance::Feature("a write-intent bitmap"));
+    }
+    if features.has(Features::JOURNAL) || summary.role == Role::Journal {
+        set.unreadable.push(Hindrance::Feature("a write journal"));
+    }
+    if summary.ppl.is_some() {
+        set.unwritable.push(Hindrance::Feature("a partial parity log"));
+    }
+    if summary.byte_order == ByteOrder::Big {
+        set.unwritable.push(Hindrance::BigEndian);
+    }
+}
+
+/// Members whose own superblock asks for something: recovery, replacement, bad blocks.
+fn log_in_use(set: &mut Set, candidates: &[Candidate]) {
+    let seats = set.slots.iter().flatten().chain(&set.spares);
+    let bad_blocks = seats.clone().any(|seat| !candidates[seat.candidate].examined.bad_blocks.is_empty());
+    if bad_blocks {
+        set.unwritable.push(Hindrance::Feature("writing around known bad blocks"));
+    }
+    let recovering = set.slots.iter().flatten().any(|seat| !seat.in_sync);
+    let replaced = set.left_out.iter().any(|left| left.reason == Reason::Replacement);
+    if recovering || replaced {
+        set.unwritable.push(Hindrance::Feature("finishing the rebuilding of a member"));
+    }
+}

@@ -1,0 +1,267 @@
+//! Creating an array: superblocks on members that hold nothing, or nothing that is still wanted.
+//!
+//! [`plan_creation`] is pure and decides everything that mdadm would: sizes, data offset, names of slots, the fresh
+//! superblocks. [`create()`] writes them.
+
+use std::fmt;
+use std::rc::Rc;
+
+use block::{Arena, Dev, Failed, Geometry, Origin, Request, Sectors};
+use md_format::geometry::{self, Reserve};
+use md_format::limits::SUPERBLOCK_BYTES;
+use md_format::superblock::{self, Entry, NewArray, NewMember};
+use md_format::{FormatError, Level, MemberFlags, Name, Place, Role, Version};
+
+use crate::limits::FAN_OUT;
+
+/// What a person asks for.
+#[derive(Clone, Debug)]
+pub struct Creation {
+    /// The array's name, without the host.
+    pub name: String,
+    /// The host that the name is prefixed with, as mdadm does.
+    pub host: Option<String>,
+    /// Level.
+    pub level: Level,
+    /// Metadata version.
+    pub version: Version,
+    /// Chunk in sectors; `None` takes mdadm's default of 512 KiB (levels that have one).
+    pub chunk_sectors: Option<u32>,
+    /// Layout of a raid0: 1 original, 2 alternate. `None` takes mdadm's default.
+    pub layout: Option<u32>,
+    /// Take the copies for equal: no resync.
+    pub assume_clean: bool,
+    /// The members in slot order: each with its shape, or missing. Spares follow.
+    pub slots: Vec<Option<Geometry>>,
+    /// Slots whose member is to be read only if nothing else can answer.
+    pub write_mostly: Vec<bool>,
+    /// Spare members' shapes.
+    pub spares: Vec<Geometry>,
+    /// Random: the array's uuid.
+    pub uuid: [u8; 16],
+    /// Random: a uuid for each slot and spare.
+    pub device_uuids: Vec<[u8; 16]>,
+    /// Now.
+    pub now_s: u64,
+}
+
+/// What will be written to one member.
+#[derive(Clone, Debug)]
+pub struct NewMemberPlan {
+    /// Which: its number among slots and spares, missing slots counted.
+    pub position: usize,
+    /// Where the superblock goes.
+    pub place: Place,
+    /// The superblock.
+    pub bytes: Box<[u8; SUPERBLOCK_BYTES]>,
+    /// Where the bad-block log goes: sector, and how many.
+    pub bad_block_log: Option<(u64, u64)>,
+    /// Other places where an older superblock may lie, to be zeroed.
+    pub wipe: Vec<Place>,
+}
+
+/// Why an array cannot be created.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CreateError {
+    /// The request makes no sense.
+    Request(String),
+    /// The format cannot express it.
+    Format(FormatError),
+    /// A member failed.
+    Member {
+        /// Its number among slots and spares.
+        position: usize,
+        /// How.
+        failed: Failed,
+    },
+}
+
+impl From<FormatError> for CreateError {
+    fn from(error: FormatError) -> CreateError {
+        CreateError::Format(error)
+    }
+}
+
+impl fmt::Display for CreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CreateError::Request(what) => f.write_str(what),
+            CreateError::Format(error) => error.fmt(f),
+            CreateError::Member { position, failed } => write!(f, "member {position}: {failed}"),
+        }
+    }
+}
+
+impl std::error::Error for CreateError {}
+
+/// mdadm's default chunk: 512 KiB.
+const DEFAULT_CHUNK_SECTORS: u32 = 1024;
+
+/// Decides what each member of a new array gets.
+pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateError> {
+    check(creation)?;
+    let chunk_sectors = match creation.level {
+        Level::Raid0 => creation.chunk_sectors.unwrap_or(DEFAULT_CHUNK_SECTORS),
+        Level::Linear => creation.chunk_sectors.unwrap_or(0),
+        _ => 0,
+    };
+    let devices: Vec<Option<Geometry>> =
+        creation.slots.iter().copied().chain(creation.spares.iter().copied().map(Some)).collect();
+    let first = devices.iter().flatten().next().expect("checked: there is a member");
+    let data_offset =
+        geometry::default_data_offset(creation.version, first.size.0, chunk_sectors, Reserve::Nothing);
+    let mut available = Vec::with_capacity(devices.len());
+    for device in devices.iter().flatten() {
+        let sectors =
+            geometry::available_sectors(creation.version, device.size.0, data_offset, Reserve::Nothing)?;
+        available.push(sectors);
+    }
+    let size_sectors =
+        geometry::component_size(creation.version, creation.level, chunk_sectors, available.iter().copied())?;
+    let entries = entries(creation);
+    let layout = match creation.level {
+        Level::Raid0 => creation.layout.unwrap_or(1),
+        _ => 0,
+    };
+    let members_in_slots = creation.slots.iter().flatten().count();
+    let array = NewArray {
+        version: creation.version,
+        uuid: creation.uuid,
+        name: Name::new(creation.host.as_deref(), &creation.name),
+        ctime_s: creation.now_s,
+        level: creation.level,
+        layout,
+        chunk_sectors,
+        raid_disks: creation.slots.len() as u32,
+        size_sectors,
+        clean: creation.assume_clean || creation.level != Level::Raid1 || members_in_slots == 1,
+        preferred_minor: 0,
+        reserve: Reserve::Nothing,
+        bad_block_log: true,
+        entries: &entries,
+    };
+    let mut plans = Vec::with_capacity(available.len());
+    for (position, device) in devices.iter().enumerate() {
+        if let Some(device) = device {
+            plans.push(plan_member(&array, creation, position, device.size.0, data_offset)?);
+        }
+    }
+    Ok(plans)
+}
+
+fn check(creation: &Creation) -> Result<(), CreateError> {
+    let refuse = |what: &str| Err(CreateError::Request(what.to_owned()));
+    let present = creation.slots.iter().flatten().count();
+    let missing = creation.slots.len() - present;
+    match creation.level {
+        Level::Linear | Level::Raid0 if missing > 0 => {
+            return refuse("a level without redundancy cannot be created with members missing");
+        }
+        Level::Linear | Level::Raid0 if !creation.spares.is_empty() => {
+            return refuse("a level without redundancy has no use for spares");
+        }
+        Level::Linear | Level::Raid0 | Level::Raid1 => {}
+        other => return Err(CreateError::Request(format!("{other} is not built yet"))),
+    }
+    if present == 0 {
+        return refuse("at least one member must be there");
+    }
+    if creation.level == Level::Raid1 && creation.slots.len() > FAN_OUT {
+        return Err(CreateError::Request(format!("a mirror has at most {FAN_OUT} copies here")));
+    }
+    if creation.level == Level::Raid0 && creation.chunk_sectors == Some(0) {
+        return refuse("a raid0 needs a chunk of at least 512 bytes");
+    }
+    if creation.level == Level::Raid1 && creation.chunk_sectors.is_some_and(|chunk| chunk != 0) {
+        return refuse("a mirror has no chunk size");
+    }
+    if creation.version == Version::V0_90 && creation.level == Level::Raid0 && creation.layout.is_some() {
+        return refuse("metadata 0.90 cannot record a raid0 layout; use 1.2");
+    }
+    Ok(())
+}
+
+/// mdadm numbers devices by their place on its command line, missing ones counted.
+fn entries(creation: &Creation) -> Vec<Entry> {
+    let entry = |number: usize, role: Role| Entry {
+        dev_number: number as u32,
+        role,
+        in_sync: matches!(role, Role::Active(_)),
+        flags: MemberFlags {
+            write_mostly: creation.write_mostly.get(number).copied().unwrap_or(false),
+            failfast: false,
+        },
+        device: (0, 0),
+    };
+    let slots = creation.slots.iter().enumerate().filter(|(_, device)| device.is_some());
+    let slots = slots.map(|(slot, _)| entry(slot, Role::Active(slot as u16)));
+    let spares = (0..creation.spares.len()).map(|spare| entry(creation.slots.len() + spare, Role::Spare));
+    slots.chain(spares).collect()
+}
+
+fn plan_member(
+    array: &NewArray<'_>,
+    creation: &Creation,
+    position: usize,
+    device_sectors: u64,
+    data_offset: u64,
+) -> Result<NewMemberPlan, CreateError> {
+    let device_uuid = creation.device_uuids.get(position).copied().unwrap_or_default();
+    let member = NewMember { dev_number: position as u32, device_uuid, device_sectors, data_offset };
+    let mut bytes = Box::new([0; SUPERBLOCK_BYTES]);
+    let place = superblock::create(&mut bytes[..], array, &member)?;
+    let summary = md_format::Superblock::view(place, &bytes[..])?.summary()?;
+    let wipe = Place::all(device_sectors).filter(|other| other.sector != place.sector).collect();
+    let bad_block_log = summary.bad_block_log.map(|log| (log.sector, u64::from(log.sectors)));
+    Ok(NewMemberPlan { position, place, bytes, bad_block_log, wipe })
+}
+
+/// Writes the plans: old superblocks out, logs empty, new superblocks in, each step flushed before the next. `devs` are
+/// by position, missing slots `None`.
+pub async fn create(
+    plans: &[NewMemberPlan],
+    devs: &[Option<Dev>],
+    arena: &Rc<Arena>,
+) -> Result<(), CreateError> {
+    for plan in plans {
+        let failed = |failed| CreateError::Member { position: plan.position, failed };
+        let dev = devs[plan.position].as_ref().expect("a plan is made for members that are there");
+        for place in &plan.wipe {
+            wipe(dev, arena, *place).await.map_err(failed)?;
+        }
+        if let Some((sector, sectors)) = plan.bad_block_log {
+            let log = vec![0xff; Sectors(sectors).byte_len()];
+            write(dev, arena, sector, &log).await.map_err(failed)?;
+        }
+        dev.start(Request::flush()).await.map_err(failed)?;
+    }
+    for plan in plans {
+        let failed = |failed| CreateError::Member { position: plan.position, failed };
+        let dev = devs[plan.position].as_ref().expect("a plan is made for members that are there");
+        write(dev, arena, plan.place.sector, &plan.bytes[..]).await.map_err(failed)?;
+        dev.start(Request::flush()).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Takes an old superblock out of a place, if there is one.
+async fn wipe(dev: &Dev, arena: &Rc<Arena>, place: Place) -> Result<(), Failed> {
+    let mut bytes = [0; SUPERBLOCK_BYTES];
+    let buf = arena.wait_take(SUPERBLOCK_BYTES).await;
+    // What cannot be read there cannot be believed either.
+    if dev.start(Request::read(Sectors(place.sector), buf.clone())).await.is_ok() {
+        buf.copy_to_slice(0, &mut bytes);
+    }
+    drop(buf);
+    match md_format::Superblock::view(place, &bytes) {
+        Ok(_) => write(dev, arena, place.sector, &[0; SUPERBLOCK_BYTES]).await,
+        Err(_) => Ok(()),
+    }
+}
+
+async fn write(dev: &Dev, arena: &Rc<Arena>, sector: u64, bytes: &[u8]) -> Result<(), Failed> {
+    let buf = arena.wait_take(bytes.len()).await;
+    buf.copy_from_slice(0, bytes);
+    let write = Request { origin: Origin::Metadata, ..Request::write(Sectors(sector), buf) };
+    dev.start(write).await
+}

@@ -1,0 +1,96 @@
+//! The levels: where a sector of the array lies, and what a request does at each.
+//!
+//! `linear` and `raid0` say where; `spread` serves both, because neither has a second copy. `raid1` has one file for each
+//! thing it decides or does.
+
+mod linear;
+mod raid0;
+mod raid1;
+mod spread;
+
+use std::rc::Rc;
+
+use block::{Cause, Failed, Op, Outcome, Range, Request, Sectors};
+use md_format::Level;
+use md_format::geometry::raid0::Raid0Layout;
+use md_format::superblock::Summary;
+
+use crate::array::Array;
+use crate::assembly::recorded_layout;
+use crate::error::Hindrance;
+use crate::member::Member;
+
+/// Where the sectors of an array lie.
+pub(crate) enum Mapping {
+    /// One member after the other.
+    Linear(linear::Map),
+    /// Chunks in turn.
+    Raid0(raid0::Map),
+    /// The same on each.
+    Raid1,
+}
+
+/// A run of array sectors that lies in one piece on one member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Extent {
+    /// Which member, by its place among the array's.
+    pub member: usize,
+    /// Where on the member, from its data offset.
+    pub start: Sectors,
+    /// How many sectors follow in one piece.
+    pub count: Sectors,
+}
+
+/// Builds the map of an array, and its size.
+pub(crate) fn map(
+    summary: &Summary,
+    members: &[Rc<Member>],
+    layout: Option<Raid0Layout>,
+) -> Result<(Mapping, Sectors), Hindrance> {
+    let sizes: Vec<u64> = slots(members).map(|member| member.data_size.0).collect();
+    match summary.level {
+        Level::Linear => {
+            let map = linear::Map::new(&sizes, summary.chunk_sectors)?;
+            let size = map.size();
+            Ok((Mapping::Linear(map), size))
+        }
+        Level::Raid0 => {
+            let map = raid0::Map::new(&sizes, summary.chunk_sectors, recorded_layout(summary), layout)?;
+            let size = map.size();
+            Ok((Mapping::Raid0(map), size))
+        }
+        Level::Raid1 => Ok((Mapping::Raid1, Sectors(summary.size_sectors))),
+        other => Err(Hindrance::Level(other)),
+    }
+}
+
+fn slots(members: &[Rc<Member>]) -> impl Iterator<Item = &Rc<Member>> {
+    members.iter().filter(|member| member.slot.is_some())
+}
+
+/// Serves one request: what every slot of the array's layer runs.
+pub(crate) async fn serve(array: Rc<Array>, request: Request) -> Outcome {
+    check(&array, &request)?;
+    array.clients.set(array.clients.get() + 1);
+    let outcome = match &array.mapping {
+        Mapping::Linear(map) => spread::serve(&array, request, |at| map.locate(at)).await,
+        Mapping::Raid0(map) => spread::serve(&array, request, |at| map.locate(at)).await,
+        Mapping::Raid1 => raid1::serve(&array, request).await,
+    };
+    array.clients.set(array.clients.get() - 1);
+    outcome
+}
+
+fn check(array: &Array, request: &Request) -> Outcome {
+    let range = request.range;
+    let inside = range.start.checked_add(range.count).is_some_and(|end| end <= array.shape.size);
+    let allowed = array.options.write || !request.is_write();
+    let whole =
+        request.buf.as_ref().is_none_or(|buf| request.op == Op::Status || buf.sectors() == range.count);
+    if inside && allowed && whole { Ok(()) } else { Err(Failed::new(Cause::Refused)) }
+}
+
+/// The part of `range` that one extent at its start covers.
+fn first_piece(range: Range, extent: Extent) -> Range {
+    Range::new(range.start, range.count.min(extent.count))
+}

@@ -1,0 +1,38 @@
+//! raid1: the same on every member.
+//!
+//! Writes go to all members that are in sync, under a lock of their range, so that overlapping writes leave the same on
+//! each. Reads go to one of them; which one is decided in `choose`. Repair of what cannot be read is in `repair`.
+
+mod choose;
+mod read;
+mod repair;
+mod write;
+
+use std::rc::Rc;
+
+use block::{Op, Outcome, Request};
+
+use crate::array::Array;
+use crate::plant::{self, Plant};
+
+pub(super) async fn serve(array: &Rc<Array>, request: Request) -> Outcome {
+    match request.op {
+        Op::Read => read::read(array, request).await,
+        Op::Status => read::status(array, request).await,
+        Op::Write | Op::Discard | Op::WriteZeroes => write::write(array, request).await,
+        Op::Flush => flush(array).await,
+    }
+}
+
+/// Every member that is in sync is flushed. A member whose flush fails is failed, and that is recorded before the flush
+/// is answered; when it is the last copy, this flush and every later one fails.
+async fn flush(array: &Array) -> Outcome {
+    if let Some(failed) = array.broken() {
+        return Err(failed);
+    }
+    if plant::is(Plant::FlushSwallowed) {
+        return Ok(());
+    }
+    array.flush_members().await?;
+    array.recorded().await
+}

@@ -1,0 +1,77 @@
+//! A copy that could not be read: read another, write it back, see whether it holds.
+
+use block::{Cause, Failed, Origin, Outcome, Request};
+
+use super::read::read_from;
+use crate::array::{Array, Happening};
+use crate::limits::MAX_READ_ERRORS;
+use crate::member::{Condition, Member};
+
+/// Reads `request` from any copy but `first`, which `failed`, and repairs `first` with it.
+///
+/// Under a lock of the range: a write that comes meanwhile would be undone by the repair.
+pub(super) async fn read_elsewhere(
+    array: &Array,
+    request: &Request,
+    first: usize,
+    failed: Failed,
+) -> Outcome {
+    let member = &array.members[first];
+    let repairable = failed.cause == Cause::Medium;
+    if !repairable && !array.fail(member, failed) {
+        return Err(failed);
+    }
+    let _range = array.ranges.lock(request.range).await;
+    for other in array.members.iter().enumerate().filter(|(at, _)| *at != first).map(|(_, other)| other) {
+        if other.condition() != Condition::InSync {
+            continue;
+        }
+        match read_from(array, other, request).await {
+            Ok(()) if repairable => {
+                write_back(array, member, request).await;
+                return array.recorded().await;
+            }
+            Ok(()) => return array.recorded().await,
+            Err(also) if also.cause != Cause::Medium => {
+                array.fail(other, also);
+            }
+            Err(_) => {}
+        }
+    }
+    // No copy is left to ask. A failure that was noticed on the way is recorded all the same.
+    array.recorded().await?;
+    Err(failed)
+}
+
+/// Writes what another copy gave over what could not be read, and reads it again. A member that does not take it, or has
+/// had too many such errors, is failed.
+async fn write_back(array: &Array, member: &Member, request: &Request) {
+    if member.condition() != Condition::InSync || member.is_bad(request.range) {
+        return;
+    }
+    member.read_errors.set(member.read_errors.get() + 1);
+    if member.read_errors.get() > MAX_READ_ERRORS {
+        array.fail(member, Failed::new(Cause::Medium));
+        return;
+    }
+    // Even a repair is a write to a member: torn by a power cut, it must find the array marked dirty (S5).
+    let Ok(_writing) = array.metadata.begin_write(array).await else { return };
+    let at = member.place_of(request.range.start);
+    let back = Request { origin: Origin::Repair, ..request.piece(request.range, at) };
+    let buf = back.buf.clone().expect("a read has a buffer");
+    let write = Request { origin: Origin::Repair, ..Request::write(at, buf) };
+    let mut outcome = member.dev.start(array.to_member(write)).await;
+    if outcome.is_ok() {
+        outcome = member.dev.start(array.to_member(back)).await;
+    }
+    match outcome {
+        Ok(()) => {
+            member.corrected_reads.set(member.corrected_reads.get().saturating_add(1));
+            let sector = request.range.start.0;
+            array.happen(Happening::ReadRepaired { name: member.name.clone(), sector });
+        }
+        Err(failed) => {
+            array.fail(member, failed);
+        }
+    }
+}

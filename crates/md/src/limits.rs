@@ -1,0 +1,33 @@
+//! Every limit of the engine, each with the reason for its number.
+
+/// Requests an array serves at once. NBD clients queue 64 and more over several connections; more only adds latency.
+pub const SLOTS: usize = 128;
+
+/// Requests to members that one client request has under way at once, and the most copies a mirror may have here.
+/// md allows more; nobody keeps more than a few.
+pub const FAN_OUT: usize = 16;
+
+/// How long the array stays marked dirty after the last write, in milliseconds: md's `safe_mode_delay`.
+pub const SAFE_MODE_DELAY_MS: u64 = 200;
+
+/// Read errors that are repaired before the member is failed: md's `max_read_errors`.
+pub const MAX_READ_ERRORS: u32 = 20;
+
+/// How long a member may take to answer, in milliseconds. Disks retry for up to half a minute by themselves.
+pub const MEMBER_TIMEOUT_MS: u64 = 60_000;
+
+/// Bytes that a resync compares at a time: long enough for disks to stream, short enough for clients to get in between.
+pub const RESYNC_WINDOW: usize = 512 << 10;
+
+/// Windows of a resync under way at once.
+pub const RESYNC_WINDOWS: usize = 4;
+
+/// How long a resync pauses before each window while clients are being served, in milliseconds.
+pub const RESYNC_YIELD_MS: u64 = 1;
+
+/// A resync's position is recorded at least this often, in milliseconds.
+pub const CHECKPOINT_MS: u64 = 10_000;
+
+/// What a membership change adds to the event counter. Kernels before 6.7 take a member that is one event behind for
+/// up to date, so one that was left out must be two behind.
+pub const MEMBERSHIP_EVENTS: u64 = 2;

@@ -1,0 +1,337 @@
+//! The one writer of superblocks, and the array's clean and dirty marks.
+//!
+//! Everything that changes the metadata says so with a `require`, and waits, if it has to, until a round of writing that
+//! began later is durable on every member that is left. A round whose writing fails on a member fails that member and is
+//! followed by another before anybody is told. Writes and syncs go on meanwhile: the writer owns a task and buffers of
+//! its own and waits for nobody but the members.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use block::{Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors};
+use md_format::superblock::{self, Entry, Summary};
+use md_format::{ResyncOffset, Role};
+use runtime::rank::Step;
+use runtime::{Event, sleep_ms, spawn};
+
+use crate::array::Array;
+use crate::limits::{FAN_OUT, MEMBERSHIP_EVENTS};
+use crate::member::{Condition, Member};
+use crate::plant::{self, Plant};
+
+/// Bytes of a superblock as it is written: all that was read, so that what follows it in its block survives.
+const SUPERBLOCK_BYTES: usize = md_format::limits::SUPERBLOCK_BYTES;
+
+/// Tasks that can wait for a round at once without allocating: every slot, and the few of the array itself.
+const WAITERS: usize = 2 * crate::limits::SLOTS;
+
+/// What is recorded, and what should be.
+pub(crate) struct Metadata {
+    events: Cell<u64>,
+    wanted: Cell<u64>,
+    written: Cell<u64>,
+    membership_changed: Cell<bool>,
+    /// The round that has to be written before the last membership change is on record.
+    membership_wanted: Cell<u64>,
+    /// No write is under way, and the array may be called clean.
+    want_clean: Cell<bool>,
+    /// The superblocks say dirty, durably, and nobody is changing that.
+    marked_dirty: Cell<bool>,
+    writers: Cell<u32>,
+    /// Counts writes, so that the safe-mode timer sees whether there were any.
+    activity: Cell<u64>,
+    /// Position that the next clean superblock records.
+    resync: Cell<ResyncOffset>,
+    stopping: Cell<bool>,
+    stopped: Cell<bool>,
+    changed: Event,
+    /// No write is under way any more.
+    idle: Event,
+    /// The table of members as the superblocks have it, kept to be filled again without allocating.
+    entries: RefCell<Vec<Entry>>,
+}
+
+/// While this lives, a write is under way and the array is marked dirty.
+pub(crate) struct Writing<'a> {
+    metadata: &'a Metadata,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let left = self.metadata.writers.get() - 1;
+        self.metadata.writers.set(left);
+        if left == 0 {
+            self.metadata.idle.notify();
+        }
+    }
+}
+
+/// Starts the writer and the safe-mode timer of an array.
+pub(crate) fn start(array: &Rc<Array>) {
+    block::reserve(2 * FAN_OUT);
+    let (writer, timer) = (array.clone(), array.clone());
+    let _running = spawn(async move { write_rounds(&writer).await });
+    let _running = spawn(async move { watch_for_idleness(&timer).await });
+}
+
+impl Metadata {
+    pub fn new(summary: &Summary, members: usize) -> Metadata {
+        Metadata {
+            events: Cell::new(summary.events),
+            wanted: Cell::new(0),
+            written: Cell::new(0),
+            membership_changed: Cell::new(false),
+            membership_wanted: Cell::new(0),
+            want_clean: Cell::new(false),
+            marked_dirty: Cell::new(false),
+            writers: Cell::new(0),
+            activity: Cell::new(0),
+            resync: Cell::new(summary.resync),
+            stopping: Cell::new(false),
+            stopped: Cell::new(false),
+            changed: Event::with_capacity(WAITERS),
+            idle: Event::with_capacity(4),
+            entries: RefCell::new(Vec::with_capacity(members)),
+        }
+    }
+
+    pub fn events(&self) -> u64 {
+        self.events.get()
+    }
+
+    pub fn is_marked_dirty(&self) -> bool {
+        self.marked_dirty.get()
+    }
+
+    /// Begins a write to members: returns when the dirty mark is durable on all of them (S5).
+    pub async fn begin_write<'a>(&'a self, array: &Array) -> Result<Writing<'a>, Failed> {
+        self.writers.set(self.writers.get() + 1);
+        self.activity.set(self.activity.get() + 1);
+        self.want_clean.set(false);
+        let writing = Writing { metadata: self };
+        if !self.marked_dirty.get() {
+            self.require();
+            if !plant::is(Plant::MarkAfterWrite) {
+                array.rank(Step::DirtyMark).wait();
+                self.changed.wait_until(|| self.marked_dirty.get() || array.broken().is_some()).await;
+            }
+        }
+        match array.broken() {
+            Some(failed) => Err(failed),
+            None => Ok(writing),
+        }
+    }
+
+    /// Asks for a round of writing.
+    pub fn require(&self) {
+        self.wanted.set(self.wanted.get() + 1);
+        self.changed.notify();
+    }
+
+    /// Asks for a round of writing that records who is a member.
+    pub fn require_membership(&self) {
+        self.membership_changed.set(true);
+        self.require();
+        self.membership_wanted.set(self.wanted.get());
+    }
+
+    /// Waits until every membership change so far is on record.
+    pub async fn membership_settled(&self) -> Outcome {
+        self.wait_for_round(self.membership_wanted.get()).await
+    }
+
+    /// Asks for a round that records how far a resync has come. The caller has flushed the members.
+    pub fn require_resync(&self, resync: ResyncOffset) {
+        self.resync.set(resync);
+        self.require();
+    }
+
+    /// Remembers how far a resync has come, for the next round that anybody asks for.
+    pub fn note_resync(&self, resync: ResyncOffset) {
+        self.resync.set(resync);
+    }
+
+    /// Waits until everything asked for so far is durable.
+    pub async fn settled(&self) -> Outcome {
+        self.wait_for_round(self.wanted.get()).await
+    }
+
+    async fn wait_for_round(&self, round: u64) -> Outcome {
+        self.changed.wait_until(|| self.written.get() >= round || self.stopped.get()).await;
+        if self.written.get() >= round { Ok(()) } else { Err(Failed::new(Cause::Degraded)) }
+    }
+
+    pub fn wake_all(&self) {
+        self.changed.notify();
+    }
+
+    /// Waits for writes under way, records a clean array, and ends the writer.
+    pub async fn stop(&self, array: &Array) -> Outcome {
+        self.idle.wait_until(|| self.writers.get() == 0).await;
+        let outcome = match array.broken() {
+            Some(failed) => Err(failed),
+            None => {
+                let changed = self.marked_dirty.get() || self.resync.get() != array.shape.summary.resync;
+                if changed {
+                    self.want_clean.set(true);
+                    self.require();
+                }
+                self.settled().await
+            }
+        };
+        self.stopping.set(true);
+        self.changed.notify();
+        self.idle.notify();
+        outcome
+    }
+}
+
+/// The safe-mode timer: marks the array clean when no write has come for a while.
+async fn watch_for_idleness(array: &Array) {
+    let metadata = &array.metadata;
+    loop {
+        let idle =
+            || metadata.marked_dirty.get() && metadata.writers.get() == 0 && !metadata.want_clean.get();
+        metadata.idle.wait_until(|| idle() || metadata.stopping.get()).await;
+        if metadata.stopping.get() {
+            return;
+        }
+        let seen = metadata.activity.get();
+        sleep_ms(array.options.safe_mode_delay_ms).await;
+        if idle() && metadata.activity.get() == seen && array.broken().is_none() {
+            metadata.want_clean.set(true);
+            metadata.require();
+        }
+    }
+}
+
+async fn write_rounds(array: &Array) {
+    let metadata = &array.metadata;
+    loop {
+        let is_due = || metadata.wanted.get() > metadata.written.get();
+        metadata.changed.wait_until(|| is_due() || metadata.stopping.get()).await;
+        if !is_due() {
+            metadata.stopped.set(true);
+            metadata.changed.notify();
+            return;
+        }
+        let generation = metadata.wanted.get();
+        if write_round(array).await {
+            metadata.written.set(generation);
+            metadata.changed.notify();
+        } else if array.broken().is_some() {
+            // Nothing can be recorded any more. Whoever waits learns it from the array.
+            metadata.stopped.set(true);
+            metadata.changed.notify();
+            return;
+        }
+    }
+}
+
+/// One round; true when it is durable on every member that is left. A member that fails in it asks for another.
+async fn write_round(array: &Array) -> bool {
+    let metadata = &array.metadata;
+    let mut clean = metadata.want_clean.get();
+    // What the resync had done before the flush is durable after it, and nothing more (S4).
+    let resync = metadata.resync.get();
+    if clean && !plant::is(Plant::CleanBeforeFlush) {
+        if array.flush_members().await.is_err() {
+            return false;
+        }
+        if !metadata.want_clean.get() {
+            clean = false; // a write has begun meanwhile
+        }
+    }
+    // No await from here until the writes are started: nothing can begin between the decision and the mark.
+    if clean {
+        metadata.marked_dirty.set(false);
+    }
+    let dirty = !clean && (metadata.writers.get() > 0 || metadata.marked_dirty.get());
+    let step = if metadata.membership_changed.replace(false) { MEMBERSHIP_EVENTS } else { 1 };
+    metadata.events.set(metadata.events.get() + step);
+    let epoch = array.epoch();
+    let mut good = true;
+    for wave in waves(array) {
+        good &= write_wave(array, wave, dirty, resync).await;
+    }
+    if good && dirty {
+        metadata.marked_dirty.set(true);
+    }
+    good && array.epoch() == epoch
+}
+
+/// Which members are written together. Where a superblock is longer than a sector, a power cut can tear it: then the
+/// first member is written alone, so that one whole superblock is always left.
+fn waves(array: &Array) -> impl Iterator<Item = &[Rc<Member>]> {
+    let summary = &array.shape.summary;
+    let one_sector = summary.version.is_v1() && 256 + 2 * summary.max_dev <= 512;
+    let first = if one_sector { 0 } else { 1.min(array.members.len()) };
+    let (alone, rest) = array.members.split_at(first);
+    [alone].into_iter().filter(|wave| !wave.is_empty()).chain(rest.chunks(FAN_OUT))
+}
+
+async fn write_wave(array: &Array, wave: &[Rc<Member>], dirty: bool, resync: ResyncOffset) -> bool {
+    let mut fan = Fan::<FAN_OUT>::default();
+    for (at, member) in wave.iter().enumerate() {
+        if member.condition() == Condition::Faulty {
+            continue;
+        }
+        array.rank(Step::Buffers).wait();
+        let buf = array.arena.wait_take(SUPERBLOCK_BYTES).await;
+        update(array, member, dirty, resync);
+        buf.copy_from_slice(0, &member.superblock.borrow()[..]);
+        let write = Request::write(Sectors(member.place.sector), buf).with_fua();
+        let write = Request { origin: Origin::Metadata, priority: Priority::Urgent, ..write };
+        fan.put(at, member.dev.start(array.to_member(write)));
+    }
+    let mut good = true;
+    for (at, member) in wave.iter().enumerate() {
+        if let Some(Err(failed)) = fan.take(at).await {
+            good = false;
+            if !array.fail(member, failed) {
+                array.set_broken(failed);
+            }
+        }
+    }
+    good
+}
+
+/// Brings a member's superblock up to the array's state, in place.
+fn update(array: &Array, member: &Member, dirty: bool, resync: ResyncOffset) {
+    let metadata = &array.metadata;
+    let mut entries = metadata.entries.borrow_mut();
+    entries.clear();
+    entries.extend(array.members.iter().map(|member| entry(member)));
+    let mut bytes = member.superblock.borrow_mut();
+    let view = md_format::Superblock::view(member.place, &bytes[..]).expect("viewed when it was opened");
+    let own = view.summary().expect("had a summary when it was opened");
+    let array_update = superblock::ArrayUpdate {
+        events: metadata.events.get(),
+        utime_s: runtime::wall_seconds(),
+        clean: !dirty,
+        resync,
+        ..array.shape.summary.array_update(&entries)
+    };
+    let member_update = superblock::MemberUpdate {
+        dev_number: member.dev_number,
+        corrected_reads: member.corrected_reads.get(),
+        ..own.member_update()
+    };
+    superblock::sync(&mut bytes[..], &array_update, &member_update)
+        .expect("a superblock that was checked takes the array's own state");
+}
+
+fn entry(member: &Member) -> Entry {
+    let role = match (member.condition(), member.slot) {
+        (Condition::InSync, Some(slot)) => Role::Active(slot),
+        (Condition::Spare, _) => Role::Spare,
+        _ => Role::Faulty,
+    };
+    Entry {
+        dev_number: member.dev_number,
+        role,
+        in_sync: member.condition() == Condition::InSync,
+        flags: member.flags,
+        device: (0, 0),
+    }
+}

@@ -1,0 +1,49 @@
+//! Planted defects: known ways of being wrong, to prove that the simulation would find them.
+//!
+//! A plant is chosen for the running thread, and only builds with debug assertions listen to it: in a release build
+//! [`is`] is constantly false and every plant is gone.
+
+use std::cell::Cell;
+
+/// A defect that can be planted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plant {
+    /// The dirty mark is written beside the data instead of before it (S5).
+    MarkAfterWrite,
+    /// A flush is answered without having reached the members (C1).
+    FlushSwallowed,
+    /// The clean mark is written without flushing the members first (S6).
+    CleanBeforeFlush,
+    /// A mirror in resync is read from any copy (S8).
+    StaleCopyRead,
+    /// A failed member is recorded after the request that noticed it is answered (S5).
+    FailureUnrecorded,
+    /// A resync is called complete before its last writes are durable (S4).
+    CompleteBeforeFlush,
+}
+
+impl Plant {
+    /// All of them.
+    pub const ALL: [Plant; 6] = [
+        Plant::MarkAfterWrite,
+        Plant::FlushSwallowed,
+        Plant::CleanBeforeFlush,
+        Plant::StaleCopyRead,
+        Plant::FailureUnrecorded,
+        Plant::CompleteBeforeFlush,
+    ];
+}
+
+thread_local! {
+    static PLANTED: Cell<Option<Plant>> = const { Cell::new(None) };
+}
+
+/// Plants a defect in this thread's arrays, or takes it out again.
+pub fn set(plant: Option<Plant>) {
+    PLANTED.set(plant);
+}
+
+/// Whether `plant` is in.
+pub(crate) fn is(plant: Plant) -> bool {
+    cfg!(debug_assertions) && PLANTED.get() == Some(plant)
+}

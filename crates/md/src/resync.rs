@@ -1,0 +1,305 @@
+//! Resync: making the copies of a dirty mirror equal again.
+//!
+//! From the recorded position to the end, in windows. All copies of a window are read, under a lock of its range; those
+//! that differ from the first are written. Positions are states, not numbers: the end is [`ResyncOffset::Complete`],
+//! recorded only after every member was flushed, and a number found on a disk that equals the end is synced again (S4).
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use block::{Arena, Buf, Cause, Failed, Fan, Origin, Outcome, Priority, Range, Request, Sectors};
+use md_format::{Level, ResyncOffset};
+use runtime::{Event, Task, sleep_ms, spawn};
+
+use crate::array::{Array, Happening};
+use crate::limits::{CHECKPOINT_MS, FAN_OUT, RESYNC_WINDOW, RESYNC_WINDOWS, RESYNC_YIELD_MS};
+use crate::member::{Condition, Member};
+use crate::plant::{self, Plant};
+
+/// The unit in which what cannot be read is looked for within a window.
+const FINEST: usize = 4096;
+
+/// What the sync engine is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SyncState {
+    /// Nothing, and nothing is needed.
+    Idle,
+    /// A resync is needed and does not run (the array is open for reading, or is stopping).
+    Pending,
+    /// A resync runs.
+    Resync(Progress),
+}
+
+/// How far a sync action has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// Sectors behind it.
+    pub done: Sectors,
+    /// Sectors in all.
+    pub total: Sectors,
+    /// Sectors that differed and were written.
+    pub written: Sectors,
+    /// When it started, on the driver's clock in nanoseconds, and where.
+    pub started_ns: u64,
+    /// Where it started from.
+    pub from: Sectors,
+}
+
+/// The state of an array's resync.
+pub(crate) struct Resync {
+    offset: Cell<ResyncOffset>,
+    progress: Cell<Option<Progress>>,
+    next: Cell<Sectors>,
+    active: RefCell<[Option<Sectors>; RESYNC_WINDOWS]>,
+    stopping: Cell<bool>,
+    running: Cell<bool>,
+    changed: Event,
+}
+
+impl Resync {
+    pub fn new(offset: ResyncOffset) -> Resync {
+        Resync {
+            offset: Cell::new(offset),
+            progress: Cell::new(None),
+            next: Cell::new(Sectors::ZERO),
+            active: RefCell::new([None; RESYNC_WINDOWS]),
+            stopping: Cell::new(false),
+            running: Cell::new(false),
+            changed: Event::with_capacity(4),
+        }
+    }
+
+    /// Whether all copies of `range` are known to be equal.
+    pub fn covers(&self, range: Range) -> bool {
+        match self.offset.get() {
+            ResyncOffset::Complete => true,
+            ResyncOffset::At(position) => range.end().0 <= position,
+        }
+    }
+
+    pub fn state(&self) -> SyncState {
+        match (self.offset.get(), self.running.get(), self.progress.get()) {
+            (ResyncOffset::Complete, _, _) => SyncState::Idle,
+            (_, true, Some(progress)) => SyncState::Resync(progress),
+            _ => SyncState::Pending,
+        }
+    }
+
+    /// Lets the windows under way end, and no other start.
+    pub async fn stop(&self) {
+        self.stopping.set(true);
+        self.changed.wait_until(|| !self.running.get()).await;
+    }
+}
+
+/// Starts the resync of an array that needs one and may be written.
+pub(crate) fn start(array: &Rc<Array>) {
+    let needed = array.resync.offset.get() != ResyncOffset::Complete;
+    if !needed || !array.options.write || array.shape.summary.level != Level::Raid1 {
+        return;
+    }
+    array.resync.running.set(true);
+    let own = array.clone();
+    let _running = spawn(async move {
+        run(&own).await;
+        own.resync.running.set(false);
+        own.resync.changed.notify();
+    });
+}
+
+async fn run(array: &Rc<Array>) {
+    let resync = &array.resync;
+    let from = starting_point(array);
+    resync.offset.set(ResyncOffset::At(from.0));
+    resync.next.set(from);
+    let started_ns = runtime::now().0;
+    let total = array.shape.size;
+    resync.progress.set(Some(Progress { done: from, total, written: Sectors::ZERO, started_ns, from }));
+    array.happen(Happening::ResyncStarted { from: from.0 });
+
+    block::reserve(RESYNC_WINDOWS * FAN_OUT);
+    let memory = Arena::new(RESYNC_WINDOWS * RESYNC_WINDOW * array.members.len().max(1));
+    let workers: Vec<Task<Outcome>> = (0..RESYNC_WINDOWS)
+        .map(|lane| {
+            let (array, memory) = (array.clone(), memory.clone());
+            spawn(async move { work(&array, &memory, lane).await })
+        })
+        .collect();
+    let mut outcome = Ok(());
+    for worker in workers {
+        outcome = outcome.and(worker.join().await);
+    }
+    let position = resync.position();
+    if outcome.is_ok() && position >= total && array.broken().is_none() {
+        complete(array).await;
+    } else {
+        resync.advance(array, position);
+    }
+}
+
+/// Where the recorded position says to begin; from the start if it lies at the end or behind, because the end is a state
+/// and this is a number (S4).
+fn starting_point(array: &Array) -> Sectors {
+    match array.resync.offset.get() {
+        ResyncOffset::At(position) if position < array.shape.size.0 => {
+            Sectors(position).round_down(Sectors::from_bytes(FINEST as u64))
+        }
+        _ => Sectors::ZERO,
+    }
+}
+
+/// Everything is equal: flush it, then say so.
+async fn complete(array: &Array) {
+    if !plant::is(Plant::CompleteBeforeFlush) && array.flush_members().await.is_err() {
+        return;
+    }
+    array.metadata.require_resync(ResyncOffset::Complete);
+    if array.metadata.settled().await.is_ok() {
+        array.resync.offset.set(ResyncOffset::Complete);
+        array.happen(Happening::ResyncComplete);
+    }
+}
+
+impl Resync {
+    /// Everything below is done: the start of the first window under way, or the next one to start.
+    fn position(&self) -> Sectors {
+        let under_way = self.active.borrow().iter().flatten().min().copied();
+        under_way.unwrap_or(self.next.get())
+    }
+
+    fn take_window(&self, lane: usize, total: Sectors) -> Option<Range> {
+        let start = self.next.get();
+        if start >= total || self.stopping.get() {
+            return None;
+        }
+        let count = Sectors::from_bytes(RESYNC_WINDOW as u64).min(total - start);
+        self.next.set(start + count);
+        self.active.borrow_mut()[lane] = Some(start);
+        Some(Range::new(start, count))
+    }
+
+    /// Publishes how far everything is done. Durable it becomes with the next clean superblock, after a flush.
+    fn advance(&self, array: &Array, position: Sectors) {
+        self.offset.set(ResyncOffset::At(position.0));
+        array.metadata.note_resync(ResyncOffset::At(position.0));
+        if let Some(progress) = self.progress.get() {
+            self.progress.set(Some(Progress { done: position, ..progress }));
+        }
+    }
+}
+
+/// One lane of the resync: window after window.
+async fn work(array: &Array, memory: &Rc<Arena>, lane: usize) -> Outcome {
+    let resync = &array.resync;
+    let mut checkpoint = runtime::now().after_ms(CHECKPOINT_MS);
+    while let Some(window) = resync.take_window(lane, array.shape.size) {
+        if array.clients.get() > 0 {
+            sleep_ms(RESYNC_YIELD_MS).await;
+        }
+        let outcome = sync_window(array, memory, window).await;
+        if outcome.is_err() {
+            resync.stopping.set(true);
+            return outcome; // the window stays under way: the position never passes it
+        }
+        resync.active.borrow_mut()[lane] = None;
+        resync.advance(array, resync.position());
+        if lane == 0 && runtime::now() >= checkpoint {
+            checkpoint = runtime::now().after_ms(CHECKPOINT_MS);
+            record_checkpoint(array).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Records the position while no client writes: a dirty superblock has no place for it.
+async fn record_checkpoint(array: &Array) -> Outcome {
+    if array.is_dirty() {
+        return Ok(());
+    }
+    let position = array.resync.offset.get();
+    array.flush_members().await?;
+    array.metadata.require_resync(position);
+    array.metadata.settled().await
+}
+
+async fn sync_window(array: &Array, memory: &Rc<Arena>, window: Range) -> Outcome {
+    let _range = array.ranges.lock(window).await;
+    if array.in_sync() < 2 {
+        return Ok(()); // one copy is equal to itself
+    }
+    let unreadable = sync_piece(array, memory, window).await?;
+    if unreadable {
+        let step = Sectors::from_bytes(FINEST as u64);
+        let mut left = window;
+        while !left.count.is_zero() {
+            let some = left.count.min(step);
+            sync_piece(array, memory, Range::new(left.start, some)).await?;
+            left = Range::new(left.start + some, left.count - some);
+        }
+    }
+    array.recorded().await
+}
+
+/// Makes the copies of `range` equal. True when some copy could not be read and the range should be tried in smaller
+/// pieces; a piece as small as [`FINEST`] is then written from a copy that could be.
+async fn sync_piece(array: &Array, memory: &Rc<Arena>, range: Range) -> Result<bool, Failed> {
+    let mut bufs: [Option<Buf>; FAN_OUT] = [const { None }; FAN_OUT];
+    let mut fan = Fan::<FAN_OUT>::default();
+    for (at, member) in copies(array) {
+        let buf = memory.wait_take(range.count.byte_len()).await;
+        let read = Request::read(member.place_of(range.start), buf.clone());
+        fan.put(at, member.dev.start(array.to_member(on_behalf_of_sync(read))));
+        bufs[at] = Some(buf);
+    }
+    let mut unreadable = false;
+    for (at, member) in array.members.iter().enumerate().take(FAN_OUT) {
+        match fan.take(at).await {
+            None | Some(Ok(())) => {}
+            Some(Err(failed)) => {
+                unreadable = true;
+                bufs[at] = None;
+                if failed.cause != Cause::Medium && !array.fail(member, failed) {
+                    return Err(failed);
+                }
+            }
+        }
+    }
+    if unreadable && range.count.byte_len() > FINEST {
+        return Ok(true);
+    }
+    // The first copy is the one that clients are given where copies may differ (S8): it is the one to keep.
+    let Some(source) = bufs.iter().flatten().next().cloned() else {
+        return Ok(false); // no copy can be read here: nothing is lost by leaving it, and reads will say so
+    };
+    let mut fan = Fan::<FAN_OUT>::default();
+    for (at, member) in copies(array) {
+        if bufs[at].as_ref().is_some_and(|buf| buf.same_bytes(&source)) {
+            continue;
+        }
+        let write = Request::write(member.place_of(range.start), source.clone());
+        fan.put(at, member.dev.start(array.to_member(on_behalf_of_sync(write))));
+        count_written(array, range.count);
+    }
+    for (at, member) in array.members.iter().enumerate().take(FAN_OUT) {
+        if let Some(Err(failed)) = fan.take(at).await
+            && !array.fail(member, failed)
+        {
+            return Err(failed);
+        }
+    }
+    Ok(false)
+}
+
+fn copies(array: &Array) -> impl Iterator<Item = (usize, &Rc<Member>)> {
+    array.members.iter().enumerate().filter(|(_, member)| member.condition() == Condition::InSync)
+}
+
+fn on_behalf_of_sync(request: Request) -> Request {
+    Request { origin: Origin::Sync, priority: Priority::Idle, ..request }
+}
+
+fn count_written(array: &Array, count: Sectors) {
+    if let Some(progress) = array.resync.progress.get() {
+        array.resync.progress.set(Some(Progress { written: progress.written + count, ..progress }));
+    }
+}

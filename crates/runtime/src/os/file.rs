@@ -1,0 +1,104 @@
+//! A member on this machine: a file or a block device as a [`Device`].
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+use block::{Cause, Device, Failed, Geometry, Op, Request, SECTOR, Sectors, Ticket};
+
+use super::helper::Helper;
+use super::inflight::Job;
+use super::{Os, Way};
+
+/// A file or a block device. Made by [`Os::open`](super::Os::open).
+pub struct FileDevice {
+    inner: Rc<Inner>,
+}
+
+/// What requests in flight keep alive: the descriptor outlives them even when the device is dropped.
+struct Inner {
+    os: Rc<Os>,
+    file: OwnedFd,
+    registered: Option<u32>,
+    helper: Helper,
+    geometry: Cell<Geometry>,
+}
+
+impl FileDevice {
+    pub(super) fn new(
+        os: &Rc<Os>,
+        file: OwnedFd,
+        name: &str,
+        is_block: bool,
+        geometry: Geometry,
+    ) -> io::Result<Rc<FileDevice>> {
+        let helper = Helper::new(name, file.try_clone()?, is_block, &os.completions)?;
+        let registered = match &os.way {
+            Way::Uring(uring) => uring.register_file(file.as_raw_fd()),
+            Way::Crew(_) => None,
+        };
+        let os = os.clone();
+        let inner = Rc::new(Inner { os, file, registered, helper, geometry: Cell::new(geometry) });
+        Ok(Rc::new(FileDevice { inner }))
+    }
+
+    /// The descriptor, for what is asked about the member outside the data path.
+    pub fn raw_fd(&self) -> RawFd {
+        self.inner.file.as_raw_fd()
+    }
+
+    fn check(&self, request: &Request) -> Result<(), Failed> {
+        let geometry = self.inner.geometry.get();
+        let block = Sectors(u64::from(geometry.logical_block) / SECTOR);
+        let range = request.range;
+        let fits = range.start.checked_add(range.count).is_some_and(|end| end <= geometry.size);
+        let aligned = range.start.is_multiple_of(block) && range.count.is_multiple_of(block);
+        let allowed = !(geometry.read_only && request.is_write());
+        if fits && aligned && allowed { Ok(()) } else { Err(Failed::new(Cause::Refused)) }
+    }
+}
+
+impl Device for FileDevice {
+    fn start(&self, request: Request) -> Ticket {
+        if let Err(refused) = self.check(&request) {
+            return Ticket::ready(Err(refused));
+        }
+        let inner = &self.inner;
+        let job = Job {
+            fd: inner.file.as_raw_fd(),
+            registered_file: inner.registered,
+            registered_arena: request.buf.as_ref().and_then(|buf| buf.arena().registration()),
+            op: request.op,
+            memory: request.buf.as_ref().map_or(std::ptr::null_mut(), |buf| buf.as_ptr()),
+            len: request.range.count.byte_len(),
+            offset: request.range.start.bytes(),
+            fua: request.fua,
+            may_unmap: request.may_unmap,
+        };
+        let (ticket, promise) = Ticket::pair();
+        match inner.os.inflight.enter(request, job, promise, inner.clone()) {
+            Ok(id) => match job.op {
+                Op::Read | Op::Write => inner.os.submit(id, job),
+                _ => inner.helper.submit(id, job),
+            },
+            // The table is larger than all slots of a stack together; still, nobody is left waiting.
+            Err(promise) => promise.finish(Err(Failed::new(Cause::Timeout))),
+        }
+        ticket
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.inner.geometry.get()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let (Some(number), Way::Uring(uring)) = (self.registered, &self.os.way) {
+            uring.unregister_file(number);
+        }
+        // The ring may let go of the file a little later; the lock ends now.
+        super::lock::unlock_file(&self.file);
+    }
+}

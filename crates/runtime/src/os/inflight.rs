@@ -1,0 +1,196 @@
+//! What is in flight: the table of requests that the kernel, or a thread, has in its hands.
+//!
+//! An entry holds the request and with it the buffer, until the answer is there. When a deadline passes first, the
+//! caller is told and the entry stays: its buffer is quarantined until the late answer comes.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use block::{Cause, Failed, Moment, Op, Outcome, Promise, Request};
+use rustix::event::{EventfdFlags, eventfd};
+
+/// How often deadlines are looked at: they are seconds, so late by this much is on time.
+const DEADLINE_STEP_MS: u64 = 100;
+
+/// One system call's worth of work. The memory stays valid until it is answered: the table holds the buffer.
+#[derive(Clone, Copy)]
+pub(super) struct Job {
+    pub fd: RawFd,
+    /// The file's place among those registered with the ring.
+    pub registered_file: Option<u32>,
+    /// The buffer's arena among those registered with the ring.
+    pub registered_arena: Option<u16>,
+    pub op: Op,
+    pub memory: *mut u8,
+    pub len: usize,
+    pub offset: u64,
+    pub fua: bool,
+    pub may_unmap: bool,
+}
+
+// SAFETY: the memory is kept alive by the table until the job is answered, and nobody else touches it meanwhile.
+unsafe impl Send for Job {}
+
+/// The table.
+pub(super) struct Inflight {
+    entries: RefCell<Vec<Entry>>,
+    free: RefCell<Vec<u32>>,
+    deadlines: Cell<u32>,
+    look_again: Cell<Moment>,
+}
+
+struct Entry {
+    promise: Option<Promise>,
+    request: Option<(Request, Job)>,
+    _file: Option<Rc<dyn std::any::Any>>,
+    deadline: Option<Moment>,
+}
+
+impl Inflight {
+    pub fn new(capacity: usize) -> Inflight {
+        let entry = || Entry { promise: None, request: None, _file: None, deadline: None };
+        Inflight {
+            entries: RefCell::new((0..capacity).map(|_| entry()).collect()),
+            free: RefCell::new((0..capacity as u32).rev().collect()),
+            deadlines: Cell::new(0),
+            look_again: Cell::new(Moment(0)),
+        }
+    }
+
+    /// Enters a request; `None` and the promise back when the table is full. `file` stays open until the answer is there.
+    pub fn enter(
+        &self,
+        request: Request,
+        job: Job,
+        promise: Promise,
+        file: Rc<dyn std::any::Any>,
+    ) -> Result<u32, Promise> {
+        let Some(id) = self.free.borrow_mut().pop() else { return Err(promise) };
+        let deadline = request.deadline;
+        self.deadlines.set(self.deadlines.get() + u32::from(deadline.is_some()));
+        let entry =
+            Entry { promise: Some(promise), request: Some((request, job)), _file: Some(file), deadline };
+        self.entries.borrow_mut()[id as usize] = entry;
+        Ok(id)
+    }
+
+    /// Takes a result; what is left to do after a short transfer comes back.
+    pub fn completed(&self, id: u32, result: i32) -> Option<Job> {
+        let mut entries = self.entries.borrow_mut();
+        let entry = &mut entries[id as usize];
+        let (_, job) = entry.request.as_mut().expect("a job in flight has an entry");
+        let moves_data = matches!(job.op, Op::Read | Op::Write);
+        let outcome = match usize::try_from(result) {
+            Err(_) if result == -libc::EINTR || result == -libc::EAGAIN => return Some(*job),
+            Err(_) => Err(Failed::from_errno(-result)),
+            Ok(0) if moves_data => Err(Failed::new(Cause::Medium)), // the file has become shorter
+            Ok(moved) if moves_data && moved < job.len => {
+                // SAFETY: `moved` bytes are within the job's memory.
+                job.memory = unsafe { job.memory.add(moved) };
+                job.len -= moved;
+                job.offset += moved as u64;
+                return Some(*job);
+            }
+            Ok(_) => Ok(()),
+        };
+        let done =
+            std::mem::replace(entry, Entry { promise: None, request: None, _file: None, deadline: None });
+        drop(entries);
+        self.free.borrow_mut().push(id);
+        self.deadlines.set(self.deadlines.get() - u32::from(done.deadline.is_some()));
+        answer(done.promise, outcome);
+        None
+    }
+
+    /// When deadlines should be looked at next.
+    pub fn earliest_deadline(&self) -> Option<Moment> {
+        (self.deadlines.get() > 0).then(|| self.look_again.get())
+    }
+
+    /// Tells the callers of requests whose deadline has passed.
+    pub fn expire(&self, now: Moment) {
+        if self.deadlines.get() == 0 || now < self.look_again.get() {
+            return;
+        }
+        self.look_again.set(now.after_ms(DEADLINE_STEP_MS));
+        for at in 0..self.entries.borrow().len() {
+            let mut entries = self.entries.borrow_mut();
+            let entry = &mut entries[at];
+            if entry.deadline.is_some_and(|deadline| deadline <= now) {
+                entry.deadline = None;
+                self.deadlines.set(self.deadlines.get() - 1);
+                let promise = entry.promise.take();
+                drop(entries);
+                answer(promise, Err(Failed::new(Cause::Timeout)));
+            }
+        }
+    }
+}
+
+fn answer(promise: Option<Promise>, outcome: Outcome) {
+    if let Some(promise) = promise {
+        promise.finish(outcome);
+    }
+}
+
+/// Where other threads put results for the core, and the bell they ring.
+pub(super) struct Completions {
+    done: Mutex<Vec<(u32, i32)>>,
+    rung: AtomicBool,
+    bell: OwnedFd,
+}
+
+impl Completions {
+    pub fn new(capacity: usize) -> io::Result<Arc<Completions>> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Arc::new(Completions {
+            done: Mutex::new(Vec::with_capacity(capacity)),
+            rung: AtomicBool::new(false),
+            bell,
+        }))
+    }
+
+    /// For a worker: job `id` ended with `result`.
+    pub fn put(&self, id: u32, result: i32) {
+        lock(&self.done).push((id, result));
+        self.kick();
+    }
+
+    /// Wakes the core.
+    pub fn kick(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // Only a full counter can fail, and then the bell is rung already.
+            let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// The file that becomes readable when the bell is rung.
+    pub fn bell(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+
+    /// For the core: takes all results.
+    pub fn drain(&self, mut each: impl FnMut(u32, i32)) {
+        if !self.rung.load(Ordering::Acquire) {
+            return;
+        }
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&self.bell, &mut count);
+        self.rung.store(false, Ordering::Release);
+        loop {
+            let next = lock(&self.done).pop();
+            match next {
+                Some((id, result)) => each(id, result),
+                None => break,
+            }
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
