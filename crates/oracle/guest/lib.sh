@@ -18,9 +18,9 @@ sync_speed() {
   echo "$1" > /proc/sys/dev/raid/speed_limit_min
 }
 
-# One line a device, as in content.sha256: hash, size in bytes, name.
+# One line a device, as content.sha256 has it: hash, name, size.
 content() {
   for device in "$@"; do
-    echo "$(sha256sum < "$device" | cut -d ' ' -f 1) $(blockdev --getsize64 "$device") $(basename "$device")"
+    echo "$(sha256sum < "$device" | cut -d ' ' -f 1)  $device  $(blockdev --getsize64 "$device") bytes"
   done
 }

@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::golden::Content;
 use crate::{DiskOpts, Error, Kernel, Run};
 
 /// What begins a part of the output that [`Assembly`] and [`examine`] take apart.
-const PART: &str = "== ";
+pub(crate) const PART: &str = "== ";
 
 /// An array that the kernel shall assemble from members and read from end to end. The members do not change.
 #[derive(Debug, Clone)]
@@ -15,6 +16,7 @@ pub struct Assembly {
     members: Vec<PathBuf>,
     mdadm: String,
     options: String,
+    before: String,
 }
 
 /// What the kernel and mdadm made of the members.
@@ -34,7 +36,8 @@ impl Assembly {
     /// Members in any order; a missing one is left out.
     pub fn new(kernel: Kernel, members: impl IntoIterator<Item = impl AsRef<Path>>) -> Self {
         let members = members.into_iter().map(|member| member.as_ref().to_owned()).collect();
-        Self { kernel, members, mdadm: "4.4".to_owned(), options: "--run --readonly".to_owned() }
+        let (mdadm, options) = ("4.4".to_owned(), "--run --readonly".to_owned());
+        Self { kernel, members, mdadm, options, before: String::new() }
     }
 
     /// The version of mdadm.
@@ -49,26 +52,28 @@ impl Assembly {
         self
     }
 
+    /// Lines of shell that come before the assembly, such as a module's parameter.
+    pub fn before(mut self, script: impl Into<String>) -> Self {
+        self.before = script.into();
+        self
+    }
+
     /// Boots the kernel and asks.
     ///
     /// # Errors
     /// Also when the kernel or mdadm refuses the members; the error quotes both.
     pub fn run(&self) -> Result<Assembled, Error> {
         let script = format!(
-            "mdadm --assemble /dev/md0 {} $MEMBERS || exit 1\n\
+            "{}\nmdadm --assemble /dev/md0 {} $MEMBERS || exit 1\n\
              echo '{PART}content'; content /dev/md0 || exit 1\n\
              echo '{PART}mdstat'; cat /proc/mdstat\n{EXAMINE}",
-            self.options
+            self.before, self.options
         );
         let output = self.guest(&script)?;
         let mut parts = parts(&output).into_iter();
         let content = parts.next().unwrap_or_default();
         let mdstat = parts.next().unwrap_or_default().to_owned();
-        let (sha256, size_bytes) = content_line(content).ok_or_else(|| Error::Unexpected {
-            what: "the guest".into(),
-            expected: "a hash and a size",
-            found: content.to_owned(),
-        })?;
+        let Content { sha256, size_bytes, .. } = content.parse()?;
         Ok(Assembled { sha256, size_bytes, mdstat, examine: parts.map(str::to_owned).collect() })
     }
 
@@ -103,20 +108,12 @@ pub fn examine(
 }
 
 /// The parts of an output, each without the line that begins it.
-fn parts(output: &str) -> Vec<&str> {
+pub(crate) fn parts(output: &str) -> Vec<&str> {
     let marked = output.match_indices(PART).map(|(at, _)| at);
     let starts: Vec<usize> = marked.filter(|&at| at == 0 || output.as_bytes()[at - 1] == b'\n').collect();
     let ends = starts.iter().skip(1).copied().chain([output.len()]);
     let whole = starts.iter().zip(ends).map(|(&start, end)| &output[start..end]);
     whole.map(|part| part.split_once('\n').map_or("", |(_, text)| text)).collect()
-}
-
-/// `HASH BYTES NAME`, as the guest's `content` prints it and content.sha256 keeps it.
-pub(crate) fn content_line(line: &str) -> Option<(String, u64)> {
-    let mut words = line.split_whitespace();
-    let sha256 =
-        words.next().filter(|word| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-    Some((sha256.to_owned(), words.next()?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -126,12 +123,5 @@ mod tests {
     #[test]
     fn parts_begin_at_lines_of_their_own() {
         assert_eq!(parts("noise\n== a\n1\n2 == no\n== b\n== c\n3\n"), ["1\n2 == no\n", "", "3\n"]);
-    }
-
-    #[test]
-    fn a_content_line_is_a_hash_and_a_size() {
-        let hash = "0".repeat(64);
-        assert_eq!(content_line(&format!("{hash} 512 md0")), Some((hash, 512)));
-        assert_eq!(content_line("mdadm: 512 md0"), None);
     }
 }

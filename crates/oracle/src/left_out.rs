@@ -17,14 +17,27 @@ pub const VARIABLE: &str = "ASHLAR_LEFT_OUT";
 /// # Panics
 /// When nobody keeps the list, or it cannot be written.
 pub fn record(what: &str, why: &dyn fmt::Display) {
-    let Some(list) = std::env::var_os(VARIABLE) else {
+    if !note(what, why) {
         panic!("cannot run {what}: {why} (`cargo xtask test` goes on without and lists it)");
+    }
+}
+
+/// [`record`] for what is an extra, such as images that are not part of the repository: where nobody keeps the list
+/// it goes to standard error. Returns whether the list is kept.
+///
+/// # Panics
+/// When the list cannot be written.
+pub fn note(what: &str, why: &dyn fmt::Display) -> bool {
+    let Some(list) = std::env::var_os(VARIABLE) else {
+        eprintln!("left out {what}: {why}");
+        return false;
     };
     // One write of one line in append mode: test processes that run at the same time do not mix their lines.
     let line = format!("{what}: {}\n", why.to_string().replace('\n', " "));
     let file = OpenOptions::new().append(true).create(true).open(&list);
     file.and_then(|mut file| file.write_all(line.as_bytes()))
         .unwrap_or_else(|error| panic!("cannot write to {}: {error}", Path::new(&list).display()));
+    true
 }
 
 /// The lines of a list, each once, however many tests wrote it.

@@ -16,13 +16,17 @@ pub(crate) use tool::pattern_command;
 
 use crate::{Boot, Cache, Error, Kernel, ready};
 
-/// Downloads the newest packages for `kernel`. `say` gets a line for each step.
-pub fn fetch(kernel: Kernel, say: &dyn Fn(&str)) -> Result<(), Error> {
+/// Downloads the newest packages for `kernels`. `say` gets a line for each step.
+pub fn fetch(kernels: &[Kernel], say: &dyn Fn(&str)) -> Result<(), Error> {
     let cache = Cache::find();
-    for suite in packages::suites(kernel) {
+    for suite in packages::SUITES {
+        let packages = packages::of_all(kernels, suite.name);
+        if packages.is_empty() {
+            continue;
+        }
         say(&format!("reading the package lists of Debian {}", suite.name));
         let lists = apt::Lists::update(&cache, &suite)?;
-        for package in packages::of(kernel).filter(|package| package.suite == suite.name) {
+        for package in packages {
             let found = lists.newest(package)?;
             say(&format!("downloading {} {} ({})", found.name, found.version, suite.name));
             lists.download(&cache, package, &found)?;

@@ -19,7 +19,7 @@ pub(super) struct Package {
     pub suffix: Option<&'static str>,
 }
 
-const SUITES: [Suite; 3] = [
+pub(super) const SUITES: [Suite; 3] = [
     Suite { name: "bookworm", archives: &[("debian", "bookworm"), ("debian-security", "bookworm-security")] },
     Suite { name: "trixie", archives: &[("debian", "trixie")] },
     Suite { name: "sid", archives: &[("debian", "sid")] },
@@ -48,13 +48,19 @@ const K7_2: [Package; 2] =
 /// The newest mdadm comes with the newest kernel, so that nobody else has to read the lists of its suite.
 const NEWEST_MDADM: Package = exactly("sid", "mdadm");
 
-/// The suites that [`of`] draws on, in the table's order.
-pub(super) fn suites(kernel: Kernel) -> impl Iterator<Item = Suite> {
-    SUITES.into_iter().filter(move |suite| of(kernel).any(|package| package.suite == suite.name))
+/// What several kernels take from one suite, each package once.
+pub(super) fn of_all(kernels: &[Kernel], suite: &str) -> Vec<&'static Package> {
+    let mut packages: Vec<&Package> = Vec::new();
+    for package in kernels.iter().flat_map(|&kernel| of(kernel)).filter(|package| package.suite == suite) {
+        if !packages.contains(&package) {
+            packages.push(package);
+        }
+    }
+    packages
 }
 
 /// The packages of a kernel: its own, then the guest's.
-pub(super) fn of(kernel: Kernel) -> impl Iterator<Item = &'static Package> {
+fn of(kernel: Kernel) -> impl Iterator<Item = &'static Package> {
     own(kernel)
         .iter()
         .chain(guest())

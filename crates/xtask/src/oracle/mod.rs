@@ -1,5 +1,6 @@
 //! `cargo xtask oracle`: fetching kernels, building their guests, running scripts under them.
 
+mod golden;
 mod run;
 
 use std::process::ExitCode;
@@ -24,6 +25,11 @@ pub enum Command {
     },
     /// Run a shell script under a kernel.
     Run(run::Arguments),
+    /// Make golden images anew from their recipes, with the kernels that these name.
+    Golden {
+        /// The folder below golden/; all of them without it.
+        name: Option<String>,
+    },
 }
 
 /// One kernel or all of them.
@@ -35,8 +41,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     let say = |line: &str| eprintln!("oracle: {line}");
     match command {
         Command::Fetch { kernels: Kernels(kernels) } => {
+            prepare::fetch(&kernels, &say)?;
             for kernel in kernels {
-                prepare::fetch(kernel, &say)?;
                 prepare::build(kernel, &say)?;
             }
         }
@@ -46,6 +52,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
         }
         Command::Run(arguments) => return run::run(&arguments),
+        Command::Golden { name } => golden::run(name.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
 }
