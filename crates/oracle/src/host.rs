@@ -30,10 +30,12 @@ pub(crate) fn mdadm_program(cache: &Cache, version: &str, program: &str) -> Resu
     Err(Missing::new(what, format!("cargo xtask oracle fetch {kernel}")))
 }
 
-/// Whether a program of this name is in one of the folders of `PATH`.
-pub(crate) fn on_path(program: &str) -> bool {
+/// Where `program` is installed, or which Debian package brings it: for tests that need another program as judge.
+pub fn installed(program: &str, package: &str) -> Result<PathBuf, Missing> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file());
+    let remedy = || format!("apt-get install --no-install-recommends {package}");
+    found.ok_or_else(|| Missing::new(format!("{program} is not installed"), remedy()))
 }
 
 /// Runs a command to its end and returns what it printed; anything but success is an error that quotes it.

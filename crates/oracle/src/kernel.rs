@@ -87,11 +87,8 @@ pub fn ready(kernel: Kernel) -> Result<Boot, Missing> {
             ));
         }
     }
-    if kernel != Kernel::Uml && !crate::host::on_path("qemu-system-x86_64") {
-        return Err(Missing::new(
-            format!("the {kernel} kernel runs under qemu-system-x86_64, which is not installed"),
-            "apt-get install --no-install-recommends qemu-system-x86",
-        ));
+    if kernel != Kernel::Uml {
+        crate::installed("qemu-system-x86_64", "qemu-system-x86")?;
     }
     Ok(boot)
 }

@@ -38,7 +38,7 @@ mod run;
 
 pub use cache::Cache;
 pub use error::{Error, Missing};
-pub use host::host_mdadm;
+pub use host::{host_mdadm, installed};
 pub use judge::{Assembled, Assembly, assemble_and_hash, examine};
 pub use kernel::{Boot, Kernel, ready, required};
 pub use run::{Bus, DiskOpts, Ending, Outcome, Run};
