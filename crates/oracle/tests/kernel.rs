@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use oracle::{
-    Assembly, DiskOpts, Ending, Error, Kernel, Run, assemble_and_hash, examine, host_mdadm, left_out,
-    required,
+    Assembly, DiskOpts, Ending, Error, Kernel, Run, assemble_and_hash, examine, host_mdadm, installed,
+    left_out, required,
 };
 
 /// Two members of a raid1 that the kernel under test made, filled with the pattern of seed 7.
@@ -103,6 +103,49 @@ fn a_kernel_tells_that_it_died() {
 }
 
 #[test]
+fn a_kernel_has_an_nbd_export_as_its_disk() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, socket) = (folder.path().join("disk.img"), folder.path().join("socket"));
+    let run = Run::new(boot.kernel).nbd(&socket, "the disk").script("pattern fill /dev/d0 0 64k 3");
+    if boot.kernel == Kernel::Uml {
+        return assert!(matches!(run.run(), Err(Error::Unsupported { .. })));
+    }
+    if let Err(missing) = installed("qemu-nbd", "qemu-utils") {
+        return left_out::record("tests of NBD disks", &missing);
+    }
+    std::fs::write(&disk, vec![0; 1 << 20]).unwrap();
+    // It ends by itself when the guest is gone.
+    let mut server = Command::new("qemu-nbd");
+    server.args(["--format=raw", "--export-name=the disk", "--socket"]).arg(&socket).arg(&disk);
+    let mut server = server.spawn().unwrap();
+    while !socket.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    run.run().unwrap().success().unwrap();
+    assert!(server.wait().unwrap().success());
+    assert_eq!(oracle::pattern::check(&std::fs::read(&disk).unwrap()[..64 << 10], 0, 3), Ok(()));
+}
+
+#[test]
+fn a_kernel_tells_disks_apart_by_their_serial_numbers() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Run::new(boot.kernel)
+        .script("cat /sys/block/vda/serial; cat /sys/block/sda/device/vpd_pg80 | strings");
+    for options in
+        [DiskOpts::default().serial("FIRST-DISK"), DiskOpts::default().scsi().serial("SECOND-DISK")]
+    {
+        run = run.disk(folder.path().join(options.serial.as_ref().unwrap()), options.size_bytes(1 << 20));
+    }
+    if boot.kernel == Kernel::Uml {
+        return assert!(matches!(run.run(), Err(Error::Unsupported { .. })));
+    }
+    let said = run.run().unwrap().stdout;
+    assert!(said.contains("FIRST-DISK") && said.contains("SECOND-DISK"), "{said}");
+}
+
+#[test]
 fn a_test_without_its_kernel_fails_where_nobody_lists_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut this = Command::new(std::env::current_exe().unwrap());
@@ -116,6 +159,8 @@ fn a_test_without_its_kernel_fails_where_nobody_lists_it() {
 
     let list = folder.path().join("list");
     assert!(this.env(left_out::VARIABLE, &list).output().unwrap().status.success());
-    let lines = left_out::read(&list).unwrap();
-    assert!(lines.iter().any(|line| line.contains("cargo xtask oracle fetch")), "{lines:?}");
+    let reasons = left_out::read(&list).unwrap();
+    let (reason, tests) = reasons.first_key_value().unwrap();
+    assert!(reason.contains("cargo xtask oracle fetch"), "{reason}");
+    assert_eq!(tests.len(), 1, "{tests:?}");
 }

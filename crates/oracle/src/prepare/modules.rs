@@ -10,31 +10,11 @@ use crate::host::{bytes_of, output_of};
 use crate::{Cache, Error};
 
 /// What a guest may need. A name that a kernel does not have is built into it, or of another version.
-const WANTED: [&str; 24] = [
-    "virtio-pci",
-    "virtio-blk",
-    "virtio-scsi",
-    "sd-mod",
-    "9p",
-    "9pnet-virtio", // the machine
-    "md-mod",
-    "linear",
-    "md-linear",
-    "raid0",
-    "raid1",
-    "raid10",
-    "raid456",
-    "faulty",
-    "multipath", // md
-    "bcache",
-    "crc32c",
-    "crc32c-generic",
-    "crc32c-intel",
-    "libcrc32c", // bcache and its checksums
-    "ublk-drv",
-    "nbd",
-    "loop",
-    "ext4",
+const WANTED: [&str; 4] = [
+    "virtio-pci virtio-blk virtio-scsi sd-mod 9p 9pnet-virtio",
+    "md-mod linear md-linear raid0 raid1 raid10 raid456 faulty multipath",
+    "bcache libcrc32c crc32c crc32c-generic crc32c-intel",
+    "ublk-drv nbd loop ext4",
 ];
 
 /// Copies the wanted modules of an unpacked kernel to `stage`, with the tables that modprobe reads. Returns the
@@ -47,7 +27,7 @@ pub(super) fn stage(cache: &Cache, package: &Path, stage: &Path) -> Result<Vec<S
     fresh(&target)?;
 
     let available = index(&source)?;
-    let mut todo: Vec<String> = WANTED.iter().map(|&name| name.to_owned()).collect();
+    let mut todo: Vec<String> = WANTED.iter().flat_map(|names| names.split(' ')).map(str::to_owned).collect();
     let mut done = BTreeMap::new();
     while let Some(name) = todo.pop() {
         let Some(file) = available.get(&name).filter(|_| !done.contains_key(&name)) else { continue };

@@ -35,9 +35,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     })?;
     report.stage("tests (cargo test)", || suite::run(&list))?;
     report.stage("fuzzing", fuzz)?;
-    for line in left_out::read(&list)? {
-        report.left_out(line);
-    }
+    report.tests_left_out(&left_out::read(&list)?);
     Ok(report.close())
 }
 

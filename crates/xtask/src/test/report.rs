@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use oracle::left_out::Reasons;
+
 /// What a stage came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -28,6 +30,8 @@ impl From<bool> for Verdict {
 pub struct Report {
     stages: Vec<(&'static str, Verdict, Duration)>,
     left_out: BTreeSet<String>,
+    reasons_of_tests: BTreeSet<String>,
+    tests_left_out: u64,
 }
 
 impl Report {
@@ -50,7 +54,21 @@ impl Report {
     /// Adds something that does not run here, with its reason.
     pub fn left_out(&mut self, line: String) {
         println!("left out: {line}");
-        self.left_out.insert(line);
+        self.left_out.insert(line.replace('\n', " "));
+    }
+
+    /// Adds what tests wrote on the list themselves. To the harness that ran them these tests passed.
+    pub fn tests_left_out(&mut self, reasons: &Reasons) {
+        for (reason, tests) in reasons {
+            self.tests_left_out += tests.len() as u64;
+            match tests.len() {
+                0 => self.left_out(reason.clone()),
+                count => {
+                    println!("left out: {reason}: {tests:?}");
+                    self.reasons_of_tests.insert(format!("{reason} ({count} tests)"));
+                }
+            }
+        }
     }
 
     /// Prints the summary; the exit code says whether anything failed.
@@ -59,7 +77,7 @@ impl Report {
         for (name, verdict, time) in &self.stages {
             println!("{name:<36} {:<28} {:>6.1} s", verdict.to_string(), time.as_secs_f64());
         }
-        for line in &self.left_out {
+        for line in self.left_out.iter().chain(&self.reasons_of_tests) {
             println!("left out: {line}");
         }
         let [passed, failed, skipped] = self.counts();
@@ -67,9 +85,9 @@ impl Report {
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    /// Passed, failed, skipped: each stage counts as one, the tests one each, everything left out one each.
+    /// Passed, failed, skipped: each stage counts as one, the tests one each, and each reason or test left out.
     fn counts(&self) -> [u64; 3] {
-        let mut counts = [0, 0, self.left_out.len() as u64];
+        let mut counts = [0, 0, self.left_out.len() as u64 + self.tests_left_out];
         for (_, verdict, _) in &self.stages {
             match verdict {
                 Verdict::Passed => counts[0] += 1,
@@ -82,6 +100,7 @@ impl Report {
                 }
             }
         }
+        counts[0] = counts[0].saturating_sub(self.tests_left_out);
         counts
     }
 }
@@ -116,6 +135,17 @@ mod tests {
         let tests = Verdict::Tests { passed: 10, failed: 1, ignored: 2, sound: true };
         let left_out = Verdict::LeftOut("no network".into());
         assert_eq!(report(&[Verdict::Passed, Verdict::Failed, tests, left_out]).counts(), [11, 2, 3]);
+    }
+
+    #[test]
+    fn a_test_that_left_itself_out_did_not_pass() {
+        let mut report = report(&[Verdict::Tests { passed: 10, failed: 0, ignored: 0, sound: true }]);
+        let tests = ["kernel one", "kernel two"].map(str::to_owned);
+        report.tests_left_out(&Reasons::from([
+            ("no kernel".into(), tests.into()),
+            ("no extras".into(), [].into()),
+        ]));
+        assert_eq!(report.counts(), [8, 0, 3]);
     }
 
     #[test]
