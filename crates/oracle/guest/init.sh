@@ -21,6 +21,9 @@ export MDADM_NO_UDEV=1 MDADM_NO_SYSTEMCTL=1 IMSM_NO_PLATFORM=1
 
 for module in $ORACLE_MODULES; do modprobe -q "$module"; done
 
+# If the harness dies, nobody else ends this guest.
+(sleep "$ORACLE_LIMIT_S"; poweroff -f) </dev/null >/dev/null 2>&1 &
+
 # Disks are found some time after their driver is loaded. Each gets the name /dev/dN, N counting from 0 in the
 # order in which the host gave them, whatever the kernel calls it.
 number=0

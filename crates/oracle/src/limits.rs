@@ -6,6 +6,10 @@ use std::time::Duration;
 /// a resync of a small array adds a few more.
 pub const RUN_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How much longer than its run a guest lives if nobody ends it. The harness kills a guest in time; this is for
+/// guests whose harness was killed itself, so it only has to be long enough never to come first.
+pub const ORPHAN_GRACE: Duration = Duration::from_secs(30);
+
 /// Memory of the guest in MiB. The packages unpacked in its root take about 40, and raid6 keeps a stripe cache.
 pub const GUEST_MEMORY_MIB: u32 = 512;
 

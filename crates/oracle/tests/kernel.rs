@@ -1,6 +1,6 @@
 //! The harness itself under a real kernel.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use oracle::{
@@ -69,6 +69,15 @@ fn a_power_cut_ends_a_kernel_at_once() {
     let bytes = std::fs::read(&disk).unwrap();
     assert_eq!(oracle::pattern::check(&bytes[4096..1 << 20], 8, 5), Ok(()), "what was flushed is there");
     assert!(!bytes.starts_with(b"lost"), "what was not flushed is gone");
+    assert_eq!(processes_that_name(&disk), 0, "a guest outlived its power cut");
+}
+
+/// How many processes of this machine have the file on their command line.
+fn processes_that_name(file: &Path) -> usize {
+    let name = file.as_os_str().as_encoded_bytes();
+    let lines = std::fs::read_dir("/proc").unwrap().flatten().map(|process| process.path().join("cmdline"));
+    let lines = lines.filter_map(|line| std::fs::read(line).ok());
+    lines.filter(|line| line.windows(name.len()).any(|part| part == name)).count()
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub(super) fn watch(command: &mut Command, timeout: Duration) -> Result<(Ending,
     use std::os::unix::process::CommandExt;
 
     let deadline = Instant::now() + timeout;
-    // A group of its own, because UML is many processes and a power cut takes them all at once.
+    // A group of its own, because UML is many processes and a power cut takes them all at once. UML itself has to
+    // lead the group: started by another program that leads it, it would leave for a session of its own and live on.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
     let child = command.spawn().named("start", command.get_program().as_ref())?;
     let mut guest = Guest(child);

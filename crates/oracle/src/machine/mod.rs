@@ -11,7 +11,7 @@ use crate::error::Named;
 use crate::host::mdadm_program;
 use crate::prepare::{Archive, pattern_command};
 use crate::run::{Disk, Run};
-use crate::{Boot, Cache, Error, Kernel, Outcome, ready};
+use crate::{Boot, Cache, Error, Kernel, Outcome, limits, ready};
 
 /// How the guest finds the parts of its machine.
 struct Layout {
@@ -61,10 +61,8 @@ fn command(run: &Run, boot: &Boot, files: &Files<'_>) -> Result<Command, Error> 
     };
     let log =
         std::fs::OpenOptions::new().append(true).open(files.kernel_log).named("open", files.kernel_log)?;
-    // The harness kills the guest in time; `timeout` does when the harness itself was killed.
-    let last_resort_s = run.timeout.as_secs() + 10;
-    let mut command = Command::new("timeout");
-    command.args(["--signal=KILL", &last_resort_s.to_string()]).arg(program).args(words).stderr(log);
+    let mut command = Command::new(program);
+    command.args(words).stderr(log);
     // The guest's memory is a file; here it has room where a container's /dev/shm has not.
     command.env("TMPDIR", files.folder);
     Ok(command)
@@ -106,6 +104,7 @@ fn environment(run: &Run, layout: &Layout) -> String {
         ("ORACLE_MODULES", layout.modules.to_owned()),
         ("ORACLE_SHARE", layout.share.clone()),
         ("ORACLE_DISKS", layout.disks.join(" ")),
+        ("ORACLE_LIMIT_S", (run.timeout + limits::ORPHAN_GRACE).as_secs().to_string()),
     ];
     let given = run.variables.iter().map(|(name, value)| (name.as_str(), value.clone()));
     own.into_iter()
