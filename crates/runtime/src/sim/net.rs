@@ -1,4 +1,5 @@
-//! A simulated network: pipes that deliver late and in odd pieces, and break when told to.
+//! A simulated network: pipes that deliver late and in odd pieces, and break when told to. What was sent before a
+//! shutdown still arrives, as it does over real sockets.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -24,7 +25,10 @@ pub(super) struct Backlog {
 struct Pipe {
     bytes: RefCell<VecDeque<u8>>,
     arrived: Cell<usize>,
-    closed: Cell<bool>,
+    /// Nobody sends any more: the end comes behind what was sent.
+    ended: Cell<bool>,
+    /// Nobody receives any more: the end comes at once.
+    cut: Cell<bool>,
     changed: RefCell<Vec<Waker>>,
 }
 
@@ -79,7 +83,8 @@ impl Pipe {
         Rc::new(Pipe {
             bytes: RefCell::default(),
             arrived: Cell::new(0),
-            closed: Cell::new(false),
+            ended: Cell::new(false),
+            cut: Cell::new(false),
             changed: RefCell::default(),
         })
     }
@@ -97,10 +102,10 @@ impl Stream for Socket {
     fn poll_recv(&self, cx: &mut Context<'_>, buf: &Buf, at: usize, len: usize) -> Poll<io::Result<usize>> {
         let pipe = &self.incoming;
         let ready = pipe.arrived.get().min(len);
+        if pipe.cut.get() || pipe.ended.get() && pipe.bytes.borrow().is_empty() {
+            return Poll::Ready(Ok(0));
+        }
         if ready == 0 {
-            if pipe.closed.get() {
-                return Poll::Ready(Ok(0));
-            }
             pipe.wait(cx);
             return Poll::Pending;
         }
@@ -119,7 +124,7 @@ impl Stream for Socket {
 
     fn poll_send(&self, cx: &mut Context<'_>, parts: &[Part<'_>]) -> Poll<io::Result<usize>> {
         let pipe = &self.outgoing;
-        if pipe.closed.get() {
+        if pipe.cut.get() || pipe.ended.get() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let room = PIPE.saturating_sub(pipe.bytes.borrow().len());
@@ -150,10 +155,10 @@ impl Stream for Socket {
     }
 
     fn shutdown(&self) {
-        for pipe in [&self.incoming, &self.outgoing] {
-            pipe.closed.set(true);
-            pipe.change();
-        }
+        self.incoming.cut.set(true);
+        self.outgoing.ended.set(true);
+        self.incoming.change();
+        self.outgoing.change();
     }
 }
 

@@ -1,0 +1,225 @@
+//! Serving one request: what each command does to the device, and how it is answered.
+
+use block::{Buf, Cause, Extents, Failed, MAX_BUFFER, Outcome, Range, Request};
+use zerocopy::IntoBytes;
+
+use super::export::count;
+use super::plan::Command;
+use super::reply::Reply;
+use super::transmission::{ALLOCATION, Job, Session};
+use crate::error::errno_of;
+use crate::limits::STATUS_BYTES;
+use crate::span::Span;
+use crate::wire::{Extent, allocation};
+
+/// What is left to say when a request has been served.
+enum Answer {
+    Done,
+    Extents(Buf),
+    /// Nothing: it has been answered, or nobody is left to answer to.
+    Given,
+}
+
+/// Serves `job` in slot `slot` and answers it.
+pub(super) async fn serve(session: &Session, slot: u16, job: Job) {
+    let (export, reply) = (&session.export, Reply { cookie: job.cookie, structured: session.structured });
+    let done = |outcome: Outcome| outcome.map(|()| Answer::Done);
+    let answer = match job.command {
+        Command::Read { span } => read(session, slot, reply, span, job.buf).await,
+        Command::Write { span, fua } => write(session, slot, span, fua).await,
+        Command::Zero { span, fua, may_unmap, fast_only } => {
+            done(zero(session, span, fua, may_unmap, fast_only).await)
+        }
+        Command::Trim { span, fua } => done(trim(session, span, fua).await),
+        Command::Cache { span } => done(cache(session, span).await),
+        Command::Status { span, one } => status(session, span, one).await.map(Answer::Extents),
+        Command::Flush => done(export.device().start(Request::flush()).await),
+        Command::Disconnect => unreachable!("the receiver ends the connection"),
+    };
+    let message = match answer {
+        Err(failed) => {
+            count(&export.counters().errors, 1);
+            let (errno, text) = errno_of(failed);
+            reply.error(errno, text)
+        }
+        Ok(answer) => {
+            export.counters().served(job.command);
+            match answer {
+                Answer::Done => reply.done(),
+                Answer::Extents(extents) => reply.status(ALLOCATION, extents),
+                Answer::Given => return,
+            }
+        }
+    };
+    session.outgoing.put(message, None).await;
+}
+
+/// Reads `span` piece after piece through `buf`. A simple reply of several pieces keeps the floor from the first to the
+/// last, since nothing may come in between; a failure in the middle of it can only end the connection.
+async fn read(
+    session: &Session,
+    slot: u16,
+    reply: Reply,
+    span: Span,
+    buf: Option<Buf>,
+) -> Result<Answer, Failed> {
+    let Some(buf) = buf else { return Ok(Answer::Done) };
+    let (export, outgoing) = (&session.export, &session.outgoing);
+    let (block, mut floor) = (export.block(), None);
+    for piece in span.pieces(block) {
+        let (first, last) = (piece.start == span.start, piece.end() == span.end());
+        let cover = piece.cover(block);
+        let blocks = buf.slice(0, cover.count.byte_len());
+        match export.device().start(Request::read(cover.start, blocks)).await {
+            Ok(()) => {}
+            Err(failed) if first => return Err(failed),
+            Err(failed) => {
+                fail_midway(session, reply, piece, failed).await;
+                return Ok(Answer::Given);
+            }
+        }
+        if first && !last && !session.structured {
+            floor = Some(outgoing.take_floor(slot).await);
+        }
+        let data = buf.slice(piece.head(block), piece.len as usize);
+        let number = outgoing.put(reply.data(piece.start, data, first, last), floor.as_ref()).await;
+        if !last {
+            outgoing.sent(number).await;
+        }
+    }
+    Ok(Answer::Given)
+}
+
+async fn fail_midway(session: &Session, reply: Reply, piece: Span, failed: Failed) {
+    count(&session.export.counters().errors, 1);
+    if !session.structured {
+        return session.give_up();
+    }
+    let (errno, text) = errno_of(failed);
+    session.outgoing.put(reply.error_at(piece.start, errno, text), None).await;
+}
+
+/// Writes the pieces of `span` as they arrive. After a failure the rest is received all the same, and dropped.
+async fn write(session: &Session, slot: u16, span: Span, fua: bool) -> Result<Answer, Failed> {
+    let mut outcome = Ok(Answer::Done);
+    for piece in span.pieces(session.export.block()) {
+        let Some(buf) = session.payload(slot).await else { return Ok(Answer::Given) };
+        if outcome.is_ok() {
+            outcome = session.export.write(piece, buf, fua).await.map(|()| Answer::Done);
+        }
+    }
+    outcome
+}
+
+/// Makes `span` read as zeroes: whole blocks by the device if it can, else by writing; parts of blocks by writing.
+async fn zero(session: &Session, span: Span, fua: bool, may_unmap: bool, fast_only: bool) -> Outcome {
+    let (export, arena) = (&session.export, &session.arena);
+    let block = export.block();
+    if fast_only && !(span.is_aligned(block) && export.device().geometry().discards) {
+        return Err(Failed::new(Cause::Unsupported));
+    }
+    if let Some(range) = span.whole_blocks(block) {
+        let turn = export.writes.aligned(range).await;
+        let request = Request { fua, may_unmap, ..Request::write_zeroes(range) };
+        let outcome = export.device().start(request).await;
+        drop(turn);
+        match outcome {
+            Err(Failed { cause: Cause::Unsupported, .. }) if !fast_only => {
+                write_zeroes(session, range, fua).await?;
+            }
+            other => other?,
+        }
+    }
+    for edge in span.edges(block) {
+        let work = arena.wait_take(block as usize).await;
+        export.zero_edge(edge, work, fua).await?;
+    }
+    Ok(())
+}
+
+async fn write_zeroes(session: &Session, range: Range, fua: bool) -> Outcome {
+    let span = Span { start: range.start.bytes(), len: range.count.bytes() };
+    let block = session.export.block();
+    let zeroes = session.arena.wait_take(MAX_BUFFER.min(range.count.byte_len())).await;
+    zeroes.fill_zero();
+    for piece in span.pieces(block) {
+        session.export.write(piece, zeroes.slice(0, piece.len as usize), fua).await?;
+    }
+    Ok(())
+}
+
+/// Discards the whole blocks of `span`. It is a hint, so a device that cannot do it has done it.
+async fn trim(session: &Session, span: Span, fua: bool) -> Outcome {
+    let export = &session.export;
+    let Some(range) = span.whole_blocks(export.block()) else { return Ok(()) };
+    match export.device().start(Request { fua, ..Request::discard(range) }).await {
+        Err(Failed { cause: Cause::Unsupported, .. }) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Reads `span` and forgets it: whatever caches below has it then.
+async fn cache(session: &Session, span: Span) -> Outcome {
+    let block = session.export.block();
+    for piece in span.pieces(block) {
+        let cover = piece.cover(block);
+        let buf = session.arena.wait_take(cover.count.byte_len()).await;
+        session.export.device().start(Request::read(cover.start, buf)).await?;
+    }
+    Ok(())
+}
+
+/// The extents from the start of `span` on, as they travel. A device that does not know says that all is data.
+async fn status(session: &Session, span: Span, one: bool) -> Result<Buf, Failed> {
+    let export = &session.export;
+    let cover = span.cover(export.block());
+    let buf = session.arena.wait_take(STATUS_BYTES).await;
+    match export.device().start(Request::status(cover, buf.clone())).await {
+        Err(Failed { cause: Cause::Unsupported, .. }) => Extents::new(&buf).set(0, cover.count, false),
+        outcome => outcome?,
+    }
+    let known = if one { 1 } else { usize::MAX };
+    let count = translate(&buf, cover, span, known);
+    match count {
+        0 => Err(Failed::new(Cause::Medium)), // the device has answered with nothing
+        count => Ok(buf.slice(0, count * size_of::<Extent>())),
+    }
+}
+
+/// Turns the device's extents of `cover` into the protocol's of `span`, in place: neighbours of a kind are joined, so
+/// there are never more of them. How many there are, at most `most`.
+fn translate(buf: &Buf, cover: Range, span: Span, most: usize) -> usize {
+    let device = Extents::new(buf);
+    let (mut at, mut reached, mut count, mut open) = (cover.start, span.start, 0, None);
+    for place in 0..device.capacity() {
+        let Some((sectors, hole)) = device.get(place).filter(|_| reached < span.end()) else { break };
+        at = at.checked_add(sectors).unwrap_or(cover.end());
+        let end = at.min(cover.end()).bytes().min(span.end());
+        let more = end.saturating_sub(reached);
+        reached += more;
+        open = match open {
+            Some((length, kind)) if kind == hole || more == 0 => Some((length + more, kind)),
+            Some((length, kind)) => {
+                put(buf, count, length, kind);
+                count += 1;
+                Some((more, hole))
+            }
+            None => (more > 0).then_some((more, hole)),
+        };
+        if count == most {
+            return count;
+        }
+    }
+    if let Some((length, hole)) = open {
+        put(buf, count, length, hole);
+        count += 1;
+    }
+    count
+}
+
+fn put(buf: &Buf, place: usize, length: u64, hole: bool) {
+    let length = u32::try_from(length).expect("no longer than the request");
+    let flags = if hole { allocation::HOLE | allocation::ZERO } else { 0 };
+    let extent = Extent { length: length.into(), flags: flags.into() };
+    buf.copy_from_slice(place * size_of::<Extent>(), extent.as_bytes());
+}

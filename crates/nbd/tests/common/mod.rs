@@ -1,0 +1,187 @@
+//! What the tests share: a server in a simulated world, and a client that says byte for byte what it is told to.
+
+#![allow(dead_code)] // each test uses a part of it
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+
+use block::{Arena, Buf, Dev, MAX_BUFFER};
+use nbd::wire::options::{OptionHeader, OptionReply, option, put, put_string, reply};
+use nbd::wire::{self, Chunk, Header, SimpleReply, chunk};
+use nbd::{Export, Exports, Server};
+use runtime::sim::World;
+use runtime::{Stream, recv_exact, send_all};
+
+/// Where the servers of the tests listen.
+pub const PLACE: &str = "server";
+
+/// A server of one export, `disk`.
+pub fn serve(world: &Rc<World>, device: Dev) -> Server {
+    let mut exports = Exports::new();
+    assert!(exports.add(Export::new("disk", "a disk", device, false)));
+    Server::new(world.listen(PLACE), Rc::new(exports))
+}
+
+/// A client without opinions.
+pub struct Raw {
+    pub stream: Rc<dyn Stream>,
+    pub structured: bool,
+    buf: Buf,
+    reads: RefCell<BTreeMap<u64, u32>>,
+    next: Cell<u64>,
+}
+
+/// The whole reply to one request.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    pub cookie: u64,
+    pub error: u32,
+    /// The data of a read, or the extents of a status, without what says where it belongs.
+    pub data: Vec<u8>,
+    pub chunks: usize,
+}
+
+impl Raw {
+    /// Over a stream, with nothing said yet.
+    pub fn new(stream: Rc<dyn Stream>) -> Raw {
+        let buf = Arena::new(MAX_BUFFER).take(MAX_BUFFER).unwrap();
+        Raw { stream, structured: false, buf, reads: RefCell::default(), next: Cell::new(1) }
+    }
+
+    /// In transmission with the default export.
+    pub async fn connect(world: &Rc<World>, structured: bool) -> Raw {
+        let mut raw = Raw::new(world.connect(PLACE).unwrap());
+        raw.greet(3).await.unwrap();
+        if structured {
+            raw.option(option::STRUCTURED_REPLY, &[]).await.unwrap();
+            assert_eq!(raw.option_reply().await.unwrap().0, reply::ACK);
+            let mut data = Vec::new();
+            put_string(&mut data, b"");
+            data.extend(1u32.to_be_bytes());
+            put_string(&mut data, b"base:allocation");
+            raw.option(option::SET_META_CONTEXT, &data).await.unwrap();
+            assert_eq!(raw.option_reply().await.unwrap().0, reply::META_CONTEXT);
+            assert_eq!(raw.option_reply().await.unwrap().0, reply::ACK);
+            raw.structured = true;
+        }
+        raw.option(option::EXPORT_NAME, b"").await.unwrap();
+        raw.recv(10).await.unwrap();
+        raw
+    }
+
+    /// Takes the greeting and answers with `flags`.
+    pub async fn greet(&self, flags: u32) -> io::Result<()> {
+        self.recv(18).await?;
+        self.send(&flags.to_be_bytes()).await
+    }
+
+    pub async fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        send_all(&*self.stream, bytes).await
+    }
+
+    pub async fn recv(&self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        for part in bytes.chunks_mut(MAX_BUFFER) {
+            recv_exact(&*self.stream, &self.buf, 0, part.len()).await?;
+            self.buf.copy_to_slice(0, part);
+        }
+        Ok(bytes)
+    }
+
+    async fn header<T: Header>(&self) -> io::Result<T> {
+        Ok(T::read_from_bytes(&self.recv(size_of::<T>()).await?).expect("of its size"))
+    }
+
+    pub async fn option(&self, option: u32, data: &[u8]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        put(&mut bytes, &OptionHeader::new(option, data.len()));
+        bytes.extend(data);
+        self.send(&bytes).await
+    }
+
+    /// The kind and the data of the next reply to an option.
+    pub async fn option_reply(&self) -> io::Result<(u32, Vec<u8>)> {
+        let header = self.header::<OptionReply>().await?;
+        assert_eq!(header.magic.get(), wire::OPTION_REPLY_MAGIC);
+        Ok((header.reply.get(), self.recv(header.length.get() as usize).await?))
+    }
+
+    /// Sends a request; returns its cookie.
+    pub async fn request(
+        &self,
+        command: u16,
+        flags: u16,
+        offset: u64,
+        length: u32,
+        payload: &[u8],
+    ) -> io::Result<u64> {
+        let cookie = self.next.replace(self.next.get() + 1);
+        let request = wire::Request {
+            magic: wire::REQUEST_MAGIC.into(),
+            flags: flags.into(),
+            command: command.into(),
+            cookie: cookie.into(),
+            offset: offset.into(),
+            length: length.into(),
+        };
+        if command == wire::command::READ {
+            self.reads.borrow_mut().insert(cookie, length);
+        }
+        let mut bytes = Vec::new();
+        put(&mut bytes, &request);
+        bytes.extend(payload);
+        self.send(&bytes).await?;
+        Ok(cookie)
+    }
+
+    pub async fn read(&self, offset: u64, length: u32) -> io::Result<u64> {
+        self.request(wire::command::READ, 0, offset, length, &[]).await
+    }
+
+    pub async fn write(&self, offset: u64, payload: &[u8]) -> io::Result<u64> {
+        self.request(wire::command::WRITE, 0, offset, payload.len() as u32, payload).await
+    }
+
+    /// The next whole reply. Chunks of different replies must not be interleaved here: the tests that look at them ask
+    /// for one thing at a time.
+    pub async fn reply(&self) -> io::Result<Reply> {
+        if !self.structured {
+            let header = self.header::<SimpleReply>().await?;
+            assert_eq!(header.magic.get(), wire::SIMPLE_REPLY_MAGIC);
+            let (cookie, error) = (header.cookie.get(), header.error.get());
+            let length = self.reads.borrow_mut().remove(&cookie).filter(|_| error == 0).unwrap_or(0);
+            return Ok(Reply { cookie, error, data: self.recv(length as usize).await?, chunks: 0 });
+        }
+        let mut reply = Reply::default();
+        loop {
+            let header = self.header::<Chunk>().await?;
+            assert_eq!(header.magic.get(), wire::CHUNK_MAGIC);
+            assert!(reply.chunks == 0 || reply.cookie == header.cookie.get());
+            reply.cookie = header.cookie.get();
+            reply.chunks += 1;
+            let payload = self.recv(header.length.get() as usize).await?;
+            match header.kind.get() {
+                chunk::NONE => assert!(payload.is_empty()),
+                chunk::OFFSET_DATA => reply.data.extend(&payload[8..]),
+                chunk::BLOCK_STATUS => reply.data.extend(&payload[4..]),
+                kind => {
+                    assert_ne!(kind & chunk::ERROR_BIT, 0);
+                    reply.error = u32::from_be_bytes(payload[..4].try_into().unwrap());
+                }
+            }
+            if header.flags.get() & chunk::DONE != 0 {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// Sends a request and takes its reply, there being no other in flight.
+    pub async fn ask(&self, command: u16, flags: u16, offset: u64, length: u32) -> Reply {
+        let cookie = self.request(command, flags, offset, length, &[]).await.unwrap();
+        let reply = self.reply().await.unwrap();
+        assert_eq!(reply.cookie, cookie);
+        reply
+    }
+}
