@@ -1,1 +1,5 @@
-//! one running stack: configuration, control API, events
+//! One running stack.
+
+mod hold;
+
+pub use hold::Hold;
