@@ -4,11 +4,13 @@
 
 mod cli;
 mod commands;
+mod dirs;
 mod facts;
 mod holds;
 mod members;
 mod pile;
 mod remote;
+mod serve;
 mod text;
 mod volumes;
 mod world;
