@@ -219,11 +219,12 @@ impl Array {
         self.metadata.settled().await
     }
 
-    /// Stops: waits for requests under way, ends a resync at its checkpoint, records a clean array. New writes must
-    /// not be started any more.
+    /// Stops: waits for writes under way, ends a resync at its checkpoint, flushes the members, records a clean array.
+    /// New writes must not be started any more. What was written is then safe, whether anybody flushed it or not.
     pub async fn stop(&self) -> Outcome {
         self.resync.stop().await;
-        self.metadata.stop(self).await
+        let stopped = self.metadata.stop(self).await;
+        if self.options.write { stopped.and(self.flush_members().await) } else { stopped }
     }
 
     /// A member fails: from now on no request reaches it, and the change is on its way to the superblocks. False when
@@ -252,12 +253,13 @@ impl Array {
         }
     }
 
-    /// Waits until every failure noticed so far is recorded (S5).
+    /// Waits until every failure noticed so far is recorded (S5): also one that another request noticed. What this one
+    /// wrote is not on that member, so this one depends on the record too.
     pub(crate) async fn recorded(&self) -> Outcome {
         if plant::is(Plant::FailureUnrecorded) {
             return Ok(());
         }
-        self.metadata.settled().await
+        self.metadata.membership_settled().await
     }
 
     pub(crate) fn happen(&self, happening: Happening) {

@@ -61,6 +61,8 @@ pub struct MemberStatus {
     pub corrected_reads: u32,
     /// Read only if nothing else can answer.
     pub write_mostly: bool,
+    /// First sector of its data.
+    pub data_offset: Sectors,
 }
 
 impl Member {
@@ -89,6 +91,7 @@ impl Member {
             failure: self.failure.get(),
             corrected_reads: self.corrected_reads.get(),
             write_mostly: self.flags.write_mostly,
+            data_offset: self.data_offset,
         }
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Metadata {
     wanted: Cell<u64>,
     written: Cell<u64>,
     membership_changed: Cell<bool>,
+    /// The round that has to be written before the last membership change is on record.
+    membership_wanted: Cell<u64>,
     /// No write is under way, and the array may be called clean.
     want_clean: Cell<bool>,
     /// The superblocks say dirty, durably, and nobody is changing that.
@@ -79,6 +81,7 @@ impl Metadata {
             wanted: Cell::new(0),
             written: Cell::new(0),
             membership_changed: Cell::new(false),
+            membership_wanted: Cell::new(0),
             want_clean: Cell::new(false),
             marked_dirty: Cell::new(false),
             writers: Cell::new(0),
@@ -129,6 +132,12 @@ impl Metadata {
     pub fn require_membership(&self) {
         self.membership_changed.set(true);
         self.require();
+        self.membership_wanted.set(self.wanted.get());
+    }
+
+    /// Waits until every membership change so far is on record.
+    pub async fn membership_settled(&self) -> Outcome {
+        self.wait_for_round(self.membership_wanted.get()).await
     }
 
     /// Asks for a round that records how far a resync has come. The caller has flushed the members.
@@ -144,9 +153,12 @@ impl Metadata {
 
     /// Waits until everything asked for so far is durable.
     pub async fn settled(&self) -> Outcome {
-        let wanted = self.wanted.get();
-        self.changed.wait_until(|| self.written.get() >= wanted || self.stopped.get()).await;
-        if self.written.get() >= wanted { Ok(()) } else { Err(Failed::new(Cause::Degraded)) }
+        self.wait_for_round(self.wanted.get()).await
+    }
+
+    async fn wait_for_round(&self, round: u64) -> Outcome {
+        self.changed.wait_until(|| self.written.get() >= round || self.stopped.get()).await;
+        if self.written.get() >= round { Ok(()) } else { Err(Failed::new(Cause::Degraded)) }
     }
 
     pub fn wake_all(&self) {

@@ -14,8 +14,10 @@ pub mod limits;
 mod outgoing;
 mod server;
 mod span;
+mod url;
 pub mod wire;
 
 pub use client::{Client, Offers};
 pub use error::Error;
-pub use server::{Counters, Export, Exports, Server, ServerCounters};
+pub use server::{Counters, Export, Exports, Room, Server, ServerCounters};
+pub use url::Url;

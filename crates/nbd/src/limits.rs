@@ -9,6 +9,9 @@ pub const CONNECTIONS: usize = 16;
 /// Bytes of buffers for each connection: as many 1 MiB pieces as keep a socket and a disk busy at the same time.
 pub const CONNECTION_BYTES: usize = 8 * MAX_BUFFER;
 
+/// With less, the receive buffer would leave no room for the longest buffer.
+pub const LEAST_CONNECTION_BYTES: usize = 2 * MAX_BUFFER;
+
 /// Requests of one connection in flight. Clients rarely have more than 32 under way; fio's deepest usual run has 64.
 pub const SLOTS: usize = 64;
 

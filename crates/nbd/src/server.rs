@@ -25,10 +25,27 @@ use runtime::{Event, Listener, Stream, Task, now, sleep_ms, sleep_until, spawn};
 
 use crate::Error;
 use crate::incoming::Incoming;
-use crate::limits::{ACCEPT_PAUSE_MS, CONNECTION_BYTES, CONNECTIONS, PATIENCE_MS, RECEIVE_BYTES, SLOTS};
+use crate::limits::{
+    ACCEPT_PAUSE_MS, CONNECTION_BYTES, CONNECTIONS, LEAST_CONNECTION_BYTES, PATIENCE_MS, RECEIVE_BYTES, SLOTS,
+};
 use export::count;
 use handshake::Handshake;
 use transmission::Session;
+
+/// How much room a server takes at its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Connections served at once, from 1 to [`CONNECTIONS`].
+    pub connections: usize,
+    /// Bytes of buffers for each, at least [`LEAST_CONNECTION_BYTES`].
+    pub connection_bytes: usize,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room { connections: CONNECTIONS, connection_bytes: CONNECTION_BYTES }
+    }
+}
 
 /// A running server. Dropping it lets it run on; [`Server::stop`] ends it.
 pub struct Server {
@@ -70,11 +87,12 @@ struct Seat {
 
 impl Server {
     /// Serves `exports` to everyone who comes to `listener`. Takes all memory now.
-    pub fn new(listener: Rc<dyn Listener>, exports: Rc<Exports>) -> Server {
-        block::reserve(CONNECTIONS * SLOTS);
+    pub fn new(listener: Rc<dyn Listener>, exports: Rc<Exports>, room: Room) -> Server {
+        let connections = room.connections.clamp(1, CONNECTIONS);
+        block::reserve(connections * SLOTS);
         let house = Rc::new(House {
             exports,
-            seats: (0..CONNECTIONS).map(|_| Rc::new(Seat::new())).collect(),
+            seats: (0..connections).map(|_| Rc::new(Seat::new(room.connection_bytes))).collect(),
             stopping: Cell::new(false),
             acceptor: RefCell::default(),
             changed: Event::with_capacity(3),
@@ -119,8 +137,8 @@ impl Server {
 }
 
 impl Seat {
-    fn new() -> Seat {
-        let arena = Arena::new(CONNECTION_BYTES);
+    fn new(bytes: usize) -> Seat {
+        let arena = Arena::new(bytes.max(LEAST_CONNECTION_BYTES));
         Seat {
             receive: arena.take(RECEIVE_BYTES).expect("a new arena is all free"),
             arena,

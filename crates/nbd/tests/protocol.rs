@@ -5,11 +5,10 @@ mod common;
 use std::rc::Rc;
 
 use block::Sectors;
-use common::{PLACE, Raw, serve};
+use common::{PLACE, Raw, SMALL, run, serve};
 use nbd::wire::options::{info, option, put_string, reply};
 use nbd::wire::{command, command_flag, errno, export_flag};
 use nbd::{Export, Exports, Server};
-use runtime::Runtime;
 use runtime::sim::World;
 
 const SIZE: Sectors = Sectors(8192);
@@ -18,12 +17,11 @@ const SIZE: Sectors = Sectors(8192);
 fn with_server(test: impl AsyncFnOnce(Rc<World>)) {
     let world = World::new(1);
     let disk = world.add_disk(SIZE, 4096);
-    Runtime::new(world.clone()).block_on(async {
+    run(&world, async {
         let server = serve(&world, disk);
         test(world.clone()).await;
         server.stop().await;
     });
-    assert!(!world.is_stuck());
 }
 
 fn go(name: &[u8], facts: &[u16]) -> Vec<u8> {
@@ -97,12 +95,12 @@ fn options_that_are_unknown_or_malformed_are_answered_and_the_haggling_goes_on()
 fn all_exports_are_listed_and_the_first_is_the_default() {
     let world = World::new(2);
     let (first, second) = (world.add_disk(Sectors(16), 512), world.add_disk(Sectors(32), 512));
-    Runtime::new(world.clone()).block_on(async {
+    run(&world, async {
         let mut exports = Exports::new();
         assert!(exports.add(Export::new("first", "", first, false)));
         assert!(exports.add(Export::new("second", "with a text", second.clone(), true)));
         assert!(!exports.add(Export::new("second", "", second, true)), "a name is given once");
-        let server = Server::new(world.listen(PLACE), Rc::new(exports));
+        let server = Server::new(world.listen(PLACE), Rc::new(exports), SMALL);
         let raw = Raw::new(world.connect(PLACE).unwrap());
         raw.greet(3).await.unwrap();
         raw.option(option::LIST, &[]).await.unwrap();

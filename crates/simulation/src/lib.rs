@@ -1,1 +1,22 @@
-//! seeds to scenarios over whole stacks, with faults and power cuts
+//! Seeds to scenarios: whole stacks in a simulated world, with random work, faults and power cuts, watched all the time.
+//!
+//! One seed fixes everything. [`run_seed`] plays it and says what was violated, if anything; a failure is played again by
+//! the same seed. What is checked:
+//!
+//! - **C1** an acknowledged FLUSH or FUA survives any crash; an unacknowledged write leaves old or new, per sector;
+//! - **S1, S6** whenever an array is opened, every copy that is called in sync has the same content, but for the range
+//!   that the superblock calls dirty;
+//! - **S4** what a superblock says is synced is durable on every member: part of the same comparison, after a cut;
+//! - **S5** when a member write starts, every superblock in use says dirty, durably; when a write or a flush is answered,
+//!   every failed member is on record, durably;
+//! - **S8** repeated reads of the same range return the same while nobody writes;
+//! - **P3** while requests are pending, something completes.
+
+mod load;
+mod model;
+mod run;
+mod scenario;
+mod watch;
+
+pub use run::{Report, Violation, run_seed};
+pub use scenario::Scenario;

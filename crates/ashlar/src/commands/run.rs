@@ -11,7 +11,7 @@ use block::{Dev, Sectors};
 use control::api::{Api, COMMANDS};
 use control::{Event, Facts, Keeper, Place, Snapshot, Stack, Taken, Volume};
 use md::{Array, Options};
-use nbd::{Export, Exports, Server};
+use nbd::{Export, Exports, Room, Server};
 use runtime::mailbox::mailbox;
 use runtime::{Address, Listener, Overlay};
 use sd_notify::NotifyState;
@@ -121,7 +121,7 @@ async fn open(
     let volumes = volumes.collect();
     let exports = Rc::new(exports);
     let servers = listeners.into_iter().map(|(address, listener)| {
-        let server = Server::new(listener, exports.clone());
+        let server = Server::new(listener, exports.clone(), Room::default());
         server.arenas().for_each(|arena| world.os.register(arena));
         (address, server)
     });

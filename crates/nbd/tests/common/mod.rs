@@ -10,18 +10,27 @@ use std::rc::Rc;
 use block::{Arena, Buf, Dev, MAX_BUFFER};
 use nbd::wire::options::{OptionHeader, OptionReply, option, put, put_string, reply};
 use nbd::wire::{self, Chunk, Header, SimpleReply, chunk};
-use nbd::{Export, Exports, Server};
+use nbd::{Export, Exports, Room, Server};
 use runtime::sim::World;
-use runtime::{Stream, recv_exact, send_all};
+use runtime::{Runtime, Stream, recv_exact, send_all};
 
 /// Where the servers of the tests listen.
 pub const PLACE: &str = "server";
+
+/// Runs `test` in `world`, and fails when nothing can happen any more before it has ended.
+pub fn run<T>(world: &Rc<World>, test: impl Future<Output = T>) -> T {
+    let runtime = Runtime::new(world.clone());
+    runtime.run_until(test, |_| !world.is_stuck()).expect("something happens until the end")
+}
+
+/// Room for a test.
+pub const SMALL: Room = Room { connections: 8, connection_bytes: 2 << 20 };
 
 /// A server of one export, `disk`.
 pub fn serve(world: &Rc<World>, device: Dev) -> Server {
     let mut exports = Exports::new();
     assert!(exports.add(Export::new("disk", "a disk", device, false)));
-    Server::new(world.listen(PLACE), Rc::new(exports))
+    Server::new(world.listen(PLACE), Rc::new(exports), SMALL)
 }
 
 /// A client without opinions.

@@ -166,6 +166,13 @@ impl Disk {
         sectors(range).flat_map(|sector| state.current(sector)).collect()
     }
 
+    /// What would be left of a range if the power went now and took everything that was not flushed.
+    pub fn peek_durable(&self, range: Range) -> Vec<u8> {
+        let state = self.state.borrow();
+        let durable = |sector| state.durable.get(&sector).copied().unwrap_or([0; SECTOR_BYTES]);
+        sectors(range).flat_map(durable).collect()
+    }
+
     /// Puts bytes on the disk, durably and at once: for the making of scenarios.
     pub fn poke(&self, start: Sectors, bytes: &[u8]) {
         let mut state = self.state.borrow_mut();

@@ -33,7 +33,6 @@ async fn flush(array: &Array) -> Outcome {
     if plant::is(Plant::FlushSwallowed) {
         return Ok(());
     }
-    let epoch = array.epoch();
     array.flush_members().await?;
-    if array.epoch() != epoch { array.recorded().await } else { Ok(()) }
+    array.recorded().await
 }

@@ -13,7 +13,6 @@ const ZEROES: usize = 256 << 10;
 pub(super) async fn write(array: &Array, request: Request) -> Outcome {
     let _range = array.ranges.lock(request.range).await;
     let _writing = array.metadata.begin_write(array).await?;
-    let epoch = array.epoch();
     let mut fan = Fan::<FAN_OUT>::default();
     for (at, member) in array.members.iter().enumerate().filter(|(_, member)| takes_writes(member)) {
         let there = request.piece(request.range, member.place_of(request.range.start));
@@ -29,9 +28,7 @@ pub(super) async fn write(array: &Array, request: Request) -> Outcome {
             Err(failed) => outcome = Err(failed),
         }
     }
-    if array.epoch() != epoch {
-        array.recorded().await?; // S5: nobody is told before the failure is on record
-    }
+    array.recorded().await?; // S5: nobody is told before every failure is on record
     match outcome {
         Ok(()) if good == 0 => Err(Failed::new(Cause::Degraded)),
         other => other,

@@ -1,0 +1,197 @@
+//! The load: clients that write, read, flush and discard at random, and judge what they are given.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use block::{Arena, Buf, Dev, Op, Range, Request, SECTOR, Sectors};
+use runtime::sim::{Random, World};
+
+use crate::model::{Left, Model, Value};
+use crate::run::Violation;
+use crate::scenario::Scenario;
+
+/// What clients share.
+pub struct Load {
+    /// The array.
+    pub dev: Dev,
+    /// What may be where.
+    pub model: Rc<RefCell<Model>>,
+    /// Memory for the clients.
+    pub arena: Rc<Arena>,
+    /// The world, for chance.
+    pub world: Rc<World>,
+    /// Called after each answered write and flush.
+    pub answered: Box<dyn Fn(Op)>,
+    /// What was found wrong.
+    pub violations: Rc<RefCell<Vec<Violation>>>,
+    /// Reads may fail: some member has bad sectors and nobody has another copy.
+    pub tolerates_errors: bool,
+}
+
+/// The bytes of one sector that holds `value`.
+fn content(value: Value, sector: u64) -> [u8; SECTOR as usize] {
+    let mut bytes = [0; SECTOR as usize];
+    if value != 0 {
+        for pair in bytes.chunks_exact_mut(16) {
+            pair[..8].copy_from_slice(&value.to_le_bytes());
+            pair[8..].copy_from_slice(&sector.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+/// The value in a sector's bytes; an error if no write ever left that there.
+fn value_of(bytes: &[u8], sector: u64) -> Result<Value, String> {
+    let value = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
+    if content(value, sector) == bytes {
+        Ok(value)
+    } else {
+        Err(format!("holds a mixture that begins with {value}"))
+    }
+}
+
+impl Load {
+    /// One client: `requests` random requests, one after the other.
+    pub async fn client(&self, scenario: &Scenario) {
+        let geometry = self.dev.geometry();
+        let block = u64::from(geometry.logical_block) / SECTOR;
+        let room = (geometry.size.0 / block).min(scenario.playground.max(block) / block).max(1);
+        for _ in 0..scenario.requests {
+            let (kind, at, blocks, fua) = self.world.draw(|random: &mut Random| {
+                let at = random.below(room);
+                let longest = scenario.longest.min(room - at);
+                (random.below(100), at, 1 + random.below(longest), random.one_in(5))
+            });
+            let range = Range::new(Sectors(at * block), Sectors(blocks * block));
+            match kind {
+                0..45 => self.write(range, fua).await,
+                45..80 => drop(self.read(range).await),
+                80..90 => self.flush().await,
+                90..95 => self.zeroes(range, fua).await,
+                _ => self.discard(range).await,
+            }
+        }
+    }
+
+    async fn write(&self, range: Range, fua: bool) {
+        let token = self.model.borrow_mut().begin_write(range.start.0, range.count.0, None);
+        let buf = self.arena.wait_take(range.count.byte_len()).await;
+        for (n, sector) in (range.start.0..range.end().0).enumerate() {
+            buf.copy_from_slice(n * SECTOR as usize, &content(token.value(), sector));
+        }
+        let request = Request { fua, ..Request::write(range.start, buf) };
+        let outcome = self.dev.start(request).await;
+        self.model.borrow_mut().end_write(token, outcome.is_ok(), fua);
+        self.judge_failure("write", range, outcome);
+        if outcome.is_ok() {
+            (self.answered)(Op::Write);
+        }
+    }
+
+    async fn zeroes(&self, range: Range, fua: bool) {
+        let left = Some(Left::Value(0));
+        let token = self.model.borrow_mut().begin_write(range.start.0, range.count.0, left);
+        let outcome = self.dev.start(Request { fua, ..Request::write_zeroes(range) }).await;
+        self.model.borrow_mut().end_write(token, outcome.is_ok(), fua);
+        self.judge_failure("write-zeroes", range, outcome);
+    }
+
+    async fn discard(&self, range: Range) {
+        let left = Some(Left::Anything);
+        let token = self.model.borrow_mut().begin_write(range.start.0, range.count.0, left);
+        let outcome = self.dev.start(Request::discard(range)).await;
+        self.model.borrow_mut().end_write(token, outcome.is_ok(), false);
+        self.judge_failure("discard", range, outcome);
+    }
+
+    async fn flush(&self) {
+        let began = self.model.borrow_mut().begin_flush();
+        let outcome = self.dev.start(Request::flush()).await;
+        self.judge_failure("flush", Range::default(), outcome);
+        if outcome.is_ok() {
+            self.model.borrow_mut().end_flush(began);
+            (self.answered)(Op::Flush);
+        }
+    }
+
+    async fn read(&self, range: Range) -> Option<Buf> {
+        let began = self.model.borrow_mut().begin_read();
+        let buf = self.arena.wait_take(range.count.byte_len()).await;
+        let outcome = self.dev.start(Request::read(range.start, buf.clone())).await;
+        if outcome.is_ok() {
+            self.judge(range, &buf, |model, sector, value| model.may_hold(sector, value, began));
+        }
+        self.model.borrow_mut().end_read(began);
+        self.judge_failure("read", range, outcome);
+        outcome.ok().map(|()| buf)
+    }
+
+    /// Reads everything the clients may have touched, twice, after a crash: what survived must be allowed, and the same
+    /// both times (S8). From then on that is what the disk holds; a flush comes first, because after a mere kill the
+    /// disks still have in their caches what nobody ever flushed.
+    pub async fn take_stock(&self, scenario: &Scenario, crashed: bool) {
+        let geometry = self.dev.geometry();
+        let block = u64::from(geometry.logical_block) / SECTOR;
+        let end = geometry.size.0.min(scenario.playground + scenario.longest * block).next_multiple_of(block);
+        let end = end.min(geometry.size.0);
+        let flushed = self.dev.start(Request::flush()).await;
+        self.judge_failure("flush", Range::default(), flushed);
+        let mut at = 0;
+        while at < end {
+            let count = (end - at).min(512);
+            let range = Range::new(Sectors(at), Sectors(count));
+            at += count;
+            let first = self.arena.wait_take(range.count.byte_len()).await;
+            let second = self.arena.wait_take(range.count.byte_len()).await;
+            let one = self.dev.start(Request::read(range.start, first.clone())).await;
+            let two = self.dev.start(Request::read(range.start, second.clone())).await;
+            if one.is_err() || two.is_err() {
+                self.judge_failure("read", range, one.and(two));
+                continue;
+            }
+            if !first.same_bytes(&second) {
+                self.complain("S8", format!("{range} read differently a second time"));
+            }
+            if crashed {
+                self.judge(range, &first, |model, sector, value| model.may_survive(sector, value));
+            } else {
+                let began = self.model.borrow_mut().begin_flush();
+                self.judge(range, &first, |model, sector, value| model.may_hold(sector, value, began));
+            }
+            self.settle(range, &first);
+        }
+    }
+
+    fn settle(&self, range: Range, buf: &Buf) {
+        let mut bytes = [0; SECTOR as usize];
+        for (n, sector) in (range.start.0..range.end().0).enumerate() {
+            buf.copy_to_slice(n * SECTOR as usize, &mut bytes);
+            if let Ok(value) = value_of(&bytes, sector) {
+                self.model.borrow_mut().settle(sector, value);
+            }
+        }
+    }
+
+    fn judge(&self, range: Range, buf: &Buf, allowed: impl Fn(&Model, u64, Value) -> Result<(), String>) {
+        let model = self.model.borrow();
+        let mut bytes = [0; SECTOR as usize];
+        for (n, sector) in (range.start.0..range.end().0).enumerate() {
+            buf.copy_to_slice(n * SECTOR as usize, &mut bytes);
+            let verdict = value_of(&bytes, sector).and_then(|value| allowed(&model, sector, value));
+            if let Err(found) = verdict {
+                self.complain("C1", format!("array sector {sector} {found}"));
+                return;
+            }
+        }
+    }
+
+    fn judge_failure(&self, what: &str, range: Range, outcome: block::Outcome) {
+        if let (Err(failed), false) = (outcome, self.tolerates_errors) {
+            self.complain("redundancy", format!("{what} of {range} failed though a copy is well: {failed}"));
+        }
+    }
+
+    fn complain(&self, invariant: &'static str, what: String) {
+        self.violations.borrow_mut().push(Violation { invariant, what });
+    }
+}

@@ -1,0 +1,94 @@
+//! Plays seeds: `simulation --seeds 0..1000`, or one again: `simulation --seed 17`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use md::plant::Plant;
+use simulation::run_seed;
+
+/// Plays seeds of the simulated world and says which of them broke an invariant.
+#[derive(Parser)]
+struct Arguments {
+    /// How many seeds to play.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Play this one alone, and say what it stands for.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Plant a defect (by its name), to see it found.
+    #[arg(long)]
+    plant: Option<String>,
+    /// Plant each defect in turn, and fail if one is not found.
+    #[arg(long)]
+    plants: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let plant = match arguments.plant.as_deref().map(by_name).transpose() {
+        Ok(plant) => plant,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    if (plant.is_some() || arguments.plants) && !cfg!(debug_assertions) {
+        eprintln!("planted defects need debug assertions: cargo run --profile sim -p simulation -- ...");
+        return ExitCode::from(2);
+    }
+    let good = match (arguments.seed, arguments.plants) {
+        (Some(seed), _) => play_one(seed, plant),
+        (None, true) => Plant::ALL.into_iter().all(|plant| finds(plant, arguments.from, arguments.seeds)),
+        (None, false) => play(arguments.from, arguments.seeds, plant),
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn by_name(name: &str) -> Result<Plant, String> {
+    let known = || Plant::ALL.iter().map(|plant| format!("{plant:?}")).collect::<Vec<_>>().join(", ");
+    let found = Plant::ALL.into_iter().find(|plant| format!("{plant:?}").eq_ignore_ascii_case(name));
+    found.ok_or_else(|| format!("no defect is called {name}; there are {}", known()))
+}
+
+fn play_one(seed: u64, plant: Option<Plant>) -> bool {
+    let report = run_seed(seed, plant);
+    println!("seed {seed}: {}", report.scenario.describe());
+    println!("{} events, {} members failed, {} resyncs", report.events, report.failures, report.resyncs);
+    for violation in &report.violations {
+        println!("  {violation}");
+    }
+    report.violations.is_empty()
+}
+
+fn play(from: u64, count: u64, plant: Option<Plant>) -> bool {
+    let (mut bad, mut events, mut failures, mut resyncs) = (0, 0, 0, 0);
+    for seed in from..from + count {
+        let report = run_seed(seed, plant);
+        events += report.events;
+        failures += report.failures;
+        resyncs += report.resyncs;
+        if let Some(violation) = report.violations.first() {
+            bad += 1;
+            println!("seed {seed}: {violation}");
+            println!("  again: cargo xtask sim --seed {seed}");
+        }
+    }
+    println!(
+        "{count} seeds, {bad} bad; {events} events, {failures} members failed, {resyncs} resyncs completed"
+    );
+    bad == 0
+}
+
+fn finds(plant: Plant, from: u64, count: u64) -> bool {
+    for seed in from..from + count {
+        if let Some(violation) = run_seed(seed, Some(plant)).violations.first() {
+            println!("{plant:?}: found by seed {seed}, after {} seeds: {violation}", seed - from + 1);
+            return true;
+        }
+    }
+    println!("{plant:?}: NOT found by {count} seeds");
+    false
+}

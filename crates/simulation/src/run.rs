@@ -1,0 +1,338 @@
+//! Playing a seed: make the array, then era after era of load, faults and an end, with everything watched.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+
+use block::{Arena, Dev, Sectors};
+use md::plant::{self, Plant};
+use md::{Array, Candidate, Condition, Creation, Options, assemble, create, examine, plan_creation};
+use md_format::Level;
+use runtime::sim::{Fate, Random, World};
+use runtime::{Runtime, now, sleep_ms, sleep_until, spawn};
+
+use crate::load::Load;
+use crate::model::Model;
+use crate::scenario::{End, Scenario};
+use crate::watch::{Watch, compare_copies};
+
+/// Something that must never be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// Which invariant.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// What came of a seed.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What the seed stood for.
+    pub scenario: Scenario,
+    /// The first things that must not be.
+    pub violations: Vec<Violation>,
+    /// Events that happened, in all eras.
+    pub events: u64,
+    /// Members that failed.
+    pub failures: u32,
+    /// Resyncs that were completed.
+    pub resyncs: u32,
+}
+
+/// Memory of the clients: what eight of them need at most, and stock-taking.
+const ARENA_BYTES: usize = 16 << 20;
+
+/// Events after which an era that does not end by itself has surely gone wrong (P3).
+const FAR_TOO_MANY_EVENTS: u64 = 5_000_000;
+
+/// Plays `seed`, with a defect planted or none.
+pub fn run_seed(seed: u64, planted: Option<Plant>) -> Report {
+    plant::set(planted);
+    let world = World::new(seed);
+    let scenario = world.draw(Scenario::draw);
+    let mut play = Play::new(world, scenario);
+    play.make();
+    let eras = play.scenario.eras.clone();
+    for end in eras.into_iter().chain([End::Stop]) {
+        if play.has_violations() {
+            break;
+        }
+        play.era(end);
+    }
+    plant::set(None);
+    play.report()
+}
+
+struct Play {
+    world: Rc<World>,
+    scenario: Scenario,
+    model: Rc<RefCell<Model>>,
+    watch: Rc<Watch>,
+    violations: Rc<RefCell<Vec<Violation>>>,
+    crashed: bool,
+    failures: Rc<Cell<u32>>,
+    resyncs: Rc<Cell<u32>>,
+}
+
+impl Play {
+    fn new(world: Rc<World>, scenario: Scenario) -> Play {
+        let violations = Rc::new(RefCell::new(Vec::new()));
+        let watch = Rc::new(Watch { violations: violations.clone(), ..Watch::default() });
+        for size in &scenario.members {
+            let disk = world.add_disk(*size, scenario.logical_block);
+            let (watch, world) = (watch.clone(), Rc::downgrade(&world));
+            disk.observe(move |seen| {
+                let world = world.upgrade().expect("a disk is written in its world");
+                watch.see_write(&world, seen);
+            });
+        }
+        Play {
+            world,
+            scenario,
+            model: Rc::default(),
+            watch,
+            violations,
+            crashed: false,
+            failures: Rc::default(),
+            resyncs: Rc::default(),
+        }
+    }
+
+    fn has_violations(&self) -> bool {
+        !self.violations.borrow().is_empty()
+    }
+
+    fn report(self) -> Report {
+        Report {
+            violations: self.violations.borrow().clone(),
+            events: self.world.events_done(),
+            failures: self.failures.get(),
+            resyncs: self.resyncs.get(),
+            scenario: self.scenario,
+        }
+    }
+
+    fn complain(&self, invariant: &'static str, what: String) {
+        self.violations.borrow_mut().push(Violation { invariant, what });
+    }
+
+    fn devs(&self) -> Vec<Dev> {
+        self.world.disks().into_iter().map(|disk| disk as Dev).collect()
+    }
+
+    /// Creates the array on empty disks, durably.
+    fn make(&self) {
+        let scenario = &self.scenario;
+        let slots = (0..scenario.slots()).map(|member| Some(scenario.geometry(member))).collect();
+        let spares =
+            (scenario.slots()..scenario.members.len()).map(|member| scenario.geometry(member)).collect();
+        let runtime = Runtime::new(self.world.clone());
+        let creation = Creation {
+            name: "simulated".to_owned(),
+            host: None,
+            level: scenario.level,
+            version: scenario.version,
+            chunk_sectors: (scenario.level == Level::Raid0).then_some(scenario.chunk_sectors),
+            layout: (scenario.level == Level::Raid0).then_some(scenario.layout),
+            assume_clean: false,
+            slots,
+            write_mostly: Vec::new(),
+            spares,
+            uuid: runtime::random_uuid(),
+            device_uuids: scenario.members.iter().map(|_| runtime::random_uuid()).collect(),
+            now_s: runtime::wall_seconds(),
+        };
+        let arena = Arena::new(1 << 20);
+        let plans = plan_creation(&creation).expect("a scenario can be created");
+        let devs: Vec<_> = self.devs().into_iter().map(Some).collect();
+        runtime.block_on(create(&plans, &devs, &arena)).expect("disks without faults take an array");
+    }
+
+    /// One era: open, take stock, load with faults, end.
+    fn era(&mut self, end: End) {
+        let start = self.world.events_done();
+        let limit = match end {
+            End::PowerCut(events) | End::Kill(events) => start + events,
+            End::Stop => u64::MAX,
+        };
+        let runtime = Runtime::new(self.world.clone());
+        let world = self.world.clone();
+        let ended = runtime.run_until(self.live(end), |_| {
+            !world.is_stuck() && world.events_done() < limit.min(start + FAR_TOO_MANY_EVENTS)
+        });
+        self.watch.set(None, Vec::new());
+        let (stuck, events) = (self.world.is_stuck(), self.world.events_done() - start);
+        if ended.is_none() && (stuck || events >= FAR_TOO_MANY_EVENTS) {
+            self.complain(
+                "P3",
+                format!("after {events} events of the era requests are pending and nothing completes"),
+            );
+        }
+        drop(runtime);
+        match end {
+            End::PowerCut(_) => self.world.power_cut(),
+            End::Kill(_) | End::Stop => self.world.kill(),
+        }
+        for disk in self.world.disks() {
+            disk.set_fate(Fate::Alive);
+            disk.set_faults(|faults| *faults = Default::default());
+        }
+        self.model.borrow_mut().forget_readers();
+        self.crashed = end != End::Stop;
+    }
+
+    async fn live(&self, end: End) {
+        let Some(array) = self.open().await else { return };
+        if let Err(violation) = compare_copies(&self.world, &array) {
+            self.violations.borrow_mut().push(violation);
+            return;
+        }
+        let load = Rc::new(self.load(&array));
+        load.take_stock(&self.scenario, self.crashed).await;
+        let faults = spawn(trouble(self.world.clone(), array.clone()));
+        let clients: Vec<_> = (0..self.scenario.clients)
+            .map(|_| {
+                let (load, scenario) = (load.clone(), self.scenario.clone());
+                spawn(async move { load.client(&scenario).await })
+            })
+            .collect();
+        for client in clients {
+            client.join().await;
+        }
+        if end == End::Stop {
+            faults.join().await;
+            if let Err(failed) = array.stop().await {
+                self.complain("redundancy", format!("stopping failed though a copy is well: {failed}"));
+            }
+        } else {
+            // The cut may come while nothing happens: clean marks, timers, a resync going on.
+            sleep_ms(3_600_000).await;
+        }
+        self.count(&array);
+    }
+
+    fn count(&self, array: &Array) {
+        let members = array.members();
+        let faulty = members.iter().filter(|member| member.condition == Condition::Faulty).count() as u32;
+        self.failures.set(self.failures.get() + faulty);
+        let done = array.take_happenings().contains(&md::array::Happening::ResyncComplete);
+        self.resyncs.set(self.resyncs.get() + u32::from(done));
+    }
+
+    async fn open(&self) -> Option<Rc<Array>> {
+        let (arena, devs) = (Arena::new(1 << 20), self.devs());
+        let mut candidates = Vec::new();
+        let mut used = Vec::new();
+        let mut layout = vec![None; devs.len()];
+        for (disk, dev) in devs.iter().enumerate() {
+            match examine(dev, &arena).await {
+                Ok(examined) => {
+                    layout[disk] = Some((examined.place, Sectors(examined.summary.data_offset)));
+                    candidates.push(Candidate { name: disk.to_string(), examined });
+                    used.push(dev.clone());
+                }
+                Err(error) => self.complain("assembly", format!("disk {disk}: {error}")),
+            }
+        }
+        let sets = assemble(&candidates);
+        let [set] = &sets[..] else {
+            self.complain("assembly", format!("one array became {}", sets.len()));
+            return None;
+        };
+        let options = Options { write: true, degraded: true, ..Options::default() };
+        match Array::open(set, &candidates, &used, options) {
+            Ok(array) => {
+                self.watch.set(Some(array.clone()), layout);
+                Some(array)
+            }
+            Err(error) => {
+                self.complain("assembly", format!("the array is not opened any more: {error}"));
+                None
+            }
+        }
+    }
+
+    fn load(&self, array: &Rc<Array>) -> Load {
+        let (world, watch) = (self.world.clone(), self.watch.clone());
+        Load {
+            dev: array.device(),
+            model: self.model.clone(),
+            arena: Arena::new(ARENA_BYTES),
+            world: self.world.clone(),
+            answered: Box::new(move |_| watch.see_answer(&world)),
+            violations: self.violations.clone(),
+            tolerates_errors: array.shape().summary.level != Level::Raid1,
+        }
+    }
+}
+
+/// What goes wrong in an era: to every member of a mirror but one. That one is well, so no client ever sees an error.
+async fn trouble(world: Rc<World>, array: Rc<Array>) {
+    if array.shape().summary.level != Level::Raid1 {
+        return;
+    }
+    let in_sync: Vec<usize> = array
+        .members()
+        .iter()
+        .filter(|member| member.condition == Condition::InSync)
+        .map(|member| member.name.parse().expect("members are named by their disk"))
+        .collect();
+    let well = world.draw(|random| *random.choose(&in_sync));
+    for disk in world.disks().into_iter().filter(|disk| disk.number() != well) {
+        // Most of the load is over after some milliseconds; a clean mark or a resync may come much later.
+        let (kind, latest) = world.draw(|random| (random.below(10), *random.choose(&[1, 2, 10, 400])));
+        sleep_until(now().after_ns(world.draw(|random| random.below(latest * 1_000_000)))).await;
+        let rarely = world.draw(|random: &mut Random| 1 + random.below(200));
+        match kind {
+            0 => disk.set_faults(|faults| faults.read_error_one_in = rarely),
+            1 => disk.set_faults(|faults| faults.write_error_one_in = rarely),
+            2 => disk.set_faults(|faults| faults.flush_error_one_in = rarely),
+            3 => disk.set_faults(|faults| faults.transport_error_one_in = rarely),
+            4 => disk.set_fate(Fate::Dead),
+            5 => {
+                disk.set_fate(Fate::Hung);
+                sleep_ms(100_000).await;
+                disk.set_fate(Fate::Alive);
+            }
+            6 => {
+                let bad = world.draw(|random| (0..20).map(|_| random.below(10_000)).collect());
+                disk.set_faults(|faults| {
+                    faults.bad_sectors = bad;
+                    faults.bad_for_good = rarely % 2 == 0;
+                });
+            }
+            7 => {
+                let failed =
+                    array.members().iter().position(|member| member.name == disk.number().to_string());
+                if let Some(at) = failed {
+                    let _ = array.fail_member(at).await; // the last copy is refused, and rightly
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Scenario {
+    /// A line for people.
+    pub fn describe(&self) -> String {
+        let blocks = self.logical_block;
+        let eras: Vec<String> = self.eras.iter().map(|end| format!("{end:?}")).collect();
+        format!(
+            "{} on {} with {} members and {} spares, blocks of {blocks}, {} clients, eras: {}",
+            self.level,
+            self.version,
+            self.slots(),
+            self.spares,
+            self.clients,
+            eras.join(", ")
+        )
+    }
+}

@@ -1,0 +1,103 @@
+//! What a seed stands for: an array, its load, and what goes wrong.
+
+use block::{Geometry, Sectors};
+use md_format::{Level, Version};
+use runtime::sim::Random;
+
+/// One scenario, drawn from a seed.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Level.
+    pub level: Level,
+    /// Metadata version.
+    pub version: Version,
+    /// Sizes of the members, in sectors.
+    pub members: Vec<Sectors>,
+    /// Spares.
+    pub spares: usize,
+    /// Logical block size of each member.
+    pub logical_block: u32,
+    /// Chunk of a raid0.
+    pub chunk_sectors: u32,
+    /// raid0 layout.
+    pub layout: u32,
+    /// Clients at work at once.
+    pub clients: u64,
+    /// Requests of each client in an era.
+    pub requests: u64,
+    /// The longest request, in blocks.
+    pub longest: u64,
+    /// The clients keep to so many sectors at the start, so that they meet.
+    pub playground: u64,
+    /// How the eras end, one after the other.
+    pub eras: Vec<End>,
+}
+
+/// How an era ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The power is cut after so many events.
+    PowerCut(u64),
+    /// The process is killed after so many events: what the disks have cached stays.
+    Kill(u64),
+    /// The array is stopped when all clients are done.
+    Stop,
+}
+
+impl Scenario {
+    /// Draws a scenario.
+    pub fn draw(random: &mut Random) -> Scenario {
+        let level = *random.choose(&[Level::Raid1, Level::Raid1, Level::Raid1, Level::Raid0, Level::Linear]);
+        let version = match level {
+            // 0.90 knows linear and raid0 too, but says nothing about a raid0's layout.
+            Level::Raid0 => *random.choose(&[Version::V1_0, Version::V1_1, Version::V1_2]),
+            _ => *random.choose(&Version::ALL),
+        };
+        let count = 2 + random.below(3) as usize;
+        let spares = if level == Level::Raid1 && random.one_in(4) { 1 } else { 0 };
+        let logical_block = *random.choose(&[512, 512, 4096]);
+        let members = (0..count + spares).map(|_| Sectors((5 << 11) + 8 * random.below(300))).collect();
+        let chunk_sectors = match logical_block {
+            512 => *random.choose(&[1, 3, 8, 24, 128]),
+            _ => *random.choose(&[8, 24, 128]),
+        };
+        let eras = (0..1 + random.below(4)).map(|_| End::draw(random)).collect();
+        Scenario {
+            level,
+            version,
+            members,
+            spares,
+            logical_block,
+            chunk_sectors,
+            layout: 1 + random.below(2) as u32,
+            clients: 1 + random.below(8),
+            requests: 4 + random.below(40),
+            longest: *random.choose(&[1, 8, 64]),
+            playground: *random.choose(&[64, 512, 4096]),
+            eras,
+        }
+    }
+
+    /// The members in slots.
+    pub fn slots(&self) -> usize {
+        self.members.len() - self.spares
+    }
+
+    /// A member's shape.
+    pub fn geometry(&self, member: usize) -> Geometry {
+        let logical_block = self.logical_block;
+        Geometry { logical_block, physical_block: logical_block, ..Geometry::plain(self.members[member]) }
+    }
+}
+
+impl End {
+    fn draw(random: &mut Random) -> End {
+        match random.below(8) {
+            0 => End::Stop,
+            1 => End::Kill(random.below(1500)),
+            // Early cuts hit assembly, dirty marks and resync; late ones a loaded array.
+            2 | 3 => End::PowerCut(random.below(60)),
+            _ => End::PowerCut(random.below(3000)),
+        }
+    }
+}
