@@ -117,7 +117,8 @@ impl Inflight {
             return;
         }
         self.look_again.set(now.after_ms(DEADLINE_STEP_MS));
-        for at in 0..self.entries.borrow().len() {
+        let count = self.entries.borrow().len();
+        for at in 0..count {
             let mut entries = self.entries.borrow_mut();
             let entry = &mut entries[at];
             if entry.deadline.is_some_and(|deadline| deadline <= now) {
