@@ -167,7 +167,11 @@ impl Resync {
         under_way.unwrap_or(self.next.get())
     }
 
-    fn take_window(&self, lane: usize, total: Sectors) -> Option<Range> {
+    fn take_window(&self, lane: usize, array: &Array) -> Option<Range> {
+        let total = array.shape.size;
+        if array.in_sync() < 2 {
+            self.next.set(total); // one copy is equal to itself
+        }
         let start = self.next.get();
         if start >= total || self.stopping.get() {
             return None;
@@ -192,7 +196,7 @@ impl Resync {
 async fn work(array: &Array, memory: &Rc<Arena>, lane: usize) -> Outcome {
     let resync = &array.resync;
     let mut checkpoint = runtime::now().after_ms(CHECKPOINT_MS);
-    while let Some(window) = resync.take_window(lane, array.shape.size) {
+    while let Some(window) = resync.take_window(lane, array) {
         if array.clients.get() > 0 {
             sleep_ms(RESYNC_YIELD_MS).await;
         }
@@ -224,9 +228,6 @@ async fn record_checkpoint(array: &Array) -> Outcome {
 
 async fn sync_window(array: &Array, memory: &Rc<Arena>, window: Range) -> Outcome {
     let _range = array.ranges.lock(window).await;
-    if array.in_sync() < 2 {
-        return Ok(()); // one copy is equal to itself
-    }
     let unreadable = sync_piece(array, memory, window).await?;
     if unreadable {
         let step = Sectors::from_bytes(FINEST as u64);

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use block::{Extents, Failed, Fan, Op, Outcome, Range, Request, Sectors, Ticket};
+use block::{Cause, Extents, Failed, Fan, Op, Outcome, Range, Request, Sectors, Ticket};
 
 use super::{Extent, first_piece};
 use crate::array::Array;
@@ -55,13 +55,12 @@ fn start(array: &Array, extent: Extent, piece: Request) -> Ticket {
 
 /// What is allocated at the start of the range: as far as it lies in one piece on one member.
 async fn status(array: &Array, request: Request, locate: impl Fn(Sectors) -> Extent) -> Outcome {
-    let words = request.buf.clone().ok_or(Failed::new(block::Cause::Refused))?;
+    let words = request.buf.clone().ok_or(Failed::new(Cause::Refused))?;
     let extent = locate(request.range.start);
     let piece = first_piece(request.range, extent);
-    let piece = Request { range: piece, ..request };
-    match start(array, extent, piece).await {
-        Err(failed) if failed.cause == block::Cause::Unsupported => {
-            Extents::new(&words).set(0, extent.count.min(extent.count), false);
+    match start(array, extent, Request { range: piece, ..request }).await {
+        Err(failed) if failed.cause == Cause::Unsupported => {
+            Extents::new(&words).set(0, piece.count, false);
             Ok(())
         }
         other => other,
