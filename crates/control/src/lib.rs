@@ -1,1 +1,29 @@
-//! one running stack: configuration, control API, events
+//! One running stack: what it is asked to serve, how it is watched and told what to do, what it keeps for an undo.
+//!
+//! The stack itself lives on one core ([`Stack`]). Beside it a thread of its own serves a versioned HTTP and JSON
+//! interface on a unix socket ([`api`]); the two speak through a mailbox, and nothing in the data path waits for it.
+//! This room and the binary above it are the only ones that know tokio, the calendar, or files that are no members.
+
+pub mod api;
+mod client;
+mod command;
+mod config;
+mod document;
+mod hold;
+mod place;
+mod snapshot;
+mod stack;
+mod undo;
+
+pub use client::{Client, ClientError};
+pub use command::{Command, Refusal};
+pub use config::{Config, ConfigError, Layout};
+pub use document::{
+    API_VERSION, ArrayState, ArrayStatus, Event, ExportStatus, Happened, MemberState, MemberStatus,
+    ServerStatus, StackStatus, SyncStatus,
+};
+pub use hold::Hold;
+pub use place::{Place, PlaceError, Taken, running};
+pub use snapshot::{AreaBytes, Keeper, MemberAreas, Snapshot, SnapshotError};
+pub use stack::{Facts, Stack, Volume};
+pub use undo::{Change, UndoError, plan_undo, put_back};

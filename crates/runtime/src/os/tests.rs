@@ -80,6 +80,21 @@ fn requests_beyond_the_end_are_refused_and_change_nothing() {
 }
 
 #[test]
+fn a_request_with_a_deadline_is_answered() {
+    each_way(|os, folder| {
+        let path = member(&folder, "m", 1 << 20);
+        let runtime = Runtime::new(os.clone());
+        let arena = Arena::new(MAX_BUFFER);
+        let opened = os.open(&path, OpenMode::Read).unwrap();
+        runtime.block_on(async {
+            let read = Request::read(Sectors(0), arena.take(512).unwrap());
+            let deadline = Some(crate::now().after_ms(60_000));
+            assert_eq!(opened.device.start(Request { deadline, ..read }).await, Ok(()));
+        });
+    });
+}
+
+#[test]
 fn holes_are_told_from_data() {
     each_way(|os, folder| {
         let path = member(&folder, "m", 1 << 20);

@@ -1,0 +1,349 @@
+//! The command line, defined once: parsing, help, man pages and completions are all made from this.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::text::parse_size;
+
+/// Linux RAID from user space: opens, serves and repairs md (mdadm) arrays on the same disks, without a kernel module.
+///
+/// A MEMBER is a file, a block device, or a URL of a remote disk: nbd://HOST[:PORT]/EXPORT or
+/// nbd+unix:///EXPORT?socket=PATH. Nothing is ever forced: each risk has a word of its own, and the error that asks
+/// for it says which. Exit status: 0 done, 1 failed, 2 wrong usage.
+#[derive(Parser, Debug)]
+#[command(
+    name = "ashlar",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// How members are read and written
+    #[arg(long, global = true, value_enum, default_value_t = Driver::Auto, hide_default_value = true)]
+    pub driver: Driver,
+}
+
+/// How members are read and written.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Driver {
+    /// io_uring where it works, threads otherwise
+    Auto,
+    /// io_uring, or an error
+    Uring,
+    /// A fixed crew of threads
+    Threads,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Show what disks say they are, and what arrays they make
+    Examine(Examine),
+    /// Write the content of an array to standard output
+    Cat(Cat),
+    /// Make a new array
+    Create(Create),
+    /// Assemble arrays and serve them over NBD until stopped
+    Run(Run),
+    /// Put back the metadata that `run` found
+    Undo(Undo),
+    /// Show what runs
+    Status(Status),
+    /// Take a member out of use, as if it had failed
+    Fail(OfMember),
+    /// Let go of a failed member or a spare
+    Remove(OfMember),
+    /// Stop what runs
+    Stop(Stop),
+    /// Show in a minute what this program does, on files in a temporary folder
+    Demo(Demo),
+    /// Make man pages or shell completions
+    #[command(hide = true)]
+    Generate(Generate),
+}
+
+/// How members are opened when they are only read.
+#[derive(Args, Debug)]
+pub struct Reading {
+    /// Read members even while another process or the kernel uses them: what is read may be out of date
+    #[arg(long)]
+    pub live: bool,
+}
+
+/// Which set of members is good enough.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Lenience {
+    /// Layout of a raid0 that does not say which one it has
+    #[arg(long, value_enum)]
+    pub layout: Option<Layout>,
+    /// Use members that are out of date where nothing newer holds their place; parts of the content may be old
+    #[arg(long)]
+    pub accept_stale: bool,
+}
+
+/// The two ways in which chunks go round the members of a raid0 whose members differ in size.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Layout {
+    /// As kernels before 3.14 did
+    Original,
+    /// As kernels from 3.14 on do
+    Alternate,
+}
+
+/// Prints facts in a form for programs.
+#[derive(Args, Debug, Clone, Copy)]
+pub struct Json {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Shows what each MEMBER says it is, then what arrays they make together: who sits where, who was left out and why,
+/// what forbids reading or writing. Never writes a byte.
+#[derive(Args, Debug)]
+pub struct Examine {
+    /// Disks to look at
+    #[arg(required = true, value_name = "MEMBER")]
+    pub members: Vec<String>,
+    #[command(flatten)]
+    pub reading: Reading,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// Works out from the MEMBERs, given in any order, what arrays they make, and writes the content of one to standard
+/// output. Never writes a byte to a member: whatever would be written stays in memory. Members may be missing as long as
+/// the data is all there; a warning says so.
+#[derive(Args, Debug)]
+pub struct Cat {
+    /// The disks, in any order
+    #[arg(required = true, value_name = "MEMBER")]
+    pub members: Vec<String>,
+    /// Print the names of the volumes that the members make, one a line
+    #[arg(long, conflicts_with_all = ["volume", "offset", "length"])]
+    pub list: bool,
+    /// The volume to write, by its name as --list prints it
+    #[arg(long, value_name = "NAME")]
+    pub volume: Option<String>,
+    /// Where to begin
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "0")]
+    pub offset: u64,
+    /// How much to write; everything if not given
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub length: Option<u64>,
+    #[command(flatten)]
+    pub lenience: Lenience,
+    #[command(flatten)]
+    pub reading: Reading,
+    /// With --list: print JSON
+    #[arg(long, requires = "list")]
+    pub json: bool,
+}
+
+/// Makes a new array out of the MEMBERs, in this order, exactly as mdadm would. A MEMBER may be the word `missing`.
+/// Refuses members that hold something, and says what they hold.
+#[derive(Args, Debug)]
+pub struct Create {
+    /// The array's name
+    pub name: String,
+    /// Disks in the order of their slots; `missing` leaves a slot empty
+    #[arg(required = true, value_name = "MEMBER")]
+    pub members: Vec<String>,
+    /// RAID level
+    #[arg(long, short, value_enum)]
+    pub level: NewLevel,
+    /// Chunk size (raid0; rounding of linear)
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub chunk: Option<u64>,
+    /// Layout of a raid0
+    #[arg(long, value_enum)]
+    pub layout: Option<Layout>,
+    /// Metadata version
+    #[arg(long, value_enum, default_value = "1.2")]
+    pub metadata: NewVersion,
+    /// A spare disk
+    #[arg(long = "spare", value_name = "MEMBER")]
+    pub spares: Vec<String>,
+    /// A MEMBER of a mirror to read from only if nothing else can answer
+    #[arg(long, value_name = "MEMBER")]
+    pub write_mostly: Vec<String>,
+    /// Take the members of a mirror for equal: no resync. Where they are not, reads give one or the other
+    #[arg(long)]
+    pub assume_clean: bool,
+    /// Use members that hold something: what they hold is lost
+    #[arg(long)]
+    pub overwrite: bool,
+    /// The host that the array belongs to, put before its name; `none` for no host [default: this host's name]
+    #[arg(long, value_name = "NAME")]
+    pub homehost: Option<String>,
+    /// Use a remote member over TCP, and promise that nobody else does
+    #[arg(long)]
+    pub sole_writer: bool,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// Levels that can be made.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NewLevel {
+    /// One member after the other
+    Linear,
+    /// Striped, no redundancy
+    #[value(aliases = ["0", "stripe"])]
+    Raid0,
+    /// Mirrored
+    #[value(aliases = ["1", "mirror"])]
+    Raid1,
+}
+
+/// Metadata versions that can be made.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NewVersion {
+    /// At the end, members of at most 4 TiB; for old kernels and boot loaders
+    #[value(name = "0.90", alias = "0")]
+    V0_90,
+    /// At the end
+    #[value(name = "1.0")]
+    V1_0,
+    /// At the start
+    #[value(name = "1.1")]
+    V1_1,
+    /// 4 KiB from the start
+    #[value(name = "1.2", alias = "1")]
+    V1_2,
+}
+
+/// Assembles every array that the MEMBERs make and serves each over NBD as an export of its name, in the foreground,
+/// until SIGTERM, SIGINT or `ashlar stop`. The metadata is kept aside before the first write (see `ashlar undo`).
+#[derive(Args, Debug)]
+pub struct Run {
+    /// Disks, in any order; or one FILE.toml that says everything
+    #[arg(required = true, value_name = "MEMBER")]
+    pub members: Vec<String>,
+    /// Serve on a unix socket (a PATH with a slash in it) or on HOST:PORT; can be repeated
+    #[arg(long, value_name = "SOCKET|HOST:PORT")]
+    pub nbd: Vec<String>,
+    /// Serve on addresses that other hosts can reach: whoever reaches them can read and write everything
+    #[arg(long)]
+    pub nbd_anywhere: bool,
+    /// The name by which `status`, `fail`, `stop` know what runs [default: the array's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Say what would be done and written, and do nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Run arrays with members missing
+    #[arg(long)]
+    pub degraded: bool,
+    /// Export read-only; members are opened read-only and nothing is written to them
+    #[arg(long)]
+    pub read_only: bool,
+    /// Use remote members over TCP for writing, and promise that nobody else does
+    #[arg(long)]
+    pub sole_writer: bool,
+    #[command(flatten)]
+    pub lenience: Lenience,
+    /// Where metadata is kept aside [default: $XDG_STATE_HOME/ashlar; /var/lib/ashlar for root]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub run_dir: RunDir,
+    /// With --plan: print JSON
+    #[arg(long, requires = "plan")]
+    pub json: bool,
+}
+
+/// Where running stacks have their control sockets.
+#[derive(Args, Debug, Clone)]
+pub struct RunDir {
+    /// Where control sockets are [default: $XDG_RUNTIME_DIR/ashlar; /run/ashlar for root]
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+}
+
+/// Puts back the metadata that `run` found, from the SNAPSHOT that it named when it started. Refuses when the members
+/// are not those of the snapshot, when something else has changed their metadata since, and when clients have written.
+#[derive(Args, Debug)]
+pub struct Undo {
+    /// The file that `run` named
+    pub snapshot: PathBuf,
+    /// Say what would be written, and write nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Go back although data may have been written since: members that were left out then may differ from the others
+    #[arg(long)]
+    pub data_was_written: bool,
+    /// Use remote members over TCP, and promise that nobody else does
+    #[arg(long)]
+    pub sole_writer: bool,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// Shows the state of everything that runs, or of one NAME.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// What to show; everything if not given
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub run_dir: RunDir,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// Names a member of something that runs.
+#[derive(Args, Debug)]
+pub struct OfMember {
+    /// What runs
+    pub name: String,
+    /// The member, as `status` shows it, or the last part of its path
+    pub member: String,
+    #[command(flatten)]
+    pub run_dir: RunDir,
+}
+
+/// Stops what runs under NAME: no more clients, everything written, arrays marked clean. Returns when it has ended.
+#[derive(Args, Debug)]
+pub struct Stop {
+    /// What runs
+    pub name: String,
+    #[command(flatten)]
+    pub run_dir: RunDir,
+}
+
+/// Makes members in a temporary folder, builds a mirror and a stripe on them, serves them, writes, breaks and repairs
+/// them, and proves at each step that the data is right.
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// Leave the members behind in DIR, with a text that says what they hold
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
+/// Makes what belongs beside the binary.
+#[derive(Args, Debug)]
+pub struct Generate {
+    #[command(subcommand)]
+    pub what: GenerateWhat,
+}
+
+/// What can be made.
+#[derive(Subcommand, Debug)]
+pub enum GenerateWhat {
+    /// A man page for each command
+    Man {
+        /// Where to put them
+        dir: PathBuf,
+    },
+    /// Completions for a shell, on standard output
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}

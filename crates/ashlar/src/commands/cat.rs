@@ -1,0 +1,171 @@
+//! `ashlar cat`: the content of a volume on standard output.
+//!
+//! The members are opened for reading and the ordinary engine runs over overlays: not one byte reaches a member.
+
+use std::io::{self, IsTerminal, Write};
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, bail};
+use block::{Arena, Buf, Dev, MAX_BUFFER, Request, SECTOR, Sectors, Ticket};
+use serde::Serialize;
+
+use crate::Usage;
+use crate::cli::{Cat, Driver};
+use crate::members::How;
+use crate::pile::{Pile, Stranger};
+use crate::text::{print, print_json};
+use crate::volumes::open_to_read;
+use crate::world::World;
+
+/// Reads under way at once: enough for a stripe over many disks, and for a disk to run ahead of whoever takes the bytes.
+const READS: usize = 8;
+
+/// Pieces that wait for standard output, beside the one that is being written.
+const PIECES: usize = 4;
+
+/// Runs the command.
+pub fn run(args: &Cat, driver: Driver) -> Result<()> {
+    if !args.list && io::stdout().is_terminal() {
+        let text =
+            "standard output is a terminal: redirect the content to a file or a program, or say --list";
+        return Err(Usage(text.to_owned()).into());
+    }
+    let world = World::new(driver)?;
+    world.tell_if_slower(driver);
+    let mut pile = Pile::open(&world, &args.members, How::read(args.reading.live))?;
+    if args.lenience.accept_stale {
+        for name in pile.accept_stale() {
+            warn(&format!("{name} is out of date and used all the same"));
+        }
+    }
+    match args.list {
+        true => list(&pile, args.json),
+        false => write_volume(&world, &pile, args),
+    }
+}
+
+/// A volume as `--list --json` prints it.
+#[derive(Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    uuid: String,
+    level: String,
+    readable: bool,
+    warnings: Vec<String>,
+}
+
+fn list(pile: &Pile, json: bool) -> Result<()> {
+    if pile.volumes.is_empty() {
+        pile.choose(None)?;
+    }
+    warn_of_strangers(&pile.strangers);
+    if !json {
+        return Ok(print(
+            &pile.volumes.iter().map(|volume| format!("{}\n", volume.name)).collect::<String>(),
+        )?);
+    }
+    let listed = pile.volumes.iter().map(|volume| {
+        let summary = &pile.candidates[volume.set.freshest].examined.summary;
+        Listed {
+            name: &volume.name,
+            uuid: summary.array_uuid_text().to_string(),
+            level: summary.level.to_string(),
+            readable: volume.set.unreadable.is_empty(),
+            warnings: pile.warnings(volume),
+        }
+    });
+    print_json(&listed.collect::<Vec<_>>())
+}
+
+fn write_volume(world: &World, pile: &Pile, args: &Cat) -> Result<()> {
+    let volume = pile.choose(args.volume.as_deref())?;
+    warn_of_strangers(&pile.strangers);
+    world.runtime.block_on(async {
+        let array = open_to_read(pile, volume, args.lenience.layout)?;
+        for warning in pile.warnings(volume) {
+            warn(&format!("{}: {warning}", volume.name));
+        }
+        let span = Span::new(array.shape().size, args.offset, args.length)?;
+        let device = array.device();
+        let (sender, receiver) = sync_channel(PIECES);
+        let writer = thread::spawn(move || write_pieces(&receiver));
+        let read = stream(&device, &world.arena, span, &sender).await;
+        drop(sender);
+        let written = writer.join().map_err(|_| anyhow!("the writing thread has panicked"))?;
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // whoever reads has seen enough
+            Err(error) => Err(error).context("standard output"),
+            Ok(()) => read.with_context(|| format!("volume {}", volume.name)),
+        }
+    })
+}
+
+fn warn(text: &str) {
+    eprintln!("ashlar: warning: {text}");
+}
+
+fn warn_of_strangers(strangers: &[Stranger]) {
+    strangers.iter().for_each(|stranger| warn(&format!("{stranger}; it is not used")));
+}
+
+/// A range of bytes of a volume.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u64,
+    end: u64,
+}
+
+impl Span {
+    fn new(size: Sectors, offset: u64, length: Option<u64>) -> Result<Span> {
+        let size =
+            size.checked_bytes().context("the volume says that it is larger than 64 bits can count")?;
+        let end = length.map_or(Some(size), |length| offset.checked_add(length));
+        match end {
+            Some(end) if offset <= end && end <= size => Ok(Span { start: offset, end }),
+            _ => bail!("the volume has {size} bytes; --offset and --length reach beyond its end"),
+        }
+    }
+}
+
+/// A read under way: whole blocks, of which `skip..skip+len` are wanted.
+struct Piece {
+    ticket: Ticket,
+    buf: Buf,
+    at: u64,
+    skip: usize,
+    len: usize,
+}
+
+/// Reads `span` with several reads under way, and hands its bytes on in order.
+async fn stream(device: &Dev, arena: &Rc<Arena>, span: Span, out: &SyncSender<Vec<u8>>) -> Result<()> {
+    let block = u64::from(device.geometry().logical_block).max(SECTOR);
+    let mut under_way = std::collections::VecDeque::with_capacity(READS);
+    let mut next = span.start;
+    loop {
+        while under_way.len() < READS && next < span.end {
+            let first = next - next % block;
+            let end = (first + MAX_BUFFER as u64).min(span.end);
+            let buf = arena.wait_take((end.next_multiple_of(block) - first) as usize).await;
+            let ticket = device.start(Request::read(Sectors::from_bytes(first), buf.clone()));
+            let (skip, len) = ((next - first) as usize, (end - next) as usize);
+            under_way.push_back(Piece { ticket, buf, at: next, skip, len });
+            next = end;
+        }
+        let Some(piece) = under_way.pop_front() else { return Ok(()) };
+        piece.ticket.await.map_err(|failed| anyhow!("reading at byte {}: {failed}", piece.at))?;
+        let mut bytes = vec![0; piece.len];
+        piece.buf.copy_to_slice(piece.skip, &mut bytes);
+        if out.send(bytes).is_err() {
+            return Ok(()); // the writer says why it has ended
+        }
+    }
+}
+
+fn write_pieces(pieces: &Receiver<Vec<u8>>) -> io::Result<()> {
+    // The file itself, not the buffered handle: the pieces are large, and the handle looks for line ends in them.
+    use std::os::fd::AsFd;
+    let mut out = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    pieces.iter().try_for_each(|bytes| out.write_all(&bytes))
+}

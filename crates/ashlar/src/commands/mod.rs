@@ -1,0 +1,13 @@
+//! The commands, one file each. Each has one door, `run`, that takes its arguments as the command line defines them.
+
+pub mod cat;
+pub mod create;
+pub mod demo;
+pub mod examine;
+pub mod fail;
+pub mod generate;
+pub mod remove;
+pub mod run;
+pub mod status;
+pub mod stop;
+pub mod undo;

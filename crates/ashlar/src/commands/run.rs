@@ -1,0 +1,186 @@
+//! `ashlar run`: assembles arrays and serves them until it is told to stop.
+
+mod plan;
+mod wish;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use block::{Dev, Sectors};
+use control::api::{Api, COMMANDS};
+use control::{Event, Facts, Keeper, Place, Snapshot, Stack, Taken, Volume};
+use md::{Array, Options};
+use nbd::{Export, Exports, Room, Server};
+use runtime::mailbox::mailbox;
+use runtime::{Address, Listener, Overlay};
+use sd_notify::NotifyState;
+
+use crate::cli::{Driver, Run};
+use crate::dirs;
+use crate::members::How;
+use crate::pile::Pile;
+use crate::serve;
+use crate::volumes::refused;
+use crate::world::World;
+use plan::Plan;
+use wish::Wish;
+
+/// What an overlay of a read-only stack holds at most.
+const OVERLAY_SECTORS: Sectors = Sectors(64 << 11);
+
+/// Runs the command.
+pub fn run(args: Run, driver: Driver) -> Result<()> {
+    let wish = Wish::of(&args)?;
+    let run_dir = dirs::run_dir(args.run_dir.run_dir.as_deref())?;
+    let state_dir = dirs::state_dir(args.state_dir.as_deref())?;
+    let world = World::new(driver)?;
+    let how = match args.plan || wish.read_only {
+        true => How::read(false),
+        false => How::write(wish.sole_writer),
+    };
+    let mut pile = Pile::open(&world, &wish.members, how)?;
+    let accepted = if wish.accept_stale { pile.accept_stale() } else { Vec::new() };
+    let plan = world.runtime.block_on(async { Plan::new(&wish, &pile, &accepted, &run_dir, &state_dir) });
+    if args.plan {
+        return plan.show(args.json);
+    }
+    plan.refuse()?;
+    plan.warnings.iter().for_each(|warning| eprintln!("ashlar: warning: {warning}"));
+    let (taken, control) = Place::new(&run_dir, &plan.stack)?.take()?;
+    let listeners = listeners(&world, &wish)?;
+    let problems = world.runtime.block_on(async {
+        let running = open(&world, &wish, &plan, &pile, listeners, &state_dir).await?;
+        serve_until_told(&world, running, taken, control)
+            .await
+            .context("the control interface cannot be started")
+    })?;
+    match problems.len() {
+        0 => Ok(()),
+        _ => Err(anyhow!("stopped, but not everything is as it should be:\n  {}", problems.join("\n  "))),
+    }
+}
+
+/// An address, listened on.
+type Listening = (Address, Rc<dyn Listener>);
+
+fn listeners(world: &World, wish: &Wish) -> Result<Vec<Listening>> {
+    let open = |address: &Address| anyhow::Ok((address.clone(), serve::open(&world.os, address)?));
+    wish.addresses.iter().map(open).collect()
+}
+
+/// Opens everything. The metadata is read first; between the opening of the arrays and the writing of the snapshot
+/// nothing is awaited, so no array has written anything when the snapshot is on disk.
+async fn open(
+    world: &World,
+    wish: &Wish,
+    plan: &Plan,
+    pile: &Pile,
+    listeners: Vec<Listening>,
+    state_dir: &std::path::Path,
+) -> Result<Rc<Stack>> {
+    let snapshot = match wish.read_only {
+        true => None,
+        false => Some(Snapshot::take(&plan.stack, &pile.candidates, &pile.devices(), &world.arena).await?),
+    };
+    let devices: Vec<Dev> = match wish.read_only {
+        true => pile.devices().into_iter().map(|device| Overlay::device(device, OVERLAY_SECTORS)).collect(),
+        false => pile.devices(),
+    };
+    let options = Options {
+        write: !wish.read_only,
+        degraded: wish.degraded,
+        layout: wish.layout,
+        ..Options::default()
+    };
+    let mut arrays = Vec::with_capacity(pile.volumes.len());
+    for volume in &pile.volumes {
+        let array = Array::open(&volume.set, &pile.candidates, &devices, options.clone());
+        arrays.push(array.map_err(|error| refused(pile, volume, &error))?);
+    }
+    let keeper = snapshot.map(|snapshot| Keeper::keep(&state_dir.join("snapshots"), snapshot)).transpose()?;
+    let mut exports = Exports::new();
+    for (volume, array) in pile.volumes.iter().zip(&arrays) {
+        let device = array.device();
+        let device = match &keeper {
+            Some(keeper) => keeper.guard(device),
+            None => device,
+        };
+        let summary = &array.shape().summary;
+        let description = format!("{} {}", summary.level, summary.array_uuid_text());
+        if !exports.add(Export::new(&volume.name, &description, device, wish.read_only)) {
+            bail!("two arrays have the name {}", volume.name);
+        }
+    }
+    let volumes = pile
+        .volumes
+        .iter()
+        .zip(arrays)
+        .zip(exports.iter())
+        .map(|((volume, array), export)| Volume { name: volume.name.clone(), array, export: export.clone() });
+    let volumes = volumes.collect();
+    let exports = Rc::new(exports);
+    let servers = listeners.into_iter().map(|(address, listener)| {
+        let server = Server::new(listener, exports.clone(), Room::default());
+        server.arenas().for_each(|arena| world.os.register(arena));
+        (address, server)
+    });
+    let holds = pile.members.iter().map(|member| (member.name.clone(), member.hold.clone())).collect();
+    let facts = Facts {
+        name: plan.stack.clone(),
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        driver: world.os.why().to_owned(),
+        read_only: wish.read_only,
+    };
+    Ok(Stack::new(facts, volumes, holds, servers.collect(), keeper, tell))
+}
+
+fn tell(event: &Event) {
+    eprintln!("ashlar: {event}");
+}
+
+/// Serves until a signal or a person says stop. What could not be done at the end comes back.
+async fn serve_until_told(
+    world: &World,
+    stack: Rc<Stack>,
+    taken: Taken,
+    control: std::os::unix::net::UnixListener,
+) -> std::io::Result<Vec<String>> {
+    let (sender, commands) = mailbox(COMMANDS);
+    let api = Api::start(control, sender, &stack.events())?;
+    announce(&stack);
+    let reply = stack.attend(&commands).await;
+    let _ = sd_notify::notify(&[NotifyState::Stopping]); // nobody listens where there is no systemd
+    eprintln!("ashlar: stopping");
+    let problems = stack.stop(&world.arena).await;
+    if let Some(reply) = reply {
+        let answer = match problems.is_empty() {
+            true => Ok(()),
+            false => Err(control::Refusal::Failed(problems.join("; "))),
+        };
+        let _ = reply.send(answer); // whoever asked may have gone
+    }
+    api.stop();
+    drop(taken);
+    Ok(problems)
+}
+
+fn announce(stack: &Stack) {
+    let status = stack.status();
+    eprintln!("ashlar: {} runs as process {}, driver {}", status.name, status.pid, status.driver);
+    for array in &status.arrays {
+        let size = crate::text::size(array.bytes);
+        eprintln!(
+            "ashlar: {}: {}, {size}, {} of {} members",
+            array.name, array.level, array.in_sync, array.slots
+        );
+    }
+    for server in &status.servers {
+        eprintln!("ashlar: serving on {}", server.address);
+    }
+    let snapshot: Option<PathBuf> = stack.snapshot();
+    if let Some(path) = snapshot {
+        eprintln!("ashlar: to put the metadata back as it was: ashlar undo {}", path.display());
+    }
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+}

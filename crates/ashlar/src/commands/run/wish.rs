@@ -1,0 +1,73 @@
+//! What is to be run: the command line and the file it may name, made one.
+
+use std::path::Path;
+
+use anyhow::Result;
+use control::Config;
+use md_format::geometry::raid0::Raid0Layout;
+use runtime::Address;
+
+use crate::Usage;
+use crate::cli::Run;
+use crate::serve;
+use crate::volumes::raid0_layout;
+
+/// What is asked for.
+pub struct Wish {
+    pub name: Option<String>,
+    pub members: Vec<String>,
+    pub addresses: Vec<Address>,
+    pub degraded: bool,
+    pub read_only: bool,
+    pub sole_writer: bool,
+    pub accept_stale: bool,
+    pub layout: Option<Raid0Layout>,
+}
+
+impl Wish {
+    /// Reads the file, if one is named; what the command line says is added to it.
+    pub fn of(args: &Run) -> Result<Wish> {
+        let files: Vec<&String> = args.members.iter().filter(|name| name.ends_with(".toml")).collect();
+        let config = match (&files[..], args.members.len()) {
+            ([], _) => Config { members: args.members.clone(), ..Config::default() },
+            ([file], 1) => Config::read(Path::new(file))?,
+            ([file, ..], _) => {
+                return Err(Usage(format!("{file}: a file that says everything is named alone")).into());
+            }
+        };
+        let from_file = config.layout.map(|layout| match layout {
+            control::Layout::Original => Raid0Layout::Original,
+            control::Layout::Alternate => Raid0Layout::Alternate,
+        });
+        let addresses = config.nbd.iter().chain(&args.nbd).map(|text| serve::address(text));
+        let wish = Wish {
+            name: args.name.clone().or(config.name),
+            members: config.members,
+            addresses: addresses.collect::<Result<_>>()?,
+            degraded: config.degraded || args.degraded,
+            read_only: config.read_only || args.read_only,
+            sole_writer: config.sole_writer || args.sole_writer,
+            accept_stale: config.accept_stale || args.lenience.accept_stale,
+            layout: args.lenience.layout.map(raid0_layout).or(from_file),
+        };
+        wish.check(config.nbd_anywhere || args.nbd_anywhere, args.plan)?;
+        Ok(wish)
+    }
+
+    fn check(&self, anywhere: bool, plan: bool) -> Result<()> {
+        if self.addresses.is_empty() && !plan {
+            let text = "nowhere to serve: say --nbd ./NAME.sock, or --nbd 127.0.0.1:10809";
+            return Err(Usage(text.to_owned()).into());
+        }
+        match self.addresses.iter().find(|address| !serve::is_local(address)) {
+            Some(address) if !anywhere => {
+                let text = format!(
+                    "{address}: other hosts can reach this address, and whoever reaches it can read and write \
+                     everything; --nbd-anywhere serves there all the same"
+                );
+                Err(Usage(text).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `ashlar status`: how what runs stands.
+
+use anyhow::{Context, Result, bail};
+use control::{
+    ArrayState, ArrayStatus, Client, MemberState, MemberStatus, Place, StackStatus, SyncStatus, running,
+};
+
+use crate::cli::Status;
+use crate::dirs;
+use crate::text::{bar, date, print, print_json, size};
+
+/// How wide a progress bar is.
+const BAR_WIDTH: usize = 30;
+
+/// Runs the command.
+pub fn run(args: &Status) -> Result<()> {
+    let dir = dirs::run_dir(args.run_dir.run_dir.as_deref())?;
+    let places = match &args.name {
+        Some(name) => vec![place(&dir, name)?],
+        None => running(&dir)?,
+    };
+    let mut stacks = Vec::with_capacity(places.len());
+    for place in &places {
+        let status = Client::new(&place.socket()).status();
+        stacks.push(status.with_context(|| place.name().to_owned())?);
+    }
+    match (args.json.json, &stacks[..]) {
+        (true, [one]) if args.name.is_some() => print_json(one),
+        (true, all) => print_json(&all),
+        (false, []) => Ok(print(&format!("nothing runs (no control socket in {})\n", dir.display()))?),
+        (false, all) => Ok(print(&all.iter().map(render).collect::<Vec<_>>().join("\n"))?),
+    }
+}
+
+/// The place of something that runs.
+pub fn place(dir: &std::path::Path, name: &str) -> Result<Place> {
+    let place = Place::new(dir, name)?;
+    if place.is_taken() {
+        return Ok(place);
+    }
+    let names: Vec<String> = running(dir)?.iter().map(|place| place.name().to_owned()).collect();
+    match names.is_empty() {
+        true => bail!("{name} does not run; nothing does (no control socket in {})", dir.display()),
+        false => bail!("{name} does not run; what runs: {}", names.join(", ")),
+    }
+}
+
+fn render(stack: &StackStatus) -> String {
+    let read_only = if stack.read_only { ", read-only" } else { "" };
+    let mut text =
+        format!("{}: process {}, since {}{read_only}\n", stack.name, stack.pid, date(stack.started_s));
+    for array in &stack.arrays {
+        text += &render_array(array);
+    }
+    for server in &stack.servers {
+        let connections = if server.connections == 1 { "connection" } else { "connections" };
+        text += &format!(
+            "  served on {}: {} {connections}, {} so far\n",
+            server.address, server.connections, server.accepted
+        );
+    }
+    text + &format!("  driver {}\n", stack.driver)
+}
+
+fn render_array(array: &ArrayStatus) -> String {
+    let state = match array.state {
+        ArrayState::Clean => "clean",
+        ArrayState::Dirty => "dirty",
+        ArrayState::Broken => "BROKEN",
+    };
+    let degraded = match array.slots.saturating_sub(array.in_sync) {
+        0 => String::new(),
+        missing => format!(", DEGRADED ({missing} of {} members missing)", array.slots),
+    };
+    let mut text = format!(
+        "  array {}: {}, {}, metadata {}, {} events, {state}{degraded}\n",
+        array.name,
+        array.level,
+        size(array.bytes),
+        array.metadata,
+        array.events
+    );
+    if let Some(why) = &array.broken_by {
+        text += &format!("    nothing can be written any more: {why}\n");
+    }
+    text += &render_sync(&array.sync);
+    let width = array.members.iter().map(|member| member.name.len()).max().unwrap_or(0);
+    for member in &array.members {
+        text += &render_member(member, width);
+    }
+    let export = &array.export;
+    text + &format!(
+        "    clients: {} reads ({}), {} writes ({}), {} flushes, {} trims, {} errors\n",
+        export.reads,
+        size(export.read_bytes),
+        export.writes,
+        size(export.written_bytes),
+        export.flushes,
+        export.trims,
+        export.errors
+    )
+}
+
+fn render_sync(sync: &SyncStatus) -> String {
+    match *sync {
+        SyncStatus::Idle => String::new(),
+        SyncStatus::Pending => "    a resync is needed and does not run\n".to_owned(),
+        SyncStatus::Resync { done_bytes, total_bytes, bytes_per_second, seconds_left, .. } => {
+            let part = done_bytes as f64 / total_bytes.max(1) as f64;
+            let left = seconds_left.map(|s| format!(", {}:{:02} left", s / 60, s % 60)).unwrap_or_default();
+            let speed = size(bytes_per_second);
+            format!("    resync {} {:.1}%, {speed}/s{left}\n", bar(part, BAR_WIDTH), part * 100.0)
+        }
+    }
+}
+
+fn render_member(member: &MemberStatus, width: usize) -> String {
+    let place = member.slot.map_or("spare  ".to_owned(), |slot| format!("slot {slot:<2}"));
+    let state = match member.state {
+        MemberState::InSync => "in sync",
+        MemberState::Spare => "waiting",
+        MemberState::Faulty => "FAULTY",
+        MemberState::Removed => "removed",
+    };
+    let mut text = format!("    {place} {:width$}  {state}", member.name);
+    if let Some(failure) = &member.failure {
+        text += &format!(" ({failure})");
+    }
+    if member.write_mostly {
+        text += ", write-mostly";
+    }
+    if member.corrected_reads > 0 {
+        text += &format!(", {} read errors repaired", member.corrected_reads);
+    }
+    text + "\n"
+}

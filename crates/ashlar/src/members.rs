@@ -1,0 +1,115 @@
+//! Opening members: files, block devices and remote disks, by the names that people type.
+//!
+//! A disk named twice is refused, also under two names. All that is wrong with any of them is said at once.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::{Result, anyhow, bail};
+use block::{Dev, Device};
+use control::Hold;
+use runtime::os::OpenMode;
+
+use crate::remote;
+use crate::world::World;
+
+/// An opened member.
+pub struct Member {
+    /// As it was typed.
+    pub name: String,
+    /// Its device, which can be let go of.
+    pub hold: Rc<Hold>,
+}
+
+impl Member {
+    /// The device.
+    pub fn device(&self) -> Dev {
+        self.hold.clone()
+    }
+}
+
+/// How members are opened.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// For reading or writing.
+    pub mode: OpenMode,
+    /// Somebody promised that nobody else writes to remote members.
+    pub sole_writer: bool,
+}
+
+impl How {
+    /// For reading; with `live` even while others write.
+    pub fn read(live: bool) -> How {
+        How { mode: if live { OpenMode::ReadLive } else { OpenMode::Read }, sole_writer: false }
+    }
+
+    /// For reading and writing.
+    pub fn write(sole_writer: bool) -> How {
+        How { mode: OpenMode::Write, sole_writer }
+    }
+}
+
+/// Opens all of `names`, or says what is wrong with each that cannot be.
+pub fn open(world: &World, names: &[String], how: How) -> Result<Vec<Member>> {
+    refuse_twins(names)?;
+    let mut members = Vec::with_capacity(names.len());
+    let mut errors = Vec::new();
+    for name in names {
+        match open_one(world, name, how) {
+            Ok(member) => members.push(member),
+            Err(error) => errors.push(format!("{error:#}")),
+        }
+    }
+    match errors.len() {
+        0 => Ok(members),
+        1 => Err(anyhow!(errors.remove(0))),
+        count => Err(anyhow!("{count} members cannot be opened:\n  {}", errors.join("\n  "))),
+    }
+}
+
+fn open_one(world: &World, name: &str, how: How) -> Result<Member> {
+    if remote::is_url(name) {
+        return remote::open(world, name, how);
+    }
+    let opened = world.os.open(Path::new(name), how.mode)?;
+    if opened.device.geometry().size.is_zero() {
+        bail!("{name}: is empty; a member holds at least a superblock");
+    }
+    Ok(Member { name: name.to_owned(), hold: Hold::new(opened.device, opened.locks) })
+}
+
+/// What makes two names the same disk.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Identity {
+    Block(u64),
+    File(u64, u64),
+    Remote(String),
+}
+
+/// Looked for before anything is opened: a disk that is open already would only say that it is in use, by ourselves.
+fn refuse_twins(names: &[String]) -> Result<()> {
+    let mut seen: BTreeMap<Identity, &String> = BTreeMap::new();
+    for name in names {
+        // What cannot be looked at is told when it is opened.
+        let Some(identity) = identify(name) else { continue };
+        match seen.insert(identity, name) {
+            Some(first) if first == name => bail!("{name}: is named twice"),
+            Some(first) => bail!("{first} and {name} are the same disk; name it once"),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn identify(name: &str) -> Option<Identity> {
+    if remote::is_url(name) {
+        return remote::identity(name).map(Identity::Remote);
+    }
+    let metadata = std::fs::metadata(name).ok()?;
+    match metadata.file_type().is_block_device() {
+        true => Some(Identity::Block(metadata.rdev())),
+        false => Some(Identity::File(metadata.dev(), metadata.ino())),
+    }
+}

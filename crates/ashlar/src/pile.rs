@@ -1,0 +1,176 @@
+//! A pile of members: opened, examined, and sorted into the volumes that they make.
+
+use anyhow::{Result, anyhow};
+use block::Dev;
+use md::{Candidate, ExamineError, Hindrance, Reason, Set, assemble, examine};
+use md_format::superblock::Summary;
+
+use crate::holds;
+use crate::members::{self, How, Member};
+use crate::text::escape;
+use crate::world::World;
+
+/// Members and what they make.
+pub struct Pile {
+    /// Those that say they are md members.
+    pub members: Vec<Member>,
+    /// The same, examined; the same numbers.
+    pub candidates: Vec<Candidate>,
+    /// Those that do not.
+    pub strangers: Vec<Stranger>,
+    /// The arrays that they make, each under a name of its own.
+    pub volumes: Vec<Volume>,
+}
+
+/// An opened disk that is no md member.
+pub struct Stranger {
+    /// As it was typed.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Why it is none.
+    pub error: ExamineError,
+    /// What it holds instead, as far as that is recognised.
+    pub holds: Vec<&'static str>,
+}
+
+impl std::fmt::Display for Stranger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.name, self.error)?;
+        match self.holds.is_empty() {
+            true => Ok(()),
+            false => write!(f, "; it holds {}", self.holds.join(" and ")),
+        }
+    }
+}
+
+/// An array that some of the members make.
+pub struct Volume {
+    /// Its name, unique in the pile, in printable form.
+    pub name: String,
+    /// Who sits where, and what forbids using it.
+    pub set: Set,
+}
+
+impl Pile {
+    /// Opens and examines `names`.
+    pub fn open(world: &World, names: &[String], how: How) -> Result<Pile> {
+        let opened = members::open(world, names, how)?;
+        Ok(world.runtime.block_on(Pile::examine(world, opened)))
+    }
+
+    async fn examine(world: &World, opened: Vec<Member>) -> Pile {
+        let (mut members, mut candidates, mut strangers) = (Vec::new(), Vec::new(), Vec::new());
+        for member in opened {
+            let device = member.device();
+            match examine(&device, &world.arena).await {
+                Ok(examined) => {
+                    candidates.push(Candidate { name: member.name.clone(), examined });
+                    members.push(member);
+                }
+                Err(error) => {
+                    let holds = holds::recognise(&device, &world.arena).await;
+                    let bytes = device.geometry().size.bytes();
+                    strangers.push(Stranger { name: member.name, bytes, error, holds });
+                }
+            }
+        }
+        let volumes = named(assemble(&candidates), &candidates);
+        Pile { members, candidates, strangers, volumes }
+    }
+
+    /// Takes members that are out of date for good where nothing newer holds their place and the array cannot be opened
+    /// without them. Says whom.
+    pub fn accept_stale(&mut self) -> Vec<String> {
+        let mut accepted = Vec::new();
+        for volume in &self.volumes {
+            let set = &volume.set;
+            if !set.unreadable.iter().any(|hindrance| matches!(hindrance, Hindrance::TooFew { .. })) {
+                continue;
+            }
+            let events = self.candidates[set.freshest].examined.summary.events;
+            for left in set.left_out.iter().filter(|left| matches!(left.reason, Reason::Stale { .. })) {
+                self.candidates[left.candidate].examined.summary.events = events;
+                accepted.push(self.candidates[left.candidate].name.clone());
+            }
+        }
+        if !accepted.is_empty() {
+            self.volumes = named(assemble(&self.candidates), &self.candidates);
+        }
+        accepted
+    }
+
+    /// The members' devices, by number.
+    pub fn devices(&self) -> Vec<Dev> {
+        self.members.iter().map(Member::device).collect()
+    }
+
+    /// The volume of that name; without a name, the only one.
+    pub fn choose(&self, name: Option<&str>) -> Result<&Volume> {
+        let names = || self.volumes.iter().map(|volume| volume.name.as_str()).collect::<Vec<_>>().join(", ");
+        match (name, &self.volumes[..]) {
+            (_, []) => {
+                let lines: Vec<String> = self.strangers.iter().map(Stranger::to_string).collect();
+                Err(anyhow!("nothing to open: no md member among what was named\n  {}", lines.join("\n  ")))
+            }
+            (Some(name), volumes) => volumes
+                .iter()
+                .find(|volume| volume.name == name)
+                .ok_or_else(|| anyhow!("no volume {name:?}; the members make: {}", names())),
+            (None, [volume]) => Ok(volume),
+            (None, volumes) => {
+                let count = volumes.len();
+                Err(anyhow!("the members make {count} volumes; choose one with --volume: {}", names()))
+            }
+        }
+    }
+
+    /// What is worth knowing about a volume before its content is believed.
+    pub fn warnings(&self, volume: &Volume) -> Vec<String> {
+        let set = &volume.set;
+        let mut warnings: Vec<String> = set
+            .left_out
+            .iter()
+            .map(|left| format!("{} is left out: {}", self.candidates[left.candidate].name, left.reason))
+            .collect();
+        if let Some(short) = set.short {
+            warnings.push(format!("{} of {} members are here and in sync", short.present, short.slots));
+        }
+        let summary = &self.candidates[set.freshest].examined.summary;
+        if !summary.is_clean() && summary.level.has_equal_members() {
+            warnings.push(
+                "it was not stopped cleanly: what was being written then may be old, new or mixed".to_owned(),
+            );
+        }
+        warnings
+    }
+}
+
+/// Gives each set a name: that of its array without the host, or its uuid. Names that clash get the uuid behind them,
+/// and the metadata version too where two arrays share even that.
+fn named(sets: Vec<Set>, candidates: &[Candidate]) -> Vec<Volume> {
+    let summary = |set: &Set| &candidates[set.freshest].examined.summary;
+    let mut names: Vec<String> = sets.iter().map(|set| own_name(summary(set))).collect();
+    let suffixes: [&dyn Fn(&Set) -> String; 2] =
+        [&|set| summary(set).array_uuid_text().to_string()[..8].to_owned(), &|set| {
+            set.key.version.to_string()
+        }];
+    for suffix in suffixes {
+        let clashing = names.clone();
+        for (name, set) in names.iter_mut().zip(&sets) {
+            if clashing.iter().filter(|other| *other == name).count() > 1 {
+                *name = format!("{name}-{}", suffix(set));
+            }
+        }
+    }
+    names.into_iter().zip(sets).map(|(name, set)| Volume { name, set }).collect()
+}
+
+fn own_name(summary: &Summary) -> String {
+    let name = summary.name.as_bytes();
+    let colon = name.iter().position(|byte| *byte == b':');
+    match colon.map_or(name, |colon| &name[colon + 1..]) {
+        [] => summary.array_uuid_text().to_string(),
+        own => escape(own),
+    }
+}

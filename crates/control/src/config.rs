@@ -1,0 +1,146 @@
+//! What a stack is asked to serve, as a TOML file says it.
+//!
+//! ```toml
+//! version = 1
+//! name = "data"                                   # default: the array's name
+//! members = ["/dev/sdb", "/dev/sdc"]
+//! nbd = ["/run/data.sock", "127.0.0.1:10809"]
+//! degraded = false                                # the words of risk, as on the command line
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+/// The version of the file that this program reads.
+const VERSION: u32 = 1;
+
+/// What to serve. Every field but the first has the meaning of the option of that name.
+#[derive(Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// The version of the file's format: 1.
+    pub version: u32,
+    /// The name under which it runs.
+    pub name: Option<String>,
+    /// Disks, in any order. Paths are relative to the folder of the file.
+    #[serde(default)]
+    pub members: Vec<String>,
+    /// Where to serve: unix sockets (with a slash in them; relative to the folder of the file) or HOST:PORT.
+    #[serde(default)]
+    pub nbd: Vec<String>,
+    /// Serve on addresses that other hosts can reach.
+    #[serde(default)]
+    pub nbd_anywhere: bool,
+    /// Run with members missing.
+    #[serde(default)]
+    pub degraded: bool,
+    /// Export read-only.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Nobody else writes to remote members.
+    #[serde(default)]
+    pub sole_writer: bool,
+    /// Use members that are out of date where nothing newer holds their place.
+    #[serde(default)]
+    pub accept_stale: bool,
+    /// Layout of a raid0 that does not say which one it has.
+    pub layout: Option<Layout>,
+}
+
+/// The two layouts of a raid0 whose members differ in size.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// Kernels before 3.14.
+    Original,
+    /// Kernels from 3.14 on.
+    Alternate,
+}
+
+/// Why a file cannot be used.
+#[derive(Error, Debug)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("{}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It is no TOML, or says something that has no meaning here.
+    #[error("{}: {error}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        error: toml::de::Error,
+    },
+    /// It is of another version.
+    #[error("{}: found version = {found}, expected version = {VERSION}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+    },
+    /// It names no members.
+    #[error("{}: names no members; expected members = [\"PATH\", ...]", path.display())]
+    NoMembers {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
+        let mut config: Config =
+            toml::from_str(&text).map_err(|error| ConfigError::Parse { path: path.to_owned(), error })?;
+        if config.version != VERSION {
+            return Err(ConfigError::Version { path: path.to_owned(), found: config.version });
+        }
+        if config.members.is_empty() {
+            return Err(ConfigError::NoMembers { path: path.to_owned() });
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for name in &mut config.members {
+            if !name.contains("://") {
+                *name = folder.join(&name).to_string_lossy().into_owned();
+            }
+        }
+        for address in config.nbd.iter_mut().filter(|address| address.contains('/')) {
+            *address = folder.join(&address).to_string_lossy().into_owned();
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_nobody_knows_is_refused() {
+        let error = toml::from_str::<Config>("version = 1\nmembers = []\ndegarded = true").unwrap_err();
+        assert!(error.to_string().contains("degarded"), "{error}");
+    }
+
+    #[test]
+    fn the_example_above_is_read() {
+        let text = include_str!("config.rs");
+        let example: String = text
+            .lines()
+            .skip_while(|line| *line != "//! ```toml")
+            .skip(1)
+            .take_while(|line| *line != "//! ```")
+            .map(|line| format!("{}\n", line.trim_start_matches("//!")))
+            .collect();
+        let config: Config = toml::from_str(&example).unwrap();
+        assert_eq!((config.version, config.members.len(), config.nbd.len()), (1, 2, 2));
+    }
+}

@@ -1,0 +1,237 @@
+//! The documents of the control interface, version 1. Fields are only ever added; a change of meaning is version 2.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the interface.
+pub const API_VERSION: u32 = 1;
+
+/// All about a stack: `GET /v1/status`.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct StackStatus {
+    /// The version of this document.
+    pub api_version: u32,
+    /// The stack's name.
+    pub name: String,
+    /// The version of the program that runs it.
+    pub program_version: String,
+    /// Its process.
+    pub pid: u32,
+    /// When it started, in seconds since 1970.
+    pub started_s: u64,
+    /// How members are read and written.
+    pub driver: String,
+    /// Nothing is written to the members.
+    pub read_only: bool,
+    /// Where the metadata was kept aside.
+    pub snapshot: Option<String>,
+    /// Its arrays.
+    pub arrays: Vec<ArrayStatus>,
+    /// Where it is served.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// An array.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct ArrayStatus {
+    /// Its name, which is also that of its export.
+    pub name: String,
+    /// Its uuid.
+    pub uuid: String,
+    /// Its level.
+    pub level: String,
+    /// Its metadata version.
+    pub metadata: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The update counter as last recorded.
+    pub events: u64,
+    /// Whether it is consistent.
+    pub state: ArrayState,
+    /// Why nothing can be written any more, if so.
+    pub broken_by: Option<String>,
+    /// Slots in all.
+    pub slots: u32,
+    /// Members in sync.
+    pub in_sync: u32,
+    /// What the sync engine does.
+    pub sync: SyncStatus,
+    /// Its members.
+    pub members: Vec<MemberStatus>,
+    /// What clients did.
+    pub export: ExportStatus,
+}
+
+/// Whether an array is consistent.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum ArrayState {
+    /// Its superblocks say so.
+    Clean,
+    /// Writes are under way, or were a moment ago.
+    Dirty,
+    /// The last copy has failed: nothing can be written any more.
+    Broken,
+}
+
+/// What the sync engine of an array does.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Debug)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum SyncStatus {
+    /// Nothing, and nothing is needed.
+    Idle,
+    /// A resync is needed and does not run.
+    Pending,
+    /// The copies are being made equal.
+    Resync {
+        /// Bytes behind it.
+        done_bytes: u64,
+        /// Bytes in all.
+        total_bytes: u64,
+        /// Bytes that differed and were written.
+        written_bytes: u64,
+        /// How fast, since it started.
+        bytes_per_second: u64,
+        /// How long it will take at this speed.
+        seconds_left: Option<u64>,
+    },
+}
+
+/// A member.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct MemberStatus {
+    /// As it was named.
+    pub name: String,
+    /// Its slot; spares have none.
+    pub slot: Option<u16>,
+    /// Its permanent number.
+    pub number: u32,
+    /// How it stands.
+    pub state: MemberState,
+    /// Why it has failed.
+    pub failure: Option<String>,
+    /// Read errors that were repaired.
+    pub corrected_reads: u32,
+    /// Read only if nothing else can answer.
+    pub write_mostly: bool,
+}
+
+/// How a member stands.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    /// Holds all of its slot's data.
+    InSync,
+    /// Waits for a slot.
+    Spare,
+    /// Has failed.
+    Faulty,
+    /// Was let go of.
+    Removed,
+}
+
+/// What the clients of an export did.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ExportStatus {
+    /// Reads answered with data.
+    pub reads: u64,
+    /// Bytes of them.
+    pub read_bytes: u64,
+    /// Writes carried out.
+    pub writes: u64,
+    /// Bytes of them.
+    pub written_bytes: u64,
+    /// Flushes carried out.
+    pub flushes: u64,
+    /// Trims carried out.
+    pub trims: u64,
+    /// Requests answered with an error.
+    pub errors: u64,
+}
+
+/// A place where a stack is served.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ServerStatus {
+    /// Where.
+    pub address: String,
+    /// Connections accepted so far.
+    pub accepted: u64,
+    /// Connections now.
+    pub connections: u64,
+    /// Connections that never chose an export.
+    pub failed_handshakes: u64,
+}
+
+/// Something that happened: a line of `GET /v1/events`.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// The version of this document.
+    pub api_version: u32,
+    /// When, in seconds since 1970.
+    pub time_s: u64,
+    /// To which array.
+    pub array: String,
+    /// What.
+    #[serde(flatten)]
+    pub what: Happened,
+}
+
+/// What happened.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Happened {
+    /// A member has failed, or was failed.
+    MemberFailed {
+        /// Which.
+        member: String,
+        /// Why.
+        error: String,
+    },
+    /// A member was let go of.
+    MemberRemoved {
+        /// Which.
+        member: String,
+    },
+    /// A read error was repaired from another copy.
+    ReadRepaired {
+        /// On which member.
+        member: String,
+        /// Array sector.
+        sector: u64,
+    },
+    /// A resync has started.
+    ResyncStarted {
+        /// From which sector.
+        sector: u64,
+    },
+    /// A resync has ended with everything consistent.
+    ResyncComplete,
+    /// The last copy has failed: nothing can be written any more.
+    Broken {
+        /// How.
+        error: String,
+    },
+    /// Whoever listens was too slow and has missed events.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.array)?;
+        match &self.what {
+            Happened::MemberFailed { member, error } => write!(f, "{member} has failed: {error}"),
+            Happened::MemberRemoved { member } => write!(f, "{member} was removed"),
+            Happened::ReadRepaired { member, sector } => {
+                write!(f, "a read error of {member} at sector {sector} was repaired from another copy")
+            }
+            Happened::ResyncStarted { sector } => write!(f, "resync started at sector {sector}"),
+            Happened::ResyncComplete => f.write_str("resync complete"),
+            Happened::Broken { error } => write!(f, "broken, nothing can be written any more: {error}"),
+            Happened::Missed { count } => write!(f, "{count} events were missed"),
+        }
+    }
+}

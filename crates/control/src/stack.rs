@@ -1,0 +1,355 @@
+//! The stack as its core sees it: arrays, their exports and servers, and what is answered to whoever asks.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use block::{Arena, Dev};
+use md::array::Happening;
+use md::{Array, Condition, SyncState};
+use md_format::UuidText;
+use nbd::{Export, Server};
+use runtime::mailbox::Receiver;
+use runtime::{Address, spawn, wall_seconds};
+use tokio::sync::broadcast;
+use tokio::sync::oneshot;
+
+use crate::api::EVENTS;
+use crate::command::{Command, Refusal};
+use crate::document::{
+    API_VERSION, ArrayState, ArrayStatus, Event, ExportStatus, Happened, MemberState, MemberStatus,
+    ServerStatus, StackStatus, SyncStatus,
+};
+use crate::hold::Hold;
+use crate::snapshot::Keeper;
+
+/// What does not change while a stack runs.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Its name.
+    pub name: String,
+    /// The version of the program.
+    pub program_version: String,
+    /// How members are read and written.
+    pub driver: String,
+    /// Nothing is written to the members.
+    pub read_only: bool,
+}
+
+/// An array of a stack, and its export.
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// The array.
+    pub array: Rc<Array>,
+    /// What serves it.
+    pub export: Rc<Export>,
+}
+
+/// A running stack.
+pub struct Stack {
+    facts: Facts,
+    started_s: u64,
+    volumes: Vec<Volume>,
+    /// Every member that was named, by its name.
+    holds: Vec<(String, Rc<Hold>)>,
+    servers: RefCell<Vec<(Address, Server)>>,
+    keeper: Option<Rc<Keeper>>,
+    events: RefCell<Option<broadcast::Sender<Event>>>,
+    tell: fn(&Event),
+}
+
+impl Stack {
+    /// A stack over open arrays and running servers. What happens is told to `tell` too.
+    pub fn new(
+        facts: Facts,
+        volumes: Vec<Volume>,
+        holds: Vec<(String, Rc<Hold>)>,
+        servers: Vec<(Address, Server)>,
+        keeper: Option<Rc<Keeper>>,
+        tell: fn(&Event),
+    ) -> Rc<Stack> {
+        let events = broadcast::Sender::new(EVENTS);
+        let stack = Rc::new(Stack {
+            facts,
+            started_s: wall_seconds(),
+            volumes,
+            holds,
+            servers: RefCell::new(servers),
+            keeper,
+            events: RefCell::new(Some(events)),
+            tell,
+        });
+        for at in 0..stack.volumes.len() {
+            let own = stack.clone();
+            let _running = spawn(async move { own.watch(at).await });
+        }
+        stack
+    }
+
+    /// Where events are handed out, until the stack stops.
+    pub fn events(&self) -> broadcast::Sender<Event> {
+        self.events.borrow().clone().expect("asked for before the stack stops")
+    }
+
+    /// Does what it is told until it is told to stop; whoever told so waits for the reply. Every command is a task of its
+    /// own: a disk that does not answer keeps nobody from asking how things stand.
+    pub async fn attend(
+        self: &Rc<Stack>,
+        commands: &Receiver<Command>,
+    ) -> Option<oneshot::Sender<Result<(), Refusal>>> {
+        loop {
+            let stack = self.clone();
+            match commands.recv().await {
+                Command::Status(reply) => drop(reply.send(stack.status())),
+                Command::Fail { member, reply } => {
+                    spawn(async move { reply.send(stack.fail(&member).await) });
+                }
+                Command::Remove { member, reply } => {
+                    spawn(async move { reply.send(stack.remove(&member).await) });
+                }
+                Command::Stop(reply) => return reply,
+            }
+        }
+    }
+
+    /// Stops serving, records everything, and lets go of the members. What could not be done is said by name.
+    pub async fn stop(&self, arena: &Rc<Arena>) -> Vec<String> {
+        let servers = std::mem::take(&mut *self.servers.borrow_mut());
+        for (address, server) in servers {
+            server.stop().await;
+            if let Address::Unix(path) = address {
+                let _ = std::fs::remove_file(path); // the next one replaces it
+            }
+        }
+        let mut problems = Vec::new();
+        for volume in &self.volumes {
+            if let Err(failed) = volume.array.stop().await {
+                problems.push(format!("{}: could not be marked clean: {failed}", volume.name));
+            }
+        }
+        if let Some(keeper) = &self.keeper {
+            let devices: Vec<Dev> = self.holds.iter().map(|(_, hold)| hold.clone() as Dev).collect();
+            if let Err(error) = keeper.close(&devices, arena).await {
+                problems.push(error.to_string());
+            }
+        }
+        self.holds.iter().for_each(|(_, hold)| hold.release());
+        self.events.take();
+        problems
+    }
+
+    /// How everything stands.
+    pub fn status(&self) -> StackStatus {
+        let servers = self.servers.borrow();
+        StackStatus {
+            api_version: API_VERSION,
+            name: self.facts.name.clone(),
+            program_version: self.facts.program_version.clone(),
+            pid: std::process::id(),
+            started_s: self.started_s,
+            driver: self.facts.driver.clone(),
+            read_only: self.facts.read_only,
+            snapshot: self.keeper.as_ref().map(|keeper| keeper.path().display().to_string()),
+            arrays: self.volumes.iter().map(|volume| self.array_status(volume)).collect(),
+            servers: servers
+                .iter()
+                .map(|(address, server)| ServerStatus {
+                    address: address.to_string(),
+                    accepted: server.counters().accepted.get(),
+                    connections: server.counters().connections.get(),
+                    failed_handshakes: server.counters().failed_handshakes.get(),
+                })
+                .collect(),
+        }
+    }
+
+    fn array_status(&self, volume: &Volume) -> ArrayStatus {
+        let array = &volume.array;
+        let shape = array.shape();
+        let broken = array.broken();
+        ArrayStatus {
+            name: volume.name.clone(),
+            uuid: UuidText { uuid: shape.summary.array_uuid, version: shape.version() }.to_string(),
+            level: shape.summary.level.to_string(),
+            metadata: shape.version().to_string(),
+            bytes: shape.size.checked_bytes().unwrap_or(u64::MAX),
+            events: array.events(),
+            state: match (broken, array.is_dirty()) {
+                (Some(_), _) => ArrayState::Broken,
+                (None, true) => ArrayState::Dirty,
+                (None, false) => ArrayState::Clean,
+            },
+            broken_by: broken.map(|failed| failed.to_string()),
+            slots: shape.slots,
+            in_sync: array.in_sync(),
+            sync: sync_status(array.sync_state()),
+            members: array.members().into_iter().map(|member| self.member_status(member)).collect(),
+            export: export_status(&volume.export),
+        }
+    }
+
+    fn member_status(&self, member: md::MemberStatus) -> MemberStatus {
+        let state = match member.condition {
+            _ if self.hold(&member.name).is_some_and(|hold| hold.is_released()) => MemberState::Removed,
+            Condition::InSync => MemberState::InSync,
+            Condition::Spare => MemberState::Spare,
+            Condition::Faulty => MemberState::Faulty,
+        };
+        MemberStatus {
+            name: member.name,
+            slot: member.slot,
+            number: member.dev_number,
+            state,
+            failure: member.failure.map(|failed| failed.to_string()),
+            corrected_reads: member.corrected_reads,
+            write_mostly: member.write_mostly,
+        }
+    }
+
+    fn hold(&self, name: &str) -> Option<&Rc<Hold>> {
+        self.holds.iter().find(|(known, _)| known == name).map(|(_, hold)| hold)
+    }
+
+    /// Fails a member; recorded when this returns.
+    async fn fail(&self, name: &str) -> Result<(), Refusal> {
+        let (volume, at, member) = self.find(name)?;
+        match member.condition {
+            Condition::Faulty => {
+                return Err(Refusal::Conflict(format!("{} has failed already", member.name)));
+            }
+            Condition::InSync if volume.array.in_sync() == 1 || !has_copies(&volume.array) => {
+                return Err(Refusal::Conflict(format!(
+                    "{} holds the only copy of its data in {}; it cannot be failed",
+                    member.name, volume.name
+                )));
+            }
+            Condition::InSync | Condition::Spare => {}
+        }
+        let failed = |failed| Refusal::Failed(format!("{}: {failed}", member.name));
+        volume.array.fail_member(at).await.map_err(failed)
+    }
+
+    /// Lets go of a member that has failed, or of a spare: it is closed and unlocked when this returns.
+    async fn remove(&self, name: &str) -> Result<(), Refusal> {
+        let (volume, at, member) = self.find(name)?;
+        let hold = self.hold(&member.name).ok_or_else(|| not_here(name))?;
+        if hold.is_released() {
+            return Err(Refusal::Conflict(format!("{} was removed already", member.name)));
+        }
+        match member.condition {
+            Condition::InSync => {
+                let (array, name) = (&self.facts.name, &member.name);
+                let text = format!("{name} is in use; fail it first (ashlar fail {array} {name})");
+                return Err(Refusal::Conflict(text));
+            }
+            Condition::Spare => {
+                let failed = |failed| Refusal::Failed(format!("{}: {failed}", member.name));
+                volume.array.fail_member(at).await.map_err(failed)?;
+            }
+            Condition::Faulty => {}
+        }
+        hold.release();
+        self.emit(&volume.name, Happened::MemberRemoved { member: member.name });
+        Ok(())
+    }
+
+    /// The member of that name, or whose path ends in it; with its array and its number there.
+    fn find(&self, name: &str) -> Result<(&Volume, usize, md::MemberStatus), Refusal> {
+        let all = || {
+            self.volumes.iter().flat_map(|volume| {
+                let members = volume.array.members().into_iter().enumerate();
+                members.map(move |(at, member)| (volume, at, member))
+            })
+        };
+        if let Some(found) = all().find(|(_, _, member)| member.name == name) {
+            return Ok(found);
+        }
+        let last_part = |path: &str| path.rsplit('/').next() == Some(name);
+        let mut alike = all().filter(|(_, _, member)| last_part(&member.name));
+        match (alike.next(), alike.next()) {
+            (Some(found), None) => Ok(found),
+            (Some((_, _, one)), Some((_, _, other))) => {
+                Err(Refusal::NotFound(format!("{name} can be {} or {}; say which", one.name, other.name)))
+            }
+            (None, _) => Err(not_here(name)),
+        }
+    }
+
+    /// Passes on what happens to an array.
+    async fn watch(&self, at: usize) {
+        let volume = &self.volumes[at];
+        loop {
+            volume.array.wait_for_happenings().await;
+            for happening in volume.array.take_happenings() {
+                self.emit(&volume.name, happened(happening));
+            }
+        }
+    }
+
+    fn emit(&self, array: &str, what: Happened) {
+        let event = Event { api_version: API_VERSION, time_s: wall_seconds(), array: array.to_owned(), what };
+        (self.tell)(&event);
+        if let Some(events) = &*self.events.borrow() {
+            let _ = events.send(event); // nobody may be listening
+        }
+    }
+
+    /// Where the metadata was kept aside.
+    pub fn snapshot(&self) -> Option<PathBuf> {
+        self.keeper.as_ref().map(|keeper| keeper.path().to_owned())
+    }
+}
+
+fn not_here(name: &str) -> Refusal {
+    Refusal::NotFound(format!("{name}: is no member here; see ashlar status"))
+}
+
+fn has_copies(array: &Array) -> bool {
+    array.shape().summary.level.has_equal_members()
+}
+
+fn sync_status(state: SyncState) -> SyncStatus {
+    match state {
+        SyncState::Idle => SyncStatus::Idle,
+        SyncState::Pending => SyncStatus::Pending,
+        SyncState::Resync(progress) => {
+            let ns = u128::from(runtime::now().0.saturating_sub(progress.started_ns)).max(1);
+            let moved = u128::from(progress.done.saturating_sub(progress.from).bytes());
+            let speed = u64::try_from(moved * 1_000_000_000 / ns).unwrap_or(u64::MAX);
+            let left = progress.total.saturating_sub(progress.done).bytes();
+            SyncStatus::Resync {
+                done_bytes: progress.done.bytes(),
+                total_bytes: progress.total.bytes(),
+                written_bytes: progress.written.bytes(),
+                bytes_per_second: speed,
+                seconds_left: left.checked_div(speed),
+            }
+        }
+    }
+}
+
+fn export_status(export: &Export) -> ExportStatus {
+    let counters = export.counters();
+    ExportStatus {
+        reads: counters.reads.get(),
+        read_bytes: counters.read_bytes.get(),
+        writes: counters.writes.get(),
+        written_bytes: counters.written_bytes.get(),
+        flushes: counters.flushes.get(),
+        trims: counters.trims.get(),
+        errors: counters.errors.get(),
+    }
+}
+
+fn happened(happening: Happening) -> Happened {
+    match happening {
+        Happening::MemberFailed { name, failed } => {
+            Happened::MemberFailed { member: name, error: failed.to_string() }
+        }
+        Happening::ReadRepaired { name, sector } => Happened::ReadRepaired { member: name, sector },
+        Happening::ResyncStarted { from } => Happened::ResyncStarted { sector: from },
+        Happening::ResyncComplete => Happened::ResyncComplete,
+        Happening::Broken { failed } => Happened::Broken { error: failed.to_string() },
+    }
+}
