@@ -16,8 +16,10 @@ use crate::wire::{Extent, allocation};
 enum Answer {
     Done,
     Extents(Buf),
-    /// Nothing: it has been answered, or nobody is left to answer to.
+    /// Nothing: the data is on its way.
     Given,
+    /// Nothing: it could not be served to its end.
+    Abandoned,
 }
 
 /// Serves `job` in slot `slot` and answers it.
@@ -36,19 +38,18 @@ pub(super) async fn serve(session: &Session, slot: u16, job: Job) {
         Command::Flush => done(export.device().start(Request::flush()).await),
         Command::Disconnect => unreachable!("the receiver ends the connection"),
     };
+    match answer {
+        Ok(Answer::Abandoned) => return,
+        Ok(_) => export.counters().served(job.command),
+        Err(_) => count(&export.counters().errors, 1),
+    }
     let message = match answer {
+        Ok(Answer::Done) => reply.done(),
+        Ok(Answer::Extents(extents)) => reply.status(ALLOCATION, extents),
+        Ok(Answer::Given | Answer::Abandoned) => return,
         Err(failed) => {
-            count(&export.counters().errors, 1);
             let (errno, text) = errno_of(failed);
             reply.error(errno, text)
-        }
-        Ok(answer) => {
-            export.counters().served(job.command);
-            match answer {
-                Answer::Done => reply.done(),
-                Answer::Extents(extents) => reply.status(ALLOCATION, extents),
-                Answer::Given => return,
-            }
         }
     };
     session.outgoing.put(message, None).await;
@@ -75,7 +76,7 @@ async fn read(
             Err(failed) if first => return Err(failed),
             Err(failed) => {
                 fail_midway(session, reply, piece, failed).await;
-                return Ok(Answer::Given);
+                return Ok(Answer::Abandoned);
             }
         }
         if first && !last && !session.structured {
@@ -103,7 +104,7 @@ async fn fail_midway(session: &Session, reply: Reply, piece: Span, failed: Faile
 async fn write(session: &Session, slot: u16, span: Span, fua: bool) -> Result<Answer, Failed> {
     let mut outcome = Ok(Answer::Done);
     for piece in span.pieces(session.export.block()) {
-        let Some(buf) = session.payload(slot).await else { return Ok(Answer::Given) };
+        let Some(buf) = session.payload(slot).await else { return Ok(Answer::Abandoned) };
         if outcome.is_ok() {
             outcome = session.export.write(piece, buf, fua).await.map(|()| Answer::Done);
         }

@@ -46,7 +46,6 @@ pub(super) struct Session {
 }
 
 /// A place for one request in flight.
-#[derive(Default)]
 struct Slot {
     job: RefCell<Option<Job>>,
     payload: RefCell<Option<Buf>>,
@@ -71,7 +70,7 @@ impl Session {
             arena,
             outgoing: Outgoing::new(),
             stream,
-            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
+            slots: (0..SLOTS).map(|_| Slot::new()).collect(),
             free: RefCell::new((0..SLOTS as u16).rev().collect()),
             freed: Event::with_capacity(2),
             stopping: Cell::new(false),
@@ -126,7 +125,6 @@ impl Session {
             read_only: self.export.is_read_only(),
             structured: self.structured,
             status: self.status,
-
             stopping: self.stopping.get(),
         }
     }
@@ -205,6 +203,11 @@ enum Ended {
 }
 
 impl Slot {
+    fn new() -> Slot {
+        // The receiver and the slot's task wait for each other here.
+        Slot { job: RefCell::new(None), payload: RefCell::new(None), changed: Event::with_capacity(2) }
+    }
+
     fn give(&self, job: Job) {
         *self.job.borrow_mut() = Some(job);
         self.changed.notify();

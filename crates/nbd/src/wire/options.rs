@@ -215,6 +215,7 @@ fn short(length: usize) -> U32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use runtime::sim::Random;
 
     #[test]
     fn lengths_that_contradict_each_other_are_refused() {
@@ -244,6 +245,33 @@ mod tests {
         assert!(contexts.queries().eq([b"base:".as_slice(), b"x-a:b"]));
         data[4..8].copy_from_slice(&u32::MAX.to_be_bytes());
         assert_eq!(Contexts::parse(&data), None);
+    }
+
+    #[test]
+    fn what_is_parsed_is_what_was_sent_and_anything_else_is_refused() {
+        let mut parsed = 0;
+        for seed in 0..50_000 {
+            let mut random = Random::new(seed);
+            let mut data: Vec<u8> = (0..random.below(40)).map(|_| random.below(5) as u8).collect();
+            data.iter_mut().take(3).for_each(|byte| *byte = 0); // or hardly any length would be short enough
+            if let Some(wanted) = Wanted::parse(&data) {
+                let mut again = Vec::new();
+                put_string(&mut again, wanted.name);
+                put(&mut again, &U16::new((wanted.facts.len() / 2) as u16));
+                again.extend(wanted.facts);
+                assert_eq!(again, data, "seed {seed}");
+                parsed += 1;
+            }
+            if let Some(contexts) = Contexts::parse(&data) {
+                let mut again = Vec::new();
+                put_string(&mut again, contexts.name);
+                put(&mut again, &U32::new(contexts.count));
+                contexts.queries().for_each(|query| put_string(&mut again, query));
+                assert_eq!(again, data, "seed {seed}");
+                parsed += 1;
+            }
+        }
+        assert!(parsed > 100, "only {parsed} made sense");
     }
 
     #[test]
