@@ -141,7 +141,8 @@ impl Request {
 }
 
 /// The answer to [`Op::Status`], in a buffer: one little-endian 64-bit word for each extent, `sectors << 1 | hole`,
-/// ended by a zero word or by the end of the buffer. The extents follow each other from the start of the range and
+/// ended by a zero word or by the end of the buffer. A hole takes no space and reads as zeroes: who copies a device may
+/// leave it out. What is not known to be so is no hole. The extents follow each other from the start of the range and
 /// may end before its end: the rest is not known yet and can be asked for again.
 #[derive(Clone, Copy)]
 pub struct Extents<'a> {

@@ -54,15 +54,23 @@ impl Incoming {
         self.header_or_end().await?.ok_or(Error::Ended { awaited })
     }
 
-    /// Puts the next `len` bytes into `target` at `at`.
+    /// Puts the next `len` bytes into `target` at `at`. What is missing of a long payload is received right there; of a
+    /// short one, together with whatever has come behind it.
     pub(crate) async fn fill(&mut self, target: &Buf, at: usize, len: usize) -> Result<(), Error> {
-        self.window = if len > SMALL_PAYLOAD { NARROW_WINDOW } else { self.buf.len() };
-        let here = len.min(self.end - self.start);
-        if here > 0 {
-            target.copy_from(at, &self.buf.slice(self.start, here));
-            self.start += here;
+        let long = len > SMALL_PAYLOAD;
+        self.window = if long { NARROW_WINDOW } else { self.buf.len() };
+        let mut done = self.copy_out(target, at, len);
+        if long {
+            let rest = recv_exact(&*self.stream, target, at + done, len - done);
+            return rest.await.map_err(ended_in_payload);
         }
-        recv_exact(&*self.stream, target, at + here, len - here).await.map_err(ended_in_payload)
+        while done < len {
+            if !self.available(1).await? {
+                return Err(Error::Ended { awaited: "the end of a payload" });
+            }
+            done += self.copy_out(target, at + done, len - done);
+        }
+        Ok(())
     }
 
     /// The next `len` bytes, which are few.
@@ -90,6 +98,16 @@ impl Incoming {
             left -= some;
         }
         Ok(())
+    }
+
+    /// Copies up to `len` bytes that are here already; how many those were.
+    fn copy_out(&mut self, target: &Buf, at: usize, len: usize) -> usize {
+        let here = len.min(self.end - self.start);
+        if here > 0 {
+            target.copy_from(at, &self.buf.slice(self.start, here));
+            self.start += here;
+        }
+        here
     }
 
     /// Receives until `len` bytes are in the buffer; false when the peer has closed before the first of them.

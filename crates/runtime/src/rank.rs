@@ -36,10 +36,19 @@ pub struct Rank {
     pub step: Step,
 }
 
+/// Things that one task holds at a time, at most, without allocating.
+const HELD: usize = 8;
+
 /// What one task holds now.
-#[derive(Default)]
 pub(crate) struct Ranks {
     held: RefCell<Vec<Rank>>,
+}
+
+impl Default for Ranks {
+    fn default() -> Ranks {
+        let room = if cfg!(debug_assertions) { HELD } else { 0 };
+        Ranks { held: RefCell::new(Vec::with_capacity(room)) }
+    }
 }
 
 impl Rank {

@@ -24,6 +24,8 @@ pub struct Load {
     pub answered: Box<dyn Fn(Op)>,
     /// What was found wrong.
     pub violations: Rc<RefCell<Vec<Violation>>>,
+    /// The bytes of a sector on each copy that is in sync: more than one may be right while a resync has not come by.
+    pub copies: Box<dyn Fn(u64) -> Vec<Vec<u8>>>,
     /// Reads may fail: some member has bad sectors and nobody has another copy.
     pub tolerates_errors: bool,
 }
@@ -143,8 +145,10 @@ impl Load {
             at += count;
             let first = self.arena.wait_take(range.count.byte_len()).await;
             let second = self.arena.wait_take(range.count.byte_len()).await;
-            let one = self.dev.start(Request::read(range.start, first.clone())).await;
-            let two = self.dev.start(Request::read(range.start, second.clone())).await;
+            // At once, so that a reader that goes where there is least to do would go to two copies.
+            let one = self.dev.start(Request::read(range.start, first.clone()));
+            let two = self.dev.start(Request::read(range.start, second.clone()));
+            let (one, two) = (one.await, two.await);
             if one.is_err() || two.is_err() {
                 self.judge_failure("read", range, one.and(two));
                 continue;
@@ -166,9 +170,12 @@ impl Load {
         let mut bytes = [0; SECTOR as usize];
         for (n, sector) in (range.start.0..range.end().0).enumerate() {
             buf.copy_to_slice(n * SECTOR as usize, &mut bytes);
-            if let Ok(value) = value_of(&bytes, sector) {
-                self.model.borrow_mut().settle(sector, value);
-            }
+            // Until a resync has come by, the copy that is read can fail and another take its place: what nobody was
+            // ever told is there may then be as it is on the other.
+            let copies = (self.copies)(sector);
+            let values = copies.iter().map(|copy| &copy[..]).chain([&bytes[..]]);
+            let values = values.filter_map(|bytes| value_of(bytes, sector).ok()).collect();
+            self.model.borrow_mut().settle(sector, values);
         }
     }
 

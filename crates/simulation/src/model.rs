@@ -130,11 +130,13 @@ impl Model {
         judge(&self.writes(sector), value, |write| write.durable)
     }
 
-    /// After a crash or a stop: `sector` holds `value` now, and that is durable history.
-    pub fn settle(&mut self, sector: u64, value: Value) {
-        let left = Left::Value(value);
-        let write = Write { number: 0, left, start: 0, end: Some(0), good: true, durable: true };
-        self.sectors.insert(sector, vec![write]);
+    /// After a crash or a stop: `sector` holds one of `values` now, and that is durable history.
+    pub fn settle(&mut self, sector: u64, values: Vec<Value>) {
+        let settled = |value| {
+            let left = Left::Value(value);
+            Write { number: 0, left, start: 0, end: Some(0), good: true, durable: true }
+        };
+        self.sectors.insert(sector, values.into_iter().map(settled).collect());
     }
 
     /// Nothing is under way any more: the world in which it was has ended.

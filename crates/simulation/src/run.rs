@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
-use block::{Arena, Dev, Sectors};
+use block::{Arena, Dev, Range, Sectors};
 use md::plant::{self, Plant};
 use md::{Array, Candidate, Condition, Creation, Options, assemble, create, examine, plan_creation};
 use md_format::Level;
@@ -197,7 +197,10 @@ impl Play {
         let load = Rc::new(self.load(&array));
         load.take_stock(&self.scenario, self.crashed).await;
         let faults = spawn(trouble(self.world.clone(), array.clone()));
-        let clients: Vec<_> = (0..self.scenario.clients)
+        // Sometimes nobody comes: then no flush of a client covers up what a resync forgot to flush.
+        let idle = self.world.draw(|random| random.one_in(4));
+        let clients = if idle { 0 } else { self.scenario.clients };
+        let clients: Vec<_> = (0..clients)
             .map(|_| {
                 let (load, scenario) = (load.clone(), self.scenario.clone());
                 spawn(async move { load.client(&scenario).await })
@@ -268,9 +271,26 @@ impl Play {
             world: self.world.clone(),
             answered: Box::new(move |_| watch.see_answer(&world)),
             violations: self.violations.clone(),
+            copies: copies_of(&self.world, array),
             tolerates_errors: array.shape().summary.level != Level::Raid1,
         }
     }
+}
+
+/// Looks a sector up on every copy that is in sync; on none where the level has no copies.
+fn copies_of(world: &Rc<World>, array: &Rc<Array>) -> Box<dyn Fn(u64) -> Vec<Vec<u8>>> {
+    let (world, array) = (world.clone(), array.clone());
+    let has_copies = array.shape().summary.level == Level::Raid1;
+    Box::new(move |sector| {
+        let disks = world.disks();
+        let members = array.members();
+        let in_sync = members.iter().filter(|member| has_copies && member.condition == Condition::InSync);
+        let on_disk = |member: &md::MemberStatus| {
+            let disk = &disks[member.name.parse::<usize>().expect("members are named by their disk")];
+            disk.peek(Range::new(member.data_offset + Sectors(sector), Sectors(1)))
+        };
+        in_sync.map(on_disk).collect()
+    })
 }
 
 /// What goes wrong in an era: to every member of a mirror but one. That one is well, so no client ever sees an error.

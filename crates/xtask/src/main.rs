@@ -1,9 +1,10 @@
-//! Everything a person runs by hand: `cargo xtask test`, `tidy`, `oracle`, `sim`, `fuzz`, `man`.
+//! Everything a person runs by hand: `cargo xtask test`, `bench`, `tidy`, `oracle`, `sim`, `fuzz`, `man`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod dispatch;
 mod house;
 mod oracle;
@@ -23,6 +24,8 @@ struct Arguments {
 enum Task {
     /// Everything that has to pass: form, lints, house rules, all tests, a real kernel, a little fuzzing.
     Test,
+    /// Measure our NBD server beside its peers, in one run, as ratios.
+    Bench(bench::Arguments),
     /// Check the rules of the house: imports, forbidden words, lengths, paths, the change log.
     Tidy,
     /// Boot real Linux kernels on disk images.
@@ -42,6 +45,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test => test::run(),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Tidy => tidy::run(),
         Task::Oracle(command) => oracle::run(command),
         Task::Sim(words) => dispatch::sim(&words),

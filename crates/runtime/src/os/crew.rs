@@ -129,7 +129,8 @@ impl Shared {
     }
 }
 
-fn transfer(job: Job) -> i32 {
+/// One system call for a read or a write: bytes moved, or an error number, negative.
+pub(super) fn transfer(job: Job) -> i32 {
     // SAFETY: the table of requests in flight keeps the file open and the memory alive until this is answered.
     let file = unsafe { BorrowedFd::borrow_raw(job.fd) };
     // SAFETY: as above; nobody else touches the memory meanwhile.

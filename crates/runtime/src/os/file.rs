@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
-use block::{Cause, Device, Failed, Geometry, Op, Request, SECTOR, Sectors, Ticket};
+use block::{Cause, Device, Failed, Geometry, Op, Outcome, Request, SECTOR, Sectors, Ticket};
 
 use super::helper::Helper;
 use super::inflight::Job;
-use super::{Os, Way};
+use super::{Os, Way, crew};
 
 /// A file or a block device. Made by [`Os::open`](super::Os::open).
 pub struct FileDevice {
@@ -23,6 +23,8 @@ struct Inner {
     registered: Option<u32>,
     helper: Helper,
     geometry: Cell<Geometry>,
+    /// The file lives in memory (tmpfs): a transfer is a copy, done at once. A ring would hand it to a worker thread.
+    in_memory: bool,
 }
 
 impl FileDevice {
@@ -38,8 +40,9 @@ impl FileDevice {
             Way::Uring(uring) => uring.register_file(file.as_raw_fd()),
             Way::Crew(_) => None,
         };
+        let in_memory = is_in_memory(&file);
         let os = os.clone();
-        let inner = Rc::new(Inner { os, file, registered, helper, geometry: Cell::new(geometry) });
+        let inner = Rc::new(Inner { os, file, registered, helper, geometry: Cell::new(geometry), in_memory });
         Ok(Rc::new(FileDevice { inner }))
     }
 
@@ -76,6 +79,9 @@ impl Device for FileDevice {
             fua: request.fua,
             may_unmap: request.may_unmap,
         };
+        if inner.in_memory && matches!(job.op, Op::Read | Op::Write) {
+            return Ticket::ready(transfer_all(job));
+        }
         let (ticket, promise) = Ticket::pair();
         match inner.os.inflight.enter(request, job, promise, inner.clone()) {
             Ok(id) => match job.op {
@@ -91,6 +97,25 @@ impl Device for FileDevice {
     fn geometry(&self) -> Geometry {
         self.inner.geometry.get()
     }
+}
+
+fn is_in_memory(file: &OwnedFd) -> bool {
+    const TMPFS: i64 = 0x0102_1994;
+    const RAMFS: i64 = 0x8584_58f6;
+    rustix::fs::fstatfs(file).is_ok_and(|found| [TMPFS, RAMFS].contains(&found.f_type))
+}
+
+/// Carries a job out here and now.
+fn transfer_all(mut job: Job) -> Outcome {
+    while job.len > 0 {
+        match crew::transfer(job) {
+            0 => return Err(Failed::new(Cause::Medium)), // the file has become shorter
+            moved @ 1.. => job.advance(moved as usize),
+            errno if errno == -libc::EINTR => {}
+            errno => return Err(Failed::from_errno(-errno)),
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Inner {

@@ -32,6 +32,17 @@ pub(super) struct Job {
     pub may_unmap: bool,
 }
 
+impl Job {
+    /// So much of it is done.
+    pub fn advance(&mut self, moved: usize) {
+        assert!(moved <= self.len, "more was moved than was asked for");
+        // SAFETY: `moved` bytes are within the job's memory (asserted).
+        self.memory = unsafe { self.memory.add(moved) };
+        self.len -= moved;
+        self.offset += moved as u64;
+    }
+}
+
 // SAFETY: the memory is kept alive by the table until the job is answered, and nobody else touches it meanwhile.
 unsafe impl Send for Job {}
 
@@ -89,10 +100,7 @@ impl Inflight {
             Err(_) => Err(Failed::from_errno(-result)),
             Ok(0) if moves_data => Err(Failed::new(Cause::Medium)), // the file has become shorter
             Ok(moved) if moves_data && moved < job.len => {
-                // SAFETY: `moved` bytes are within the job's memory.
-                job.memory = unsafe { job.memory.add(moved) };
-                job.len -= moved;
-                job.offset += moved as u64;
+                job.advance(moved);
                 return Some(*job);
             }
             Ok(_) => Ok(()),

@@ -1,5 +1,6 @@
 //! Sockets: unix and TCP, non-blocking, as [`Stream`]s and [`Listener`]s.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -31,6 +32,9 @@ struct Socket {
     os: Rc<Os>,
     fd: OwnedFd,
     interest: Rc<Interest>,
+    /// The last receive got less than it had room for, so there is nothing left: ask the ring at once to say when there
+    /// is, instead of the socket first. (epoll tells only what is new, so there the socket has to be asked.)
+    drained: Cell<bool>,
 }
 
 /// Listens on `address`.
@@ -92,7 +96,7 @@ impl Socket {
         if let Way::Crew(crew) = &os.way {
             crew.watch(fd.as_fd(), interest.number)?;
         }
-        Ok(Socket { os: os.clone(), fd, interest })
+        Ok(Socket { os: os.clone(), fd, interest, drained: Cell::new(false) })
     }
 
     /// Turns "would block" into a wait for `direction`.
@@ -117,6 +121,9 @@ impl Socket {
 
 impl Stream for Socket {
     fn poll_recv(&self, cx: &mut Context<'_>, buf: &Buf, at: usize, len: usize) -> Poll<io::Result<usize>> {
+        if self.drained.replace(false) && self.os.is_uring() {
+            return self.or_wait(Err(Errno::AGAIN), Direction::Read, cx);
+        }
         let view = buf.slice(at, len);
         // SAFETY: the view lies within its buffer, and nobody else touches it during this call.
         let memory = unsafe { std::slice::from_raw_parts_mut(view.as_ptr(), len) };
@@ -126,6 +133,7 @@ impl Stream for Socket {
                 other => break other.map(|(count, _)| count),
             }
         };
+        self.drained.set(matches!(received, Ok(some) if some > 0 && some < len));
         self.or_wait(received, Direction::Read, cx)
     }
 

@@ -3,6 +3,8 @@
 use block::{Cause, Failed, Origin, Outcome, Request};
 
 use super::read::read_from;
+use runtime::rank::Step;
+
 use crate::array::{Array, Happening};
 use crate::limits::MAX_READ_ERRORS;
 use crate::member::{Condition, Member};
@@ -56,15 +58,7 @@ async fn write_back(array: &Array, member: &Member, request: &Request) {
     }
     // Even a repair is a write to a member: torn by a power cut, it must find the array marked dirty (S5).
     let Ok(_writing) = array.metadata.begin_write(array).await else { return };
-    let at = member.place_of(request.range.start);
-    let back = Request { origin: Origin::Repair, ..request.piece(request.range, at) };
-    let buf = back.buf.clone().expect("a read has a buffer");
-    let write = Request { origin: Origin::Repair, ..Request::write(at, buf) };
-    let mut outcome = member.dev.start(array.to_member(write)).await;
-    if outcome.is_ok() {
-        outcome = member.dev.start(array.to_member(back)).await;
-    }
-    match outcome {
+    match rewrite(array, member, request).await {
         Ok(()) => {
             member.corrected_reads.set(member.corrected_reads.get().saturating_add(1));
             let sector = request.range.start.0;
@@ -74,4 +68,17 @@ async fn write_back(array: &Array, member: &Member, request: &Request) {
             array.fail(member, failed);
         }
     }
+}
+
+/// Writes the request's buffer to the member, and reads it back into another: what the client is given stays as it is.
+async fn rewrite(array: &Array, member: &Member, request: &Request) -> Outcome {
+    let at = member.place_of(request.range.start);
+    let good = request.buf.clone().expect("a read has a buffer");
+    let write = Request { origin: Origin::Repair, ..Request::write(at, good.clone()) };
+    member.dev.start(array.to_member(write)).await?;
+    array.rank(Step::Buffers).wait();
+    let back = array.arena.wait_take(good.len()).await;
+    let read = Request { origin: Origin::Repair, ..Request::read(at, back.clone()) };
+    member.dev.start(array.to_member(read)).await?;
+    if back.same_bytes(&good) { Ok(()) } else { Err(Failed::new(Cause::Medium)) }
 }

@@ -1,0 +1,49 @@
+//! The invariants over seeds, in the ordinary test run; thousands more by hand with `cargo xtask sim`.
+
+use md::plant::Plant;
+use simulation::run_seed;
+
+/// Seeds of the ordinary run. Another few thousand take a minute: `cargo xtask sim --seeds 5000`.
+const SEEDS: u64 = 400;
+
+/// A planted defect that so many seeds do not find would not be found in a minute either.
+const SEEDS_TO_FIND: u64 = 600;
+
+#[test]
+fn invariants_hold_for_every_seed() {
+    let (mut failures, mut resyncs) = (0, 0);
+    for seed in 0..SEEDS {
+        let report = run_seed(seed, None);
+        let violation = report.violations.first();
+        assert!(
+            violation.is_none(),
+            "{}\n  again: cargo xtask sim --seed {seed}",
+            violation.expect("is some")
+        );
+        failures += report.failures;
+        resyncs += report.resyncs;
+    }
+    // A simulation in which nothing happens proves nothing.
+    assert!(failures > SEEDS as u32 / 10, "only {failures} members failed");
+    assert!(resyncs > SEEDS as u32 / 5, "only {resyncs} resyncs completed");
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn every_planted_defect_is_found() {
+    for plant in Plant::ALL {
+        let found = (0..SEEDS_TO_FIND).any(|seed| !run_seed(seed, Some(plant)).violations.is_empty());
+        assert!(found, "{plant:?} is not found by {SEEDS_TO_FIND} seeds");
+    }
+}
+
+#[test]
+fn a_seed_plays_the_same_every_time() {
+    let digest = |seed| {
+        let report = run_seed(seed, None);
+        (report.events, report.failures, report.resyncs)
+    };
+    for seed in [3, 17, 99] {
+        assert_eq!(digest(seed), digest(seed), "seed {seed}");
+    }
+}

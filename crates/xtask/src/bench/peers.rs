@@ -1,0 +1,181 @@
+//! Who is measured: the raw file, nbdkit, qemu-nbd, and ours on a plain member, a stripe and a mirror.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use super::fio::{self, Job, Subject};
+use crate::shell;
+
+/// Bytes that every target serves.
+const BYTES: u64 = 1 << 30;
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// The file itself, by io_uring: the limit.
+    Raw,
+    /// nbdkit's file plugin: the peer that counts.
+    Nbdkit,
+    /// qemu-nbd.
+    QemuNbd,
+    /// Ours, a linear array of one member.
+    Plain,
+    /// Ours, two members.
+    Raid0,
+    /// Ours, two members.
+    Raid1,
+}
+
+impl Target {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::Raw => "raw file",
+            Target::Nbdkit => "nbdkit file",
+            Target::QemuNbd => "qemu-nbd",
+            Target::Plain => "ashlar plain",
+            Target::Raid0 => "ashlar raid0",
+            Target::Raid1 => "ashlar raid1",
+        }
+    }
+}
+
+/// Everything that runs while it is measured. Dropping it ends the servers and removes the members.
+pub struct Bench {
+    folder: tempfile::TempDir,
+    servers: Vec<(Target, Server)>,
+    left_out: Vec<String>,
+}
+
+struct Server {
+    socket: PathBuf,
+    child: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Bench {
+    /// Makes the members in a folder below `members` and starts the servers.
+    pub fn new(members: &Path) -> anyhow::Result<Bench> {
+        let folder = tempfile::Builder::new().prefix("ashlar-bench-").tempdir_in(members)?;
+        let mut bench = Bench { folder, servers: Vec::new(), left_out: Vec::new() };
+        let raw = bench.path("raw.img");
+        fill(&raw)?;
+        bench.start(Target::Nbdkit, "nbdkit", |run, socket| {
+            run.args(["-f", "-U"]).arg(socket).arg("file").arg(&raw);
+        })?;
+        bench.start(Target::QemuNbd, "qemu-nbd", |run, socket| {
+            run.args(["-t", "-e", "8", "-f", "raw", "-k"]).arg(socket).arg(&raw);
+        })?;
+        bench.ours(Target::Plain, "linear", &["plain.img"], BYTES)?;
+        bench.ours(Target::Raid0, "raid0", &["stripe0.img", "stripe1.img"], BYTES / 2)?;
+        bench.ours(Target::Raid1, "raid1", &["copy0.img", "copy1.img"], BYTES)?;
+        Ok(bench)
+    }
+
+    /// What could not be started, and why.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// What is measured.
+    pub fn targets(&self) -> impl Iterator<Item = Target> {
+        [Target::Raw].into_iter().chain(self.servers.iter().map(|(target, _)| *target))
+    }
+
+    /// Lets fio do a job on a target.
+    pub fn measure(&self, target: Target, job: Job, milliseconds: u32) -> anyhow::Result<f64> {
+        let raw = self.path("raw.img");
+        let server = self.servers.iter().find(|(running, _)| *running == target);
+        let subject = match server {
+            Some((_, server)) => Subject::Nbd(&server.socket),
+            None => Subject::File(&raw),
+        };
+        fio::run(job, &subject, milliseconds, BYTES)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn ours(&mut self, target: Target, level: &str, names: &[&str], bytes: u64) -> anyhow::Result<()> {
+        let ashlar = shell::root().join("target/release/ashlar");
+        let members: Vec<PathBuf> = names.iter().map(|name| self.path(name)).collect();
+        for member in &members {
+            File::create(member)?.set_len(bytes + (16 << 20))?;
+        }
+        let mut create = shell::command(&ashlar);
+        create.args(["create", "bench", "--level", level, "--assume-clean"]).args(&members);
+        shell::output(&mut create)?;
+        let places = self.path(names[0]).with_extension("state");
+        self.start(target, ashlar, |run, socket| {
+            run.arg("run").args(&members).arg("--nbd").arg(socket);
+            run.arg("--run-dir").arg(&places).arg("--state-dir").arg(&places);
+        })?;
+        let (_, server) = self.servers.last().context("ours is started")?;
+        let uri = format!("nbd+unix:///?socket={}", server.socket.display());
+        let mut copy = shell::command("nbdcopy");
+        copy.arg(self.path("raw.img")).arg(uri);
+        shell::output(&mut copy).context("filling our volume with nbdcopy")?;
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        target: Target,
+        program: impl Into<std::ffi::OsString>,
+        words: impl FnOnce(&mut Command, &Path),
+    ) -> anyhow::Result<()> {
+        let socket = self.path(&format!("{}.sock", target as u8));
+        let mut run = shell::command(program);
+        words(&mut run, &socket);
+        run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let child = match run.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                self.left_out.push(format!("{}: cannot be started: {error}", target.name()));
+                return Ok(());
+            }
+        };
+        let mut server = Server { socket, child };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !server.socket.exists() {
+            if server.child.try_wait()?.is_some() || Instant::now() > deadline {
+                let _ = server.child.kill();
+                let mut complaint = String::new();
+                server.child.stderr.take().context("stderr is piped")?.read_to_string(&mut complaint)?;
+                ensure!(false, "{} did not open its socket: {}", target.name(), complaint.trim());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.servers.push((target, server));
+        Ok(())
+    }
+}
+
+/// A file of bytes that do not compress, all allocated.
+fn fill(path: &Path) -> anyhow::Result<()> {
+    let mut file = File::create(path)?;
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut block = vec![0; 1 << 20];
+    for _ in 0..BYTES / block.len() as u64 {
+        for word in block.chunks_exact_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            word.copy_from_slice(&state.to_le_bytes());
+        }
+        file.write_all(&block)?;
+    }
+    Ok(())
+}
