@@ -6,14 +6,23 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::rc::Rc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use block::{Dev, Device};
 use control::Hold;
-use runtime::os::OpenMode;
+use runtime::os::{LockError, OpenError, OpenMode, Opened};
 
 use crate::remote;
 use crate::world::World;
+
+/// How long a lock is waited for: the locks of a process that was killed end a moment after it, when the kernel has
+/// taken its ring apart, and whoever starts the next one at once should not have to know that.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often it is tried meanwhile.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// An opened member.
 pub struct Member {
@@ -54,10 +63,11 @@ impl How {
 /// Opens all of `names`, or says what is wrong with each that cannot be.
 pub fn open(world: &World, names: &[String], how: How) -> Result<Vec<Member>> {
     refuse_twins(names)?;
+    let give_up = Instant::now() + PATIENCE;
     let mut members = Vec::with_capacity(names.len());
     let mut errors = Vec::new();
     for name in names {
-        match open_one(world, name, how) {
+        match open_one(world, name, how, give_up) {
             Ok(member) => members.push(member),
             Err(error) => errors.push(format!("{error:#}")),
         }
@@ -69,15 +79,27 @@ pub fn open(world: &World, names: &[String], how: How) -> Result<Vec<Member>> {
     }
 }
 
-fn open_one(world: &World, name: &str, how: How) -> Result<Member> {
+fn open_one(world: &World, name: &str, how: How, give_up: Instant) -> Result<Member> {
     if remote::is_url(name) {
         return remote::open(world, name, how);
     }
-    let opened = world.os.open(Path::new(name), how.mode)?;
+    let opened = open_local(world, Path::new(name), how.mode, give_up)?;
     if opened.device.geometry().size.is_zero() {
         bail!("{name}: is empty; a member holds at least a superblock");
     }
     Ok(Member { name: name.to_owned(), hold: Hold::new(opened.device, opened.locks) })
+}
+
+/// Opens a file or a block device; one that is locked is tried again for a moment.
+fn open_local(world: &World, path: &Path, mode: OpenMode, give_up: Instant) -> Result<Opened, OpenError> {
+    loop {
+        match world.os.open(path, mode) {
+            Err(OpenError::Locked { why: LockError::Process { .. }, .. }) if Instant::now() < give_up => {
+                sleep(TRY_AGAIN);
+            }
+            other => return other,
+        }
+    }
 }
 
 /// What makes two names the same disk.

@@ -139,7 +139,8 @@ impl Pile {
         let summary = &self.candidates[set.freshest].examined.summary;
         if !summary.is_clean() && summary.level.has_equal_members() {
             warnings.push(
-                "it was not stopped cleanly: what was being written then may be old, new or mixed".to_owned(),
+                "it was not stopped cleanly, or never was in sync: where its copies differ, one is shown"
+                    .to_owned(),
             );
         }
         warnings

@@ -13,6 +13,7 @@
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -37,6 +38,9 @@ pub const EVENTS: usize = 256;
 
 /// Commands that may wait for the core: people and monitors are few.
 pub const COMMANDS: usize = 64;
+
+/// How long somebody may take to fetch an answer when the stack ends.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Lines of events that may be on their way to a listener.
 const LINES: usize = 16;
@@ -82,11 +86,16 @@ impl Api {
                 for signal in signals {
                     tokio::spawn(pass_on(signal, shared.commands.clone()));
                 }
-                let over = async {
-                    let _ = told.await; // an API that is dropped ends as well
+                let (last_call, called) = oneshot::channel::<()>();
+                let last_call_is_made = async {
+                    let _ = called.await;
                 };
-                // The listener is ours alone: there is no error to be had from accepting that would end it.
-                let _ = axum::serve(listener, router(shared)).with_graceful_shutdown(over).await;
+                let serving = axum::serve(listener, router(shared)).with_graceful_shutdown(last_call_is_made);
+                let serving = tokio::spawn(serving.into_future());
+                let _ = told.await; // an API that is dropped ends as well
+                let _ = last_call.send(());
+                // Who does not take an answer is not waited for. Accepting alone never ends with an error.
+                let _ = tokio::time::timeout(PATIENCE, serving).await;
             });
         })?;
         Ok(Api { thread, over })

@@ -206,16 +206,23 @@ impl Keeper {
         Rc::new(Guarded { below: device, keeper: self.clone() })
     }
 
-    /// The stack has stopped: records what is left on the members, by the names of the snapshot. True if a file is left;
-    /// a run that changed nothing leaves none.
-    pub async fn close(&self, devices: &[Dev], arena: &Rc<Arena>) -> Result<bool, SnapshotError> {
-        let mut snapshot = self.snapshot.borrow().clone();
-        for (member, device) in snapshot.members.iter_mut().zip(devices) {
-            for area in &mut member.areas {
-                let range = Range::new(Sectors(area.sector), Sectors(area.sectors));
-                area.left = read(device, arena, range).await.ok();
-            }
+    /// Remembers what is left on a member that is about to be let go of. A member that cannot be read any more leaves
+    /// nothing that could be compared.
+    pub async fn note_left(&self, name: &str, device: &Dev, arena: &Rc<Arena>) {
+        let members = self.snapshot.borrow().members.clone();
+        let Some(at) = members.iter().position(|member| member.name == name) else { return };
+        let mut areas = members[at].areas.clone();
+        for area in &mut areas {
+            let range = Range::new(Sectors(area.sector), Sectors(area.sectors));
+            area.left = read(device, arena, range).await.ok();
         }
+        self.snapshot.borrow_mut().members[at].areas = areas;
+    }
+
+    /// The stack has stopped: writes what is left on the members into the file. True if there is a file; a run that
+    /// changed nothing leaves none.
+    pub fn close(&self) -> Result<bool, SnapshotError> {
+        let mut snapshot = self.snapshot.borrow_mut();
         snapshot.left_s = Some(runtime::wall_seconds());
         let written = match snapshot.is_unchanged() {
             true => fs::remove_file(&self.path).map(|()| false),

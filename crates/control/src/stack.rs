@@ -55,6 +55,7 @@ pub struct Stack {
     holds: Vec<(String, Rc<Hold>)>,
     servers: RefCell<Vec<(Address, Server)>>,
     keeper: Option<Rc<Keeper>>,
+    arena: Rc<Arena>,
     events: RefCell<Option<broadcast::Sender<Event>>>,
     tell: fn(&Event),
 }
@@ -67,6 +68,7 @@ impl Stack {
         holds: Vec<(String, Rc<Hold>)>,
         servers: Vec<(Address, Server)>,
         keeper: Option<Rc<Keeper>>,
+        arena: Rc<Arena>,
         tell: fn(&Event),
     ) -> Rc<Stack> {
         let events = broadcast::Sender::new(EVENTS);
@@ -77,6 +79,7 @@ impl Stack {
             holds,
             servers: RefCell::new(servers),
             keeper,
+            arena,
             events: RefCell::new(Some(events)),
             tell,
         });
@@ -114,7 +117,7 @@ impl Stack {
     }
 
     /// Stops serving, records everything, and lets go of the members. What could not be done is said by name.
-    pub async fn stop(&self, arena: &Rc<Arena>) -> Vec<String> {
+    pub async fn stop(&self) -> Vec<String> {
         let servers = std::mem::take(&mut *self.servers.borrow_mut());
         for (address, server) in servers {
             server.stop().await;
@@ -129,8 +132,10 @@ impl Stack {
             }
         }
         if let Some(keeper) = &self.keeper {
-            let devices: Vec<Dev> = self.holds.iter().map(|(_, hold)| hold.clone() as Dev).collect();
-            if let Err(error) = keeper.close(&devices, arena).await {
+            for (name, hold) in self.holds.iter().filter(|(_, hold)| !hold.is_released()) {
+                keeper.note_left(name, &(hold.clone() as Dev), &self.arena).await;
+            }
+            if let Err(error) = keeper.close() {
                 problems.push(error.to_string());
             }
         }
@@ -248,6 +253,9 @@ impl Stack {
                 volume.array.fail_member(at).await.map_err(failed)?;
             }
             Condition::Faulty => {}
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.note_left(&member.name, &(hold.clone() as Dev), &self.arena).await;
         }
         hold.release();
         self.emit(&volume.name, Happened::MemberRemoved { member: member.name });

@@ -1,7 +1,202 @@
-//! placeholder
+//! `ashlar demo`: the whole program at work, in plain sentences, on files in a temporary folder.
+//!
+//! Every step is a command that a person could type: the demo starts the same binary, shows the command line, and
+//! checks what comes of it with a copy of the content in its own memory.
+
+mod client;
+mod content;
+mod drawing;
+mod stage;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use control::{StackStatus, SyncStatus};
+
 use crate::cli::{Demo, Driver};
-use anyhow::{Result, bail};
+use crate::text::{print, size};
+use content::Content;
+use stage::Stage;
+
+/// Size of each half of the mirror.
+const MIRROR_BYTES: u64 = 32 << 20;
+
+/// Size of each half of the stripe.
+const STRIPE_BYTES: u64 = 16 << 20;
+
+/// What the client writes while the process is killed.
+const INTERRUPTED: std::ops::Range<u64> = 8 << 20..24 << 20;
+
+/// What it writes while a member is missing.
+const WRITTEN_DEGRADED: std::ops::Range<u64> = 4 << 20..6 << 20;
+
+/// How long a resync of so little may take before something is wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Runs the command.
-pub fn run(_args: &Demo, _driver: Driver) -> Result<()> {
-    bail!("not yet")
+pub fn run(args: &Demo, driver: Driver) -> Result<()> {
+    let start = Instant::now();
+    let mut stage = Stage::new(args.keep.as_deref(), driver)?;
+    let played = play(&mut stage);
+    if let Err(error) = played {
+        return Err(error.context(format!("the demo went wrong; what ran said:\n{}", stage.log())));
+    }
+    let contents = played?;
+    say(&format!("\nAll of this took {:.1} seconds.", start.elapsed().as_secs_f64()))?;
+    match &args.keep {
+        None => say("Nothing is left behind; --keep DIR would leave the disks."),
+        Some(dir) => keep(dir, &contents),
+    }
+}
+
+fn play(stage: &mut Stage) -> Result<[(&'static str, Content); 2]> {
+    make(stage)?;
+    let (mut mirror, mut stripe) = serve(stage)?;
+    crash(stage, &mut mirror)?;
+    lose_a_disk(stage, &mut mirror)?;
+    take_home(stage, &mut mirror, &mut stripe)?;
+    Ok([("mirror", mirror), ("stripe", stripe)])
+}
+
+fn make(stage: &mut Stage) -> Result<()> {
+    say(
+        "Four disks, here only files. Two become a mirror (each holds everything), two a stripe (each holds half).\n",
+    )?;
+    for (name, bytes) in [("a", MIRROR_BYTES), ("b", MIRROR_BYTES), ("c", STRIPE_BYTES), ("d", STRIPE_BYTES)]
+    {
+        stage.make_disk(name, bytes)?;
+    }
+    stage.ashlar("create mirror --level mirror a b")?;
+    stage.ashlar("create stripe --level stripe --chunk 64K c d")?;
+    Ok(())
+}
+
+fn serve(stage: &mut Stage) -> Result<(Content, Content)> {
+    say(
+        "\nOne process opens both and serves them over NBD, which virtual machines and Linux itself can use.\n",
+    )?;
+    stage.start(&["a", "b", "c", "d"], &[])?;
+    let status = settle(stage)?;
+    print(&drawing::draw(&status))?;
+    let mut contents = Vec::new();
+    for (seed, array) in status.arrays.iter().enumerate() {
+        let mut content = Content::new(array.bytes, seed as u64 + 1);
+        content.fill(0..array.bytes);
+        stage.client(&array.name)?.write(&content, 0..array.bytes)?;
+        contents.push(content);
+    }
+    say("A client fills both with data, flushes, and reads everything back.")?;
+    for (array, content) in status.arrays.iter().zip(&contents) {
+        stage.client(&array.name)?.verify(content)?;
+        proved(&format!("{}: {} are what was written", array.name, size(array.bytes)))?;
+    }
+    let stripe = contents.pop().context("there are two arrays")?;
+    let mirror = contents.pop().context("there are two arrays")?;
+    Ok((mirror, stripe))
+}
+
+fn crash(stage: &mut Stage, mirror: &mut Content) -> Result<()> {
+    say(
+        "\nNow the worst moment: while a client is writing, the process is killed (SIGKILL, as in a power cut).\n",
+    )?;
+    let before = mirror.clone();
+    mirror.fill(INTERRUPTED);
+    stage.kill_while_writing("mirror", mirror, INTERRUPTED)?;
+    say(
+        "The two copies of the mirror may differ now where the client was writing. The superblocks say so, because they\n\
+         were marked dirty before the first write. At the next start the copies are made equal again.\n",
+    )?;
+    stage.start(&["d", "c", "b", "a"], &[])?;
+    settle(stage)?;
+    let found = stage.client("mirror")?.read()?;
+    let (old, new) = found.sectors_like(&before, mirror, INTERRUPTED)?;
+    proved(&format!(
+        "every sector that was being written holds old data ({old}) or new data ({new}), never a third"
+    ))?;
+    mirror.take(&found, INTERRUPTED);
+    ensure!(found == *mirror, "a sector outside of what was being written has changed");
+    proved("everything else is untouched")?;
+    stage.stop()?;
+    let (a, b) = (stage.cat("mirror", &["a"])?, stage.cat("mirror", &["b"])?);
+    ensure!(a == *mirror && b == *mirror, "the copies of the mirror differ after the resync");
+    proved("each disk alone gives the same content")
+}
+
+fn lose_a_disk(stage: &mut Stage, mirror: &mut Content) -> Result<()> {
+    say(
+        "\nA disk dies. The mirror goes on with the other one, and records at once whom not to believe any more.\n",
+    )?;
+    stage.start(&["a", "b", "c", "d"], &[])?;
+    stage.ashlar("fail demo b")?;
+    mirror.fill(WRITTEN_DEGRADED);
+    stage.client("mirror")?.write(mirror, WRITTEN_DEGRADED)?;
+    print(&drawing::draw(&stage.status()?))?;
+    stage.client("mirror")?.verify(mirror)?;
+    proved("clients noticed nothing: they wrote on, and read what they wrote")?;
+    stage.stop()
+}
+
+fn take_home(stage: &mut Stage, mirror: &mut Content, stripe: &mut Content) -> Result<()> {
+    say(
+        "\nWithout its second disk the mirror does not start again unless told to: that is for a person to decide.\n",
+    )?;
+    let refusal = stage.refused("run a b c d --nbd ./demo.sock")?;
+    print(&format!("{refusal}\n"))?;
+    say("Reading is always possible, with the disks in any order, and changes not one byte on them.\n")?;
+    let disks = ["a", "b", "c", "d"];
+    let before = stage.hashes(&disks)?;
+    ensure!(stage.cat("mirror", &["d", "b", "a", "c"])? == *mirror, "the mirror's content is wrong");
+    ensure!(stage.cat("stripe", &["d", "b", "a", "c"])? == *stripe, "the stripe's content is wrong");
+    ensure!(stage.hashes(&disks)? == before, "reading has changed a disk");
+    proved(&format!("mirror: sha256 {}", mirror.sha256()))?;
+    proved(&format!("stripe: sha256 {}", stripe.sha256()))
+}
+
+/// Waits until nothing is being synced, and shows how it goes.
+fn settle(stage: &Stage) -> Result<StackStatus> {
+    let start = Instant::now();
+    loop {
+        let status = stage.status()?;
+        let syncing = status.arrays.iter().find(|array| array.sync != SyncStatus::Idle);
+        let Some(array) = syncing else { return Ok(status) };
+        if let SyncStatus::Resync { done_bytes: done_bytes @ 1.., total_bytes, bytes_per_second, .. } =
+            array.sync
+        {
+            let part = done_bytes as f64 / total_bytes.max(1) as f64;
+            let speed = size(bytes_per_second >> 20 << 20);
+            print(&format!("  resync of {} {} {speed}/s\n", array.name, crate::text::bar(part, 30)))?;
+        }
+        if start.elapsed() > PATIENCE {
+            bail!("{} is still not in sync", array.name);
+        }
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+/// Says what was left behind, there and here.
+fn keep(dir: &Path, contents: &[(&'static str, Content); 2]) -> Result<()> {
+    let lines: String = contents
+        .iter()
+        .map(|(name, content)| format!("{}  {name}  {} bytes\n", content.sha256(), content.len()))
+        .collect();
+    let text = format!(
+        "Left behind by `ashlar demo`. The disks a and b make the raid1 `mirror`, c and d the raid0 `stripe`.\n\
+         b failed during the demo and is out of date: the mirror's content is that of a alone.\n\
+         SHA-256, name and size of what the arrays hold:\n\n{lines}\n\
+         To read it:            ashlar cat a b c d --volume mirror | sha256sum\n\
+         With a kernel instead: losetup -f --show FILE for each, then mdadm --assemble --scan --run\n"
+    );
+    let path: PathBuf = dir.join("CONTENT.txt");
+    fs::write(&path, text).with_context(|| path.display().to_string())?;
+    say(&format!("The disks are left in {}, and {} says what they hold.", dir.display(), path.display()))
+}
+
+fn say(text: &str) -> Result<()> {
+    Ok(print(&format!("{text}\n"))?)
+}
+
+fn proved(text: &str) -> Result<()> {
+    Ok(print(&format!("  \u{2713} {text}\n"))?)
 }

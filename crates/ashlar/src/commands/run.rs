@@ -51,9 +51,7 @@ pub fn run(args: Run, driver: Driver) -> Result<()> {
     let listeners = listeners(&world, &wish)?;
     let problems = world.runtime.block_on(async {
         let running = open(&world, &wish, &plan, &pile, listeners, &state_dir).await?;
-        serve_until_told(&world, running, taken, control)
-            .await
-            .context("the control interface cannot be started")
+        serve_until_told(running, taken, control).await.context("the control interface cannot be started")
     })?;
     match problems.len() {
         0 => Ok(()),
@@ -132,7 +130,7 @@ async fn open(
         driver: world.os.why().to_owned(),
         read_only: wish.read_only,
     };
-    Ok(Stack::new(facts, volumes, holds, servers.collect(), keeper, tell))
+    Ok(Stack::new(facts, volumes, holds, servers.collect(), keeper, world.arena.clone(), tell))
 }
 
 fn tell(event: &Event) {
@@ -141,7 +139,6 @@ fn tell(event: &Event) {
 
 /// Serves until a signal or a person says stop. What could not be done at the end comes back.
 async fn serve_until_told(
-    world: &World,
     stack: Rc<Stack>,
     taken: Taken,
     control: std::os::unix::net::UnixListener,
@@ -152,7 +149,7 @@ async fn serve_until_told(
     let reply = stack.attend(&commands).await;
     let _ = sd_notify::notify(&[NotifyState::Stopping]); // nobody listens where there is no systemd
     eprintln!("ashlar: stopping");
-    let problems = stack.stop(&world.arena).await;
+    let problems = stack.stop().await;
     if let Some(reply) = reply {
         let answer = match problems.is_empty() {
             true => Ok(()),
