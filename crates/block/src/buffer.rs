@@ -34,7 +34,9 @@ const NIL: u32 = u32::MAX;
 
 /// Memory for buffers.
 pub struct Arena {
+    memory: NonNull<u8>,
     base: NonNull<u8>,
+    bytes: usize,
     layout: Layout,
     runs: RefCell<Runs>,
     waiting: RefCell<VecDeque<(u64, Waker)>>,
@@ -55,13 +57,18 @@ struct Runs {
 const NOT_FREE: u8 = u8::MAX;
 
 impl Arena {
-    /// An arena of `bytes`, rounded up to whole runs of 1 MiB, all zero. Takes the memory now.
+    /// An arena of `bytes`, rounded up to whole runs of 1 MiB, all zero. Takes the addresses now; pages are
+    /// the system's when they are first touched.
     pub fn new(bytes: usize) -> Rc<Arena> {
         let bytes = bytes.next_multiple_of(MAX_BUFFER).max(MAX_BUFFER);
-        let layout = Layout::from_size_align(bytes, BLOCK).expect("an arena's size is sane");
+        // An alignment of more than 16 would make the allocator touch every page to zero it; so the system's own zero
+        // pages are taken, with a block to spare, and aligned here.
+        let layout = Layout::from_size_align(bytes + BLOCK, 16).expect("an arena's size is sane");
         // SAFETY: the layout is not empty.
         let memory = unsafe { alloc_zeroed(layout) };
-        let base = NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout));
+        let memory = NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout));
+        // SAFETY: at most BLOCK bytes further, which were allocated to spare.
+        let base = unsafe { memory.add(memory.as_ptr().align_offset(BLOCK)) };
         let blocks = bytes / BLOCK;
         let mut runs = Runs {
             heads: [NIL; ORDERS],
@@ -75,7 +82,9 @@ impl Arena {
             runs.free_blocks += 1 << (ORDERS - 1);
         }
         Rc::new(Arena {
+            memory,
             base,
+            bytes,
             layout,
             runs: RefCell::new(runs),
             waiting: RefCell::new(VecDeque::with_capacity(WAITERS)),
@@ -149,7 +158,7 @@ impl Arena {
 
     /// Where the arena lies, for a driver that registers it with the kernel.
     pub fn memory(&self) -> (*mut u8, usize) {
-        (self.base.as_ptr(), self.layout.size())
+        (self.base.as_ptr(), self.bytes)
     }
 
     /// The number under which a driver has registered the arena.
@@ -171,7 +180,7 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout in `new`; every `Buf` holds the `Rc`, so none is left.
-        unsafe { dealloc(self.base.as_ptr(), self.layout) }
+        unsafe { dealloc(self.memory.as_ptr(), self.layout) }
     }
 }
 

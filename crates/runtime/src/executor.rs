@@ -43,6 +43,10 @@ pub trait Driver {
     fn random(&self) -> u64;
     /// Keeps the promises of what has completed, and waits for something to complete if `wait` says so.
     fn turn(&self, wait: Wait);
+    /// Whether a wait without end has begun that nothing can end: only a simulated world can know.
+    fn is_stuck(&self) -> bool {
+        false
+    }
     /// What another thread calls to end a wait of this driver early; `None` where there are no other threads.
     fn kick(&self) -> Option<Arc<dyn Fn() + Send + Sync>> {
         None
@@ -122,7 +126,11 @@ impl Runtime {
 
     /// Runs `future`, and every other task, until `future` ends.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.run_until(future, |_| true).expect("the driver waits for ever if need be")
+        let go_on = |driver: &dyn Driver| {
+            assert!(!driver.is_stuck(), "requests are pending and nothing will ever complete (P3)");
+            true
+        };
+        self.run_until(future, go_on).expect("the driver waits for ever if need be")
     }
 
     /// Runs `future`, and every other task, until `future` ends or `go_on` says no; it is asked before each turn of

@@ -9,7 +9,7 @@ use md::plant::{self, Plant};
 use md::{Array, Candidate, Condition, Creation, Options, assemble, create, examine, plan_creation};
 use md_format::Level;
 use runtime::sim::{Fate, Random, World};
-use runtime::{Runtime, now, sleep_ms, sleep_until, spawn};
+use runtime::{Driver, Runtime, now, sleep_ms, sleep_until, spawn};
 
 use crate::load::Load;
 use crate::model::Model;
@@ -325,7 +325,7 @@ async fn trouble(world: Rc<World>, array: Rc<Array>) {
                 let bad = world.draw(|random| (0..20).map(|_| random.below(10_000)).collect());
                 disk.set_faults(|faults| {
                     faults.bad_sectors = bad;
-                    faults.bad_for_good = rarely % 2 == 0;
+                    faults.bad_for_good = rarely.is_multiple_of(2);
                 });
             }
             7 => {

@@ -85,11 +85,6 @@ impl World {
         self.events_done.get()
     }
 
-    /// Whether a runtime waited for ever with nothing left to happen: requests pending, nobody to complete them (P3).
-    pub fn is_stuck(&self) -> bool {
-        self.stuck.get()
-    }
-
     /// Lets `event` happen `ns` nanoseconds from now, unless the power is cut before.
     pub fn after_ns(&self, ns: u64, event: impl FnOnce() + 'static) {
         let arrival = self.arrivals.get();
@@ -135,6 +130,11 @@ impl Driver for World {
 
     fn random(&self) -> u64 {
         self.draw(Random::word)
+    }
+
+    /// A runtime waited for ever with nothing left to happen: requests pending, nobody to complete them (P3).
+    fn is_stuck(&self) -> bool {
+        self.stuck.get()
     }
 
     fn turn(&self, wait: Wait) {
