@@ -1,9 +1,5 @@
 //! After the handshake, serving allocates nothing.
 
-#![allow(unsafe_code)] // an allocator that counts is one
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -14,28 +10,8 @@ use nbd::wire::{self, command};
 use nbd::{Export, Exports, Room, Server};
 use runtime::mailbox::mailbox;
 use runtime::os::{Choice, Os, listen};
-use runtime::{Address, Runtime};
+use runtime::{Address, Counting, Runtime};
 use zerocopy::IntoBytes;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is left to the system's allocator; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract, which is the same.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -49,7 +25,7 @@ struct Null;
 impl Device for Null {
     fn start(&self, request: Request) -> Ticket {
         if request.op == Op::Flush {
-            AT_LAST_FLUSH.store(ALLOCATIONS.with(Cell::get), Ordering::SeqCst);
+            AT_LAST_FLUSH.store(Counting::on_this_thread(), Ordering::SeqCst);
         }
         Ticket::ready(match request.op {
             Op::WriteZeroes | Op::Status => Err(Failed::new(Cause::Unsupported)),

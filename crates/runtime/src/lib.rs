@@ -7,6 +7,7 @@
 //!
 //! Nothing here allocates after a stack has been built: tasks live in slots, requests in tickets, buffers in arenas.
 
+mod counting;
 mod event;
 mod executor;
 mod layer;
@@ -19,6 +20,7 @@ pub mod sim;
 mod stream;
 mod timer;
 
+pub use counting::Counting;
 pub use event::Event;
 pub use executor::{Driver, Runtime, Task, Wait, now, random, random_uuid, spawn, wall_seconds, yield_now};
 pub use layer::{Engine, Layer};
