@@ -1,9 +1,8 @@
 //! A fixed crew of threads for reads and writes, where io_uring cannot be had; sockets are waited for with epoll.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use block::{Moment, Op};
@@ -11,7 +10,8 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
 
 use super::Os;
-use super::inflight::{Completions, Job, lock};
+use super::inflight::{Completions, Job};
+use super::queue::JobQueue;
 use crate::executor::Wait;
 
 /// Threads in the crew: how many reads and writes are under way at once. Disks like 8 and more; threads that
@@ -30,14 +30,8 @@ pub(super) struct Crew {
 }
 
 struct Shared {
-    queue: Mutex<Queue>,
-    arrived: Condvar,
+    queue: JobQueue,
     completions: Arc<Completions>,
-}
-
-struct Queue {
-    jobs: VecDeque<(u32, Job)>,
-    closed: bool,
 }
 
 /// The number under which the bell is known to epoll; sockets have their place in the table of interests.
@@ -47,8 +41,7 @@ impl Crew {
     pub fn new(completions: &Arc<Completions>) -> io::Result<Crew> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, completions.bell(), epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
-        let queue = Mutex::new(Queue { jobs: VecDeque::with_capacity(QUEUE), closed: false });
-        let shared = Arc::new(Shared { queue, arrived: Condvar::new(), completions: completions.clone() });
+        let shared = Arc::new(Shared { queue: JobQueue::new(QUEUE), completions: completions.clone() });
         for number in 0..THREADS {
             let own = shared.clone();
             let builder = thread::Builder::new().name(format!("io-{number}")).stack_size(128 << 10);
@@ -58,8 +51,7 @@ impl Crew {
     }
 
     pub fn submit(&self, id: u32, job: Job) {
-        lock(&self.shared.queue).jobs.push_back((id, job));
-        self.shared.arrived.notify_one();
+        self.shared.queue.push(id, job);
     }
 
     /// Lets epoll watch a socket, in both directions, from now on.
@@ -103,28 +95,14 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        lock(&self.shared.queue).closed = true;
-        self.shared.arrived.notify_all();
+        self.shared.queue.close();
     }
 }
 
 impl Shared {
     fn work(&self) {
-        while let Some((id, job)) = self.next() {
+        while let Some((id, job)) = self.queue.next() {
             self.completions.put(id, transfer(job));
-        }
-    }
-
-    fn next(&self) -> Option<(u32, Job)> {
-        let mut queue = lock(&self.queue);
-        loop {
-            if let Some(job) = queue.jobs.pop_front() {
-                return Some(job);
-            }
-            if queue.closed {
-                return None;
-            }
-            queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -4,17 +4,17 @@
 //! moment when memory may be short; a thread that exists already waits for nobody. It also carries out reads and writes
 //! of nobody: a flush never stands behind them.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use block::{Op, SECTOR};
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, fdatasync, seek};
 use rustix::io::Errno;
 
-use super::inflight::{Completions, Job, lock};
+use super::inflight::{Completions, Job};
+use super::queue::JobQueue;
 
 /// Jobs that can wait for one helper without allocating.
 const QUEUE: usize = 1024;
@@ -34,14 +34,8 @@ pub(super) struct Helper {
 struct Shared {
     file: OwnedFd,
     is_block: bool,
-    queue: Mutex<Queue>,
-    arrived: Condvar,
+    queue: JobQueue,
     completions: Arc<Completions>,
-}
-
-struct Queue {
-    jobs: VecDeque<(u32, Job)>,
-    closed: bool,
 }
 
 impl Helper {
@@ -52,9 +46,8 @@ impl Helper {
         is_block: bool,
         completions: &Arc<Completions>,
     ) -> io::Result<Helper> {
-        let queue = Mutex::new(Queue { jobs: VecDeque::with_capacity(QUEUE), closed: false });
         let completions = completions.clone();
-        let shared = Arc::new(Shared { file, is_block, queue, arrived: Condvar::new(), completions });
+        let shared = Arc::new(Shared { file, is_block, queue: JobQueue::new(QUEUE), completions });
         let own = shared.clone();
         let builder = thread::Builder::new().name(name.to_owned()).stack_size(128 << 10);
         let thread = Some(builder.spawn(move || own.work())?);
@@ -62,15 +55,13 @@ impl Helper {
     }
 
     pub fn submit(&self, id: u32, job: Job) {
-        lock(&self.shared.queue).jobs.push_back((id, job));
-        self.shared.arrived.notify_one();
+        self.shared.queue.push(id, job);
     }
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        lock(&self.shared.queue).closed = true;
-        self.shared.arrived.notify_one();
+        self.shared.queue.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // its panic was printed already
         }
@@ -79,25 +70,12 @@ impl Drop for Helper {
 
 impl Shared {
     fn work(&self) {
-        while let Some((id, job)) = self.next() {
+        while let Some((id, job)) = self.queue.next() {
             let result = match self.carry_out(job) {
                 Ok(()) => 0,
                 Err(errno) => -errno.raw_os_error(),
             };
             self.completions.put(id, result);
-        }
-    }
-
-    fn next(&self) -> Option<(u32, Job)> {
-        let mut queue = lock(&self.queue);
-        loop {
-            if let Some(job) = queue.jobs.pop_front() {
-                return Some(job);
-            }
-            if queue.closed {
-                return None;
-            }
-            queue = self.arrived.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 

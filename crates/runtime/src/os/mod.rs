@@ -11,6 +11,7 @@ mod helper;
 mod inflight;
 mod lock;
 mod open;
+mod queue;
 mod readiness;
 mod socket;
 #[cfg(test)]
