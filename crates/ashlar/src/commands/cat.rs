@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
-use block::{Arena, Buf, Dev, MAX_BUFFER, Request, SECTOR, Sectors, Ticket};
+use block::{Arena, Buf, Dev, Failed, MAX_BUFFER, Request, SECTOR, Sectors, Ticket};
 use serde::Serialize;
 
 use crate::Usage;
@@ -133,7 +133,7 @@ impl Span {
 struct Piece {
     ticket: Ticket,
     buf: Buf,
-    at: u64,
+    first: u64,
     skip: usize,
     len: usize,
 }
@@ -150,17 +150,34 @@ async fn stream(device: &Dev, arena: &Rc<Arena>, span: Span, out: &SyncSender<Ve
             let buf = arena.wait_take((end.next_multiple_of(block) - first) as usize).await;
             let ticket = device.start(Request::read(Sectors::from_bytes(first), buf.clone()));
             let (skip, len) = ((next - first) as usize, (end - next) as usize);
-            under_way.push_back(Piece { ticket, buf, at: next, skip, len });
+            under_way.push_back(Piece { ticket, buf, first, skip, len });
             next = end;
         }
         let Some(piece) = under_way.pop_front() else { return Ok(()) };
-        piece.ticket.await.map_err(|failed| anyhow!("reading at byte {}: {failed}", piece.at))?;
-        let mut bytes = vec![0; piece.len];
+        let (good, failed) = match piece.ticket.await {
+            Ok(()) => (piece.skip + piece.len, None),
+            Err(_) => readable(device, &piece.buf, piece.first, block as usize).await,
+        };
+        let mut bytes = vec![0; good.min(piece.skip + piece.len).saturating_sub(piece.skip)];
         piece.buf.copy_to_slice(piece.skip, &mut bytes);
         if out.send(bytes).is_err() {
             return Ok(()); // the writer says why it has ended
         }
+        if let Some(failed) = failed {
+            bail!("what follows byte {} cannot be read: {failed}", piece.first + good as u64);
+        }
     }
+}
+
+/// Reads block by block what could not be read in one piece: how many bytes, and what stands in the way of more.
+async fn readable(device: &Dev, buf: &Buf, first: u64, block: usize) -> (usize, Option<Failed>) {
+    for at in (0..buf.len()).step_by(block) {
+        let start = Sectors::from_bytes(first + at as u64);
+        if let Err(failed) = device.start(Request::read(start, buf.slice(at, block))).await {
+            return (at, Some(failed));
+        }
+    }
+    (buf.len(), None)
 }
 
 fn write_pieces(pieces: &Receiver<Vec<u8>>) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Reading from a mirror.
 
-use block::{Cause, Extents, Failed, Outcome, Range, Request};
+use block::{Cause, Extents, Failed, Outcome, Range, Request, Sectors};
+use runtime::Engine;
 
 use super::choose::{Copy, choose};
 use super::repair;
@@ -8,13 +9,30 @@ use crate::array::Array;
 use crate::member::{Condition, Member};
 use crate::plant::{self, Plant};
 
+/// Reads in one piece from one copy. Where every copy has something unreadable in the range, block by block: as long as
+/// each block can be read somewhere, the client gets its data.
 pub(super) async fn read(array: &Array, request: Request) -> Outcome {
+    let block = Sectors::from_bytes(array.geometry().logical_block.into());
+    match read_whole(array, &request).await {
+        Err(failed) if failed.cause == Cause::Medium && request.range.count > block => {}
+        outcome => return outcome,
+    }
+    let mut at = request.range.start;
+    while at < request.range.end() {
+        let piece = request.piece(Range::new(at, block), at);
+        read_whole(array, &piece).await?;
+        at += block;
+    }
+    Ok(())
+}
+
+async fn read_whole(array: &Array, request: &Request) -> Outcome {
     let Some(first) = copy_for(array, request.range, None) else {
         return Err(Failed::new(Cause::Degraded));
     };
-    match read_from(array, &array.members[first], &request).await {
+    match read_from(array, &array.members[first], request).await {
         Ok(()) => Ok(()),
-        Err(failed) => repair::read_elsewhere(array, &request, first, failed).await,
+        Err(failed) => repair::read_elsewhere(array, request, first, failed).await,
     }
 }
 
