@@ -5,6 +5,7 @@
 //! files, sockets, clocks or RAID, and nothing here allocates once a stack has been built.
 
 mod buffer;
+pub mod counting;
 mod device;
 mod failure;
 mod request;

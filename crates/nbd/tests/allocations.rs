@@ -5,16 +5,17 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use block::counting::Counting;
 use block::{Cause, Device, Failed, Geometry, Op, Request, Sectors, Ticket};
 use nbd::wire::{self, command};
 use nbd::{Export, Exports, Room, Server};
 use runtime::mailbox::mailbox;
 use runtime::os::{Choice, Os, listen};
-use runtime::{Address, Counting, Runtime};
+use runtime::{Address, Runtime};
 use zerocopy::IntoBytes;
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: Counting = Counting::new();
 
 /// Allocations of the server's thread when it served its last flush.
 static AT_LAST_FLUSH: AtomicU64 = AtomicU64::new(0);

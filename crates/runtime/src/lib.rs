@@ -7,7 +7,6 @@
 //!
 //! Nothing here allocates after a stack has been built: tasks live in slots, requests in tickets, buffers in arenas.
 
-mod counting;
 mod event;
 mod executor;
 mod layer;
@@ -20,7 +19,6 @@ pub mod sim;
 mod stream;
 mod timer;
 
-pub use counting::Counting;
 pub use event::Event;
 pub use executor::{Driver, Runtime, Task, Wait, now, random, random_uuid, spawn, wall_seconds, yield_now};
 pub use layer::{Engine, Layer};

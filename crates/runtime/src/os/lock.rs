@@ -48,6 +48,16 @@ pub enum LockError {
 }
 
 impl LockError {
+    /// Whether it may be what is left of a process that has ended: the kernel lets go of what an io_uring had open only
+    /// some time after its process is gone, when nothing of it is in flight any more.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            LockError::Process { .. } | LockError::Flock { .. } => true,
+            LockError::Kernel { holders } => holders.is_empty(),
+            LockError::Loop { .. } | LockError::System { .. } => false,
+        }
+    }
+
     /// Looks up who holds a block device.
     pub(super) fn held_by_kernel(number: u64) -> LockError {
         let holders = format!("/sys/dev/block/{}:{}/holders", major(number), minor(number));

@@ -23,6 +23,7 @@ pub use lock::LockError;
 pub use open::{Identity, OpenError, OpenMode, Opened};
 pub use socket::{connect, listen};
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,6 +40,11 @@ use uring::Uring;
 
 /// Requests on members that can be under way at once. More wait in the layers above, which have fewer slots.
 const IN_FLIGHT: usize = 4096;
+
+/// How often, and after how long, a member that is in use is tried again. A killed process has let go of its members
+/// after some hundredths of a second; what is in use after a second has a user.
+const TRIES: u32 = 50;
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Which way reads and writes go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +64,9 @@ pub struct Os {
     readiness: Readiness,
     completions: Arc<Completions>,
     why: String,
+    /// How often a member that is in use is tried again: once for all members, so that a stack which really runs is told
+    /// soon.
+    tries_left: Cell<u32>,
 }
 
 enum Way {
@@ -82,8 +91,15 @@ impl Os {
                 }
             },
         };
-        let inflight = Inflight::new(IN_FLIGHT);
-        Ok(Rc::new(Os { way, inflight, readiness: Readiness::default(), completions, why }))
+        let (inflight, tries_left) = (Inflight::new(IN_FLIGHT), Cell::new(TRIES));
+        Ok(Rc::new(Os { way, inflight, readiness: Readiness::default(), completions, why, tries_left }))
+    }
+
+    /// Takes one of the tries that are left.
+    fn has_patience(&self) -> bool {
+        let left = self.tries_left.get();
+        self.tries_left.set(left.saturating_sub(1));
+        left > 0
     }
 
     /// Which way reads and writes go, and why: a line for people.

@@ -1,6 +1,5 @@
 //! Opening members: what they are, how large, and that nobody else has them.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,9 +12,9 @@ use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, StatxFlags, seek, statx};
 use rustix::io::Errno;
 use rustix::ioctl;
 
-use super::Os;
 use super::file::FileDevice;
 use super::lock::{self, LockError};
+use super::{Os, PATIENCE};
 
 /// How a member is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,19 +116,14 @@ impl Os {
             let found = if kind.is_dir() { "a directory" } else { "neither" };
             return Err(OpenError::Kind { path: path.to_owned(), found });
         }
-        let locked = |why| OpenError::Locked { path: path.to_owned(), why };
-        let file = open_file(path, mode, is_block).map_err(|errno| match errno {
-            Errno::BUSY if is_block => locked(LockError::held_by_kernel(metadata.rdev())),
-            errno => system("opening it")(errno),
-        })?;
-        let locks = RefCell::new(Vec::new());
-        if mode != OpenMode::ReadLive {
-            let taken = match is_block {
-                true => lock::lock_disk(&file, path, metadata.rdev(), mode),
-                false => lock::lock_file(&file, &metadata, mode),
-            };
-            locks.borrow_mut().extend(taken.map_err(locked)?);
-        }
+        let (file, locks) = loop {
+            match open_and_lock(path, mode, &metadata) {
+                Err(OpenError::Locked { why, .. }) if why.may_pass() && self.has_patience() => {
+                    std::thread::sleep(PATIENCE);
+                }
+                done => break done?,
+            }
+        };
         let geometry = match is_block {
             true => block_geometry(file.as_fd()).map_err(system("asking for its size"))?,
             false => Geometry::plain(Sectors::from_bytes(metadata.len())),
@@ -147,8 +141,28 @@ impl Os {
         let device = FileDevice::new(self, file, &name, is_block, geometry)
             .map_err(|error| errno_of(&error))
             .map_err(system("making its helper thread"))?;
-        Ok(Opened { device, identity, is_block, locks: locks.into_inner() })
+        Ok(Opened { device, identity, is_block, locks })
     }
+}
+
+/// Opens a member, and takes the locks that keep others out.
+fn open_and_lock(
+    path: &Path,
+    mode: OpenMode,
+    metadata: &fs::Metadata,
+) -> Result<(OwnedFd, Vec<OwnedFd>), OpenError> {
+    let is_block = metadata.file_type().is_block_device();
+    let locked = |why| OpenError::Locked { path: path.to_owned(), why };
+    let file = open_file(path, mode, is_block).map_err(|errno| match errno {
+        Errno::BUSY if is_block => locked(LockError::held_by_kernel(metadata.rdev())),
+        errno => OpenError::System { path: path.to_owned(), doing: "opening it", errno },
+    })?;
+    let locks = match (mode, is_block) {
+        (OpenMode::ReadLive, _) => Vec::new(),
+        (_, true) => lock::lock_disk(&file, path, metadata.rdev(), mode).map_err(locked)?,
+        (_, false) => lock::lock_file(&file, metadata, mode).map_err(locked)?,
+    };
+    Ok((file, locks))
 }
 
 fn errno_of(error: &std::io::Error) -> Errno {

@@ -132,6 +132,26 @@ fn a_file_that_is_written_by_one_is_refused_to_others() {
 }
 
 #[test]
+fn a_member_that_its_last_user_is_about_to_let_go_of_is_waited_for() {
+    each_way(|os, folder| {
+        let path = member(&folder, "m", 1 << 20);
+        let (taken, wait) = std::sync::mpsc::channel();
+        let theirs = path.clone();
+        let other = std::thread::spawn(move || {
+            let os = Os::new(Choice::Threads).unwrap();
+            let _runtime = Runtime::new(os.clone());
+            let _opened = os.open(&theirs, OpenMode::Write).unwrap();
+            taken.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(200));
+        });
+        wait.recv().unwrap();
+        let _runtime = Runtime::new(os.clone());
+        assert!(os.open(&path, OpenMode::Write).is_ok());
+        other.join().unwrap();
+    });
+}
+
+#[test]
 fn streams_carry_bytes_both_ways_and_notice_the_end() {
     each_way(|os, folder| {
         let runtime = Runtime::new(os.clone());

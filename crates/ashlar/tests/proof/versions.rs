@@ -1,0 +1,128 @@
+//! What a volume may hold after a crash: each block carries the number of its version, and it is known which versions
+//! were written and which of them somebody was told to be durable.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::nbd::Nbd;
+
+/// Bytes of a block.
+pub const BLOCK: usize = 4096;
+
+/// The blocks of a volume that the load keeps to.
+pub struct Versions {
+    blocks: Vec<Block>,
+    answered: AtomicU32,
+}
+
+#[derive(Default)]
+struct Block {
+    /// The newest version that was sent.
+    written: AtomicU32,
+    /// The newest that was answered.
+    answered: AtomicU32,
+    /// The newest that a flush or forced unit access was answered for.
+    durable: AtomicU32,
+}
+
+impl Versions {
+    pub fn new(blocks: usize) -> Versions {
+        Versions { blocks: (0..blocks).map(|_| Block::default()).collect(), answered: AtomicU32::new(0) }
+    }
+
+    /// How many writes were answered.
+    pub fn answered(&self) -> u32 {
+        self.answered.load(Ordering::SeqCst)
+    }
+
+    /// Writes until the connection breaks: its own part of the blocks, the `turn`th of `of`, so that versions of a block
+    /// come one after the other.
+    pub fn load(&self, mut client: Nbd, seed: u64, turn: usize, of: usize) {
+        let mut random = Random(seed ^ (turn as u64) << 32);
+        let (from, to) = (self.blocks.len() * turn / of, self.blocks.len() * (turn + 1) / of);
+        loop {
+            let first = from + random.below(to - from);
+            let count = (1 + random.below(16)).min(to - first);
+            let mut bytes = Vec::with_capacity(count * BLOCK);
+            for block in first..first + count {
+                let version = self.blocks[block].written.fetch_add(1, Ordering::SeqCst) + 1;
+                bytes.extend(content(block, version));
+            }
+            let (offset, fua) = ((first * BLOCK) as u64, random.below(4) == 0);
+            let written = if fua { client.write_fua(offset, &bytes) } else { client.write(offset, &bytes) };
+            if written.is_err() {
+                return;
+            }
+            self.answered.fetch_add(1, Ordering::SeqCst);
+            for block in &self.blocks[first..first + count] {
+                let version = block.written.load(Ordering::SeqCst);
+                block.answered.store(version, Ordering::SeqCst);
+                if fua {
+                    block.durable.store(version, Ordering::SeqCst);
+                }
+            }
+            if random.below(6) == 0 {
+                if client.flush().is_err() {
+                    return;
+                }
+                for block in &self.blocks[from..to] {
+                    block.durable.store(block.answered.load(Ordering::SeqCst), Ordering::SeqCst);
+                }
+            }
+        }
+    }
+
+    /// What was answered and not durable may have been lost: a later flush does not cover it.
+    pub fn forget_what_was_not_durable(&self) {
+        for block in &self.blocks {
+            block.answered.store(block.durable.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+    }
+
+    /// Each sector holds a version that was written, and none older than what was said to be durable.
+    pub fn check_durable(&self, content: &[u8], when: &str) {
+        self.check(content, when, |block| block.durable.load(Ordering::SeqCst));
+    }
+
+    /// The same where nothing that was answered can be lost, because the machine's cache has survived.
+    pub fn check_answered(&self, content: &[u8], when: &str) {
+        self.check(content, when, |block| block.answered.load(Ordering::SeqCst));
+    }
+
+    fn check(&self, content: &[u8], when: &str, least: impl Fn(&Block) -> u32) {
+        for (number, block) in self.blocks.iter().enumerate() {
+            let (least, most) = (least(block), block.written.load(Ordering::SeqCst));
+            for sector in content[number * BLOCK..][..BLOCK].chunks_exact(512) {
+                let found = u32::from_le_bytes(sector[..4].try_into().expect("four bytes"));
+                assert!(
+                    (least..=most).contains(&found),
+                    "{when}: block {number} holds version {found}, expected {least} to {most}"
+                );
+                let whole = if found == 0 { [0; 512] } else { sector_of(number, found) };
+                assert!(sector == whole, "{when}: block {number} holds what nobody wrote");
+            }
+        }
+    }
+}
+
+fn content(block: usize, version: u32) -> impl Iterator<Item = u8> {
+    std::iter::repeat_n(sector_of(block, version), BLOCK / 512).flatten()
+}
+
+fn sector_of(block: usize, version: u32) -> [u8; 512] {
+    let mut sector = [0; 512];
+    for words in sector.chunks_exact_mut(8) {
+        words[..4].copy_from_slice(&version.to_le_bytes());
+        words[4..].copy_from_slice(&(block as u32).to_le_bytes());
+    }
+    sector
+}
+
+/// Numbers from a seed.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(1);
+        (oracle::pattern::word(self.0, 0) % bound as u64) as usize
+    }
+}

@@ -1,0 +1,150 @@
+//! P1, P2: after its start an array allocates nothing and makes no thread, however it is loaded. Over real files, with
+//! both ways of reading and writing them.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::path::Path;
+use std::rc::Rc;
+
+use block::counting::Counting;
+use block::{Arena, Dev, Request, Sectors};
+use md::{Array, Candidate, Creation, Options, assemble, create, examine, plan_creation};
+use md_format::{Level, Version};
+use runtime::os::{Choice, OpenMode, Os};
+use runtime::sim::Random;
+use runtime::{Runtime, Task, sleep_ms, spawn};
+
+#[global_allocator]
+static COUNTING: Counting = Counting::new();
+
+/// Tasks that use the array at once.
+const CLIENTS: u64 = 24;
+
+/// Requests of each before counting begins, and counted.
+const WARM: u64 = 60;
+const COUNTED: u64 = 250;
+
+/// Bytes of a member.
+const MEMBER: u64 = 16 << 20;
+
+#[test]
+fn a_loaded_array_allocates_nothing_and_makes_no_thread() {
+    for choice in [Choice::Uring, Choice::Threads] {
+        for level in [Level::Raid1, Level::Raid0, Level::Linear] {
+            let os = match Os::new(choice) {
+                Ok(os) => os,
+                Err(error) => {
+                    println!("left out: {choice:?} ({error})");
+                    continue;
+                }
+            };
+            let folder = tempfile::tempdir().unwrap();
+            load(os, folder.path(), level, &format!("{level} over {choice:?}"));
+        }
+    }
+}
+
+fn load(os: Rc<Os>, folder: &Path, level: Level, what: &str) {
+    let runtime = Runtime::new(os.clone());
+    let devs: Vec<Dev> = (0..3).map(|number| member(&os, &folder.join(number.to_string()))).collect();
+    let arena = Arena::new(8 << 20);
+    os.register(&arena);
+    runtime.block_on(async {
+        let array = open(level, &devs, &arena).await;
+        let device = array.device();
+        block::reserve(CLIENTS as usize);
+        run_counted(&device, &arena, WARM).await;
+        // Superblocks are marked clean, and dirty again: a part of the load too.
+        sleep_ms(300).await;
+        let short = block::tickets_short();
+        let (allocations, threads) = run_counted(&device, &arena, COUNTED).await;
+        assert_eq!(allocations, 0, "{what}: allocations over {} requests", CLIENTS * COUNTED);
+        assert_eq!(threads, 0, "{what}: threads made under load");
+        assert_eq!(block::tickets_short(), short, "{what}");
+        array.stop().await.unwrap();
+    });
+}
+
+fn member(os: &Rc<Os>, path: &Path) -> Dev {
+    File::create(path).unwrap().set_len(MEMBER).unwrap();
+    os.open(path, OpenMode::Write).unwrap().device
+}
+
+async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>) -> Rc<Array> {
+    let creation = Creation {
+        name: "counted".to_owned(),
+        host: None,
+        level,
+        version: Version::V1_2,
+        chunk_sectors: (level == Level::Raid0).then_some(8),
+        layout: None,
+        assume_clean: true,
+        slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
+        write_mostly: Vec::new(),
+        spares: Vec::new(),
+        uuid: [7; 16],
+        device_uuids: (0..devs.len()).map(|number| [number as u8; 16]).collect(),
+        now_s: runtime::wall_seconds(),
+    };
+    let plans = plan_creation(&creation).unwrap();
+    let all: Vec<Option<Dev>> = devs.iter().cloned().map(Some).collect();
+    create(&plans, &all, arena).await.unwrap();
+    let mut candidates = Vec::new();
+    for (number, dev) in devs.iter().enumerate() {
+        let examined = examine(dev, arena).await.unwrap();
+        candidates.push(Candidate { name: number.to_string(), examined });
+    }
+    let sets = assemble(&candidates);
+    let options = Options { write: true, ..Options::default() };
+    Array::open(&sets[0], &candidates, devs, options).unwrap()
+}
+
+/// Allocations, and threads that came, while clients are at work: making the clients and joining them is not counted.
+async fn run_counted(device: &Dev, arena: &Rc<Arena>, requests: u64) -> (u64, isize) {
+    let start = Rc::new(Cell::new(false));
+    let client = |number: u64| {
+        let (start, device, arena) = (start.clone(), device.clone(), arena.clone());
+        spawn(async move {
+            while !start.get() {
+                sleep_ms(1).await;
+            }
+            work(&device, &arena, Random::new(number), requests).await;
+        })
+    };
+    let clients: Vec<Task<()>> = (0..CLIENTS).map(client).collect();
+    sleep_ms(5).await;
+    let threads = threads();
+    let before = COUNTING.allocations();
+    assert_ne!(before, 0, "what was built so far was counted");
+    start.set(true);
+    while !clients.iter().all(Task::is_done) {
+        sleep_ms(1).await;
+    }
+    let after = COUNTING.allocations();
+    (after - before, self::threads() - threads)
+}
+
+async fn work(device: &Dev, arena: &Rc<Arena>, mut random: Random, requests: u64) {
+    let size = device.geometry().size.0;
+    for _ in 0..requests {
+        let sectors = 1 + random.below(128);
+        let start = Sectors(random.below(size - sectors));
+        let done = match random.below(16) {
+            0 => device.start(Request::flush()).await,
+            1..=7 => {
+                let buf = arena.wait_take(Sectors(sectors).byte_len()).await;
+                device.start(Request::read(start, buf)).await
+            }
+            kind => {
+                let buf = arena.wait_take(Sectors(sectors).byte_len()).await;
+                let write = Request::write(start, buf);
+                device.start(if kind == 8 { write.with_fua() } else { write }).await
+            }
+        };
+        assert_eq!(done, Ok(()));
+    }
+}
+
+fn threads() -> isize {
+    std::fs::read_dir("/proc/self/task").unwrap().count() as isize
+}
