@@ -43,27 +43,18 @@ pub enum Driver {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Show what disks say they are, and what arrays they make
     Examine(Examine),
-    /// Write the content of an array to standard output
     Cat(Cat),
-    /// Make a new array
     Create(Create),
-    /// Assemble arrays and serve them over NBD until stopped
     Run(Run),
-    /// Put back the metadata that `run` found
     Undo(Undo),
-    /// Show what runs
     Status(Status),
     /// Take a member out of use, as if it had failed
     Fail(OfMember),
     /// Let go of a failed member or a spare
     Remove(OfMember),
-    /// Stop what runs
     Stop(Stop),
-    /// Show in a minute what this program does, on files in a temporary folder
     Demo(Demo),
-    /// Make man pages or shell completions
     #[command(hide = true)]
     Generate(Generate),
 }
@@ -104,6 +95,8 @@ pub struct Json {
     pub json: bool,
 }
 
+/// Show what disks say they are, and what arrays they make
+///
 /// Shows what each MEMBER says it is, then what arrays they make together: who sits where, who was left out and why,
 /// what forbids reading or writing. Never writes a byte.
 #[derive(Args, Debug)]
@@ -117,6 +110,8 @@ pub struct Examine {
     pub json: Json,
 }
 
+/// Write the content of an array to standard output
+///
 /// Works out from the MEMBERs, given in any order, what arrays they make, and writes the content of one to standard
 /// output. Never writes a byte to a member: whatever would be written stays in memory. Members may be missing as long as
 /// the data is all there; a warning says so.
@@ -146,6 +141,8 @@ pub struct Cat {
     pub json: bool,
 }
 
+/// Make a new array
+///
 /// Makes a new array out of the MEMBERs, in this order, exactly as mdadm would. A MEMBER may be the word `missing`.
 /// Refuses members that hold something, and says what they hold.
 #[derive(Args, Debug)]
@@ -219,6 +216,8 @@ pub enum NewVersion {
     V1_2,
 }
 
+/// Assemble arrays and serve them over NBD until stopped
+///
 /// Assembles every array that the MEMBERs make and serves each over NBD as an export of its name, in the foreground,
 /// until SIGTERM, SIGINT or `ashlar stop`. The metadata is kept aside before the first write (see `ashlar undo`).
 #[derive(Args, Debug)]
@@ -267,6 +266,8 @@ pub struct RunDir {
     pub run_dir: Option<PathBuf>,
 }
 
+/// Put back the metadata that `run` found
+///
 /// Puts back the metadata that `run` found, from the SNAPSHOT that it named when it started. Refuses when the members
 /// are not those of the snapshot, when something else has changed their metadata since, and when clients have written.
 #[derive(Args, Debug)]
@@ -286,6 +287,8 @@ pub struct Undo {
     pub json: Json,
 }
 
+/// Show what runs
+///
 /// Shows the state of everything that runs, or of one NAME.
 #[derive(Args, Debug)]
 pub struct Status {
@@ -308,6 +311,8 @@ pub struct OfMember {
     pub run_dir: RunDir,
 }
 
+/// Stop what runs
+///
 /// Stops what runs under NAME: no more clients, everything written, arrays marked clean. Returns when it has ended.
 #[derive(Args, Debug)]
 pub struct Stop {
@@ -317,6 +322,8 @@ pub struct Stop {
     pub run_dir: RunDir,
 }
 
+/// Show in a minute what this program does, on files in a temporary folder
+///
 /// Makes members in a temporary folder, builds a mirror and a stripe on them, serves them, writes, breaks and repairs
 /// them, and proves at each step that the data is right.
 #[derive(Args, Debug)]
@@ -326,6 +333,8 @@ pub struct Demo {
     pub keep: Option<PathBuf>,
 }
 
+/// Make man pages or shell completions
+///
 /// Makes what belongs beside the binary.
 #[derive(Args, Debug)]
 pub struct Generate {

@@ -19,6 +19,9 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// How often to look whether a stack has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// How long a look at a lock may last.
+const A_LOOK: Duration = Duration::from_millis(200);
+
 /// A name in a run directory, taken or not.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
@@ -114,12 +117,8 @@ impl Place {
             .write(true)
             .open(&path)
             .map_err(system(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(PlaceError::Runs { name: self.name.clone(), pid: self.pid() });
-            }
-            Err(TryLockError::Error(error)) => return Err(system(&path)(error)),
+        if !lock_soon(&lock).map_err(system(&path))? {
+            return Err(PlaceError::Runs { name: self.name.clone(), pid: self.pid() });
         }
         let pid = std::process::id();
         lock.set_len(0)
@@ -159,6 +158,19 @@ impl Place {
         let mut text = String::new();
         File::open(self.lock_file()).ok()?.read_to_string(&mut text).ok()?;
         text.trim().parse().ok()
+    }
+}
+
+/// Locks the file, unless a stack holds it. Whoever only looks whether one does holds it too, for a moment.
+fn lock_soon(lock: &File) -> io::Result<bool> {
+    let start = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if start.elapsed() < A_LOOK => sleep(LOOK_AGAIN),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 
