@@ -13,7 +13,7 @@ use runtime::{Engine, Event, Layer, RangeLocks};
 use crate::assembly::{Candidate, Seat, Set};
 use crate::error::{Hindrance, OpenError};
 use crate::level::{self, Mapping};
-use crate::limits::{FAN_OUT, MEMBER_TIMEOUT_MS, SAFE_MODE_DELAY_MS, SLOTS};
+use crate::limits::{CHECKPOINT_MS, FAN_OUT, MEMBER_TIMEOUT_MS, SAFE_MODE_DELAY_MS, SLOTS};
 use crate::member::{Condition, Member, MemberStatus};
 use crate::metadata::{self, Metadata};
 use crate::plant::{self, Plant};
@@ -32,6 +32,8 @@ pub struct Options {
     pub member_timeout_ms: Option<u64>,
     /// How long the array stays dirty after the last write.
     pub safe_mode_delay_ms: u64,
+    /// A resync's position is recorded at least this often.
+    pub checkpoint_ms: u64,
 }
 
 impl Default for Options {
@@ -42,6 +44,7 @@ impl Default for Options {
             layout: None,
             member_timeout_ms: Some(MEMBER_TIMEOUT_MS),
             safe_mode_delay_ms: SAFE_MODE_DELAY_MS,
+            checkpoint_ms: CHECKPOINT_MS,
         }
     }
 }

@@ -40,8 +40,10 @@ pub(crate) struct Metadata {
     writers: Cell<u32>,
     /// Counts writes, so that the safe-mode timer sees whether there were any.
     activity: Cell<u64>,
-    /// Position that the next clean superblock records.
-    resync: Cell<ResyncOffset>,
+    /// How far the resync says it has come.
+    noted: Cell<ResyncOffset>,
+    /// How far that was when the members were last flushed: what superblocks may say, and nothing more (S4).
+    durable: Cell<ResyncOffset>,
     stopping: Cell<bool>,
     stopped: Cell<bool>,
     changed: Event,
@@ -86,7 +88,8 @@ impl Metadata {
             marked_dirty: Cell::new(false),
             writers: Cell::new(0),
             activity: Cell::new(0),
-            resync: Cell::new(summary.resync),
+            noted: Cell::new(summary.resync),
+            durable: Cell::new(summary.resync),
             stopping: Cell::new(false),
             stopped: Cell::new(false),
             changed: Event::with_capacity(WAITERS),
@@ -141,14 +144,15 @@ impl Metadata {
     }
 
     /// Asks for a round that records how far a resync has come. The caller has flushed the members.
-    pub fn require_resync(&self, resync: ResyncOffset) {
-        self.resync.set(resync);
+    pub fn require_resync(&self, flushed: ResyncOffset) {
+        self.noted.set(flushed);
+        self.durable.set(flushed);
         self.require();
     }
 
-    /// Remembers how far a resync has come, for the next round that anybody asks for.
+    /// Remembers how far a resync has come, for the next round that flushes the members.
     pub fn note_resync(&self, resync: ResyncOffset) {
-        self.resync.set(resync);
+        self.noted.set(resync);
     }
 
     /// Waits until everything asked for so far is durable.
@@ -171,7 +175,7 @@ impl Metadata {
         let outcome = match array.broken() {
             Some(failed) => Err(failed),
             None => {
-                let changed = self.marked_dirty.get() || self.resync.get() != array.shape.summary.resync;
+                let changed = self.marked_dirty.get() || self.noted.get() != array.shape.summary.resync;
                 if changed {
                     self.want_clean.set(true);
                     self.require();
@@ -232,16 +236,16 @@ async fn write_rounds(array: &Array) {
 async fn write_round(array: &Array) -> bool {
     let metadata = &array.metadata;
     let mut clean = metadata.want_clean.get();
-    // What the resync had done before the flush is durable after it, and nothing more (S4).
-    let resync = metadata.resync.get();
-    if clean && !plant::is(Plant::CleanBeforeFlush) {
-        if array.flush_members().await.is_err() {
+    if clean {
+        // What the resync had done before the flush is durable after it, and nothing more (S4).
+        let noted = metadata.noted.get();
+        if !plant::is(Plant::CleanBeforeFlush) && array.flush_members().await.is_err() {
             return false;
         }
-        if !metadata.want_clean.get() {
-            clean = false; // a write has begun meanwhile
-        }
+        metadata.durable.set(noted);
+        clean = metadata.want_clean.get(); // a write may have begun meanwhile
     }
+    let resync = metadata.durable.get();
     // No await from here until the writes are started: nothing can begin between the decision and the mark.
     if clean {
         metadata.marked_dirty.set(false);
@@ -333,5 +337,64 @@ fn entry(member: &Member) -> Entry {
         in_sync: member.condition() == Condition::InSync,
         flags: member.flags,
         device: (0, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use block::{Arena, Dev, Geometry};
+    use md_format::{Level, Version};
+    use runtime::Runtime;
+    use runtime::sim::World;
+
+    use super::*;
+    use crate::{Candidate, Creation, Options, assemble, create, examine, plan_creation};
+
+    /// A new mirror of two, whose resync is not started: it is open for reading.
+    async fn mirror(devs: &[Dev], arena: &Rc<Arena>) -> Rc<Array> {
+        let creation = Creation {
+            name: "m".into(),
+            host: None,
+            level: Level::Raid1,
+            version: Version::V1_2,
+            chunk_sectors: None,
+            layout: None,
+            assume_clean: false,
+            slots: vec![Some(Geometry::plain(Sectors(10_240))); 2],
+            write_mostly: Vec::new(),
+            spares: Vec::new(),
+            uuid: runtime::random_uuid(),
+            device_uuids: vec![runtime::random_uuid(), runtime::random_uuid()],
+            now_s: runtime::wall_seconds(),
+        };
+        let present: Vec<_> = devs.iter().cloned().map(Some).collect();
+        create(&plan_creation(&creation).unwrap(), &present, arena).await.unwrap();
+        let mut candidates = Vec::new();
+        for (at, dev) in devs.iter().enumerate() {
+            let examined = examine(dev, arena).await.unwrap();
+            candidates.push(Candidate { name: at.to_string(), examined });
+        }
+        let set = assemble(&candidates).remove(0);
+        Array::open(&set, &candidates, devs, Options::default()).unwrap()
+    }
+
+    /// Once a checkpoint of one lane was recorded while another lane had moved on: its writes were not flushed.
+    #[test]
+    fn a_superblock_says_no_position_that_was_not_flushed() {
+        let world = World::new(1);
+        let disks = [world.add_disk(Sectors(10_240), 512), world.add_disk(Sectors(10_240), 512)];
+        let devs: Vec<Dev> = disks.iter().map(|disk| disk.clone() as Dev).collect();
+        let runtime = Runtime::new(world);
+        runtime.block_on(async {
+            let arena = Arena::new(1 << 20);
+            let array = mirror(&devs, &arena).await;
+            array.metadata.require_resync(ResyncOffset::At(1024)); // flushed
+            array.metadata.note_resync(ResyncOffset::At(2048)); // not yet
+            array.metadata.require_membership();
+            array.metadata.settled().await.unwrap();
+            for dev in &devs {
+                assert_eq!(examine(dev, &arena).await.unwrap().summary.resync, ResyncOffset::At(1024));
+            }
+        });
     }
 }

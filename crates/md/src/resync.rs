@@ -12,7 +12,7 @@ use md_format::{Level, ResyncOffset};
 use runtime::{Event, Task, sleep_ms, spawn};
 
 use crate::array::{Array, Happening};
-use crate::limits::{CHECKPOINT_MS, FAN_OUT, RESYNC_WINDOW, RESYNC_WINDOWS, RESYNC_YIELD_MS};
+use crate::limits::{FAN_OUT, RESYNC_WINDOW, RESYNC_WINDOWS, RESYNC_YIELD_MS};
 use crate::member::{Condition, Member};
 use crate::plant::{self, Plant};
 
@@ -195,7 +195,7 @@ impl Resync {
 /// One lane of the resync: window after window.
 async fn work(array: &Array, memory: &Rc<Arena>, lane: usize) -> Outcome {
     let resync = &array.resync;
-    let mut checkpoint = runtime::now().after_ms(CHECKPOINT_MS);
+    let mut checkpoint = runtime::now().after_ms(array.options.checkpoint_ms);
     while let Some(window) = resync.take_window(lane, array) {
         if array.clients.get() > 0 {
             sleep_ms(RESYNC_YIELD_MS).await;
@@ -208,7 +208,7 @@ async fn work(array: &Array, memory: &Rc<Arena>, lane: usize) -> Outcome {
         resync.active.borrow_mut()[lane] = None;
         resync.advance(array, resync.position());
         if lane == 0 && runtime::now() >= checkpoint {
-            checkpoint = runtime::now().after_ms(CHECKPOINT_MS);
+            checkpoint = runtime::now().after_ms(array.options.checkpoint_ms);
             record_checkpoint(array).await?;
         }
     }

@@ -249,7 +249,8 @@ impl Play {
             self.complain("assembly", format!("one array became {}", sets.len()));
             return None;
         };
-        let options = Options { write: true, degraded: true, ..Options::default() };
+        let checkpoint_ms = self.scenario.checkpoint_ms;
+        let options = Options { write: true, degraded: true, checkpoint_ms, ..Options::default() };
         match Array::open(set, &candidates, &used, options) {
             Ok(array) => {
                 self.watch.set(Some(array.clone()), layout);

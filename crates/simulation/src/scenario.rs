@@ -29,6 +29,8 @@ pub struct Scenario {
     pub longest: u64,
     /// The clients keep to so many sectors at the start, so that they meet.
     pub playground: u64,
+    /// How often a resync's position is recorded, in milliseconds.
+    pub checkpoint_ms: u64,
     /// How the eras end, one after the other.
     pub eras: Vec<End>,
 }
@@ -73,7 +75,8 @@ impl Scenario {
             clients: 1 + random.below(8),
             requests: 4 + random.below(40),
             longest: *random.choose(&[1, 8, 64]),
-            playground: *random.choose(&[64, 512, 4096]),
+            checkpoint_ms: *random.choose(&[0, 1, 10_000]),
+            playground: *random.choose(&[64, 512, 4096, 10_000]),
             eras,
         }
     }
@@ -96,7 +99,8 @@ impl End {
             0 => End::Stop,
             1 => End::Kill(random.below(1500)),
             // Early cuts hit assembly, dirty marks and resync; late ones a loaded array.
-            2 | 3 => End::PowerCut(random.below(60)),
+            2 => End::PowerCut(random.below(60)),
+            3..6 => End::PowerCut(random.below(400)),
             _ => End::PowerCut(random.below(3000)),
         }
     }
