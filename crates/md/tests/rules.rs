@@ -283,3 +283,28 @@ fn reading_an_array_that_is_open_for_reading_writes_nothing_and_starts_no_resync
         assert_eq!(before, after);
     });
 }
+
+/// What a disk says may leave no room for what is to be written: found out before anything is, not at the first write.
+#[test]
+fn superblocks_that_cannot_take_the_array_state_are_refused_for_writing_and_can_be_read() {
+    for (at, hostile) in [(160, u64::from(u32::MAX - 7)), (200, u64::MAX)] {
+        let bench = Bench::new(14, Made::default());
+        bench.run(async {
+            // The device number of one member, or the event counter of both.
+            let pokes = if at == 160 { 1..2 } else { 0..2 };
+            for number in pokes {
+                let mut bytes = bench.candidates().await[number].examined.bytes.clone();
+                let width = if at == 160 { 4 } else { 8 };
+                bytes[at..at + width].copy_from_slice(&hostile.to_le_bytes()[..width]);
+                md_format::superblock::seal(&mut bytes[..]).unwrap();
+                bench.disk(number).poke(Sectors(8), &bytes[..]);
+            }
+            let (set, candidates) = bench.set().await;
+            let options = md::Options { write: true, degraded: true, ..md::Options::default() };
+            let refused = md::Array::open(&set, &candidates, &bench.devs(), options).err().expect("refused");
+            assert!(matches!(refused, md::OpenError::Hindered(_)), "{refused}");
+            let array = md::Array::open(&set, &candidates, &bench.devs(), md::Options::default()).unwrap();
+            bench.reads(&array.device(), 0, 0, 64).await.unwrap();
+        });
+    }
+}
