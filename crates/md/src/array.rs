@@ -157,6 +157,10 @@ impl Array {
             happenings: RefCell::new(Vec::with_capacity(HAPPENINGS)),
             happened: Event::with_capacity(4),
         });
+        if array.options.write {
+            metadata::check_writable(&array)
+                .map_err(|error| OpenError::Hindered(vec![Hindrance::Format(error)]))?;
+        }
         metadata::start(&array);
         resync::start(&array);
         Ok(array)

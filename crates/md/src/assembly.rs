@@ -279,7 +279,7 @@ impl Sorting<'_> {
             set.spares.push(Seat { candidate: at, dev_number: own.dev_number, in_sync: false });
             return;
         }
-        if own.events + 1 < best.events {
+        if own.events.saturating_add(1) < best.events {
             self.leave_out(at, Reason::Stale { events: own.events, freshest: best.events });
             return;
         }

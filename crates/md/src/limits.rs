@@ -31,3 +31,6 @@ pub const CHECKPOINT_MS: u64 = 10_000;
 /// What a membership change adds to the event counter. Kernels before 6.7 take a member that is one event behind for
 /// up to date, so one that was left out must be two behind.
 pub const MEMBERSHIP_EVENTS: u64 = 2;
+
+/// Above this an event counter was not reached by counting, and leaves too little room to count on.
+pub const EVENTS_LIMIT: u64 = u64::MAX / 2;

@@ -8,14 +8,14 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use block::{Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors};
+use block::{Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors, Ticket};
 use md_format::superblock::{self, Entry, Summary};
-use md_format::{ResyncOffset, Role};
+use md_format::{FormatError, ResyncOffset, Role};
 use runtime::rank::Step;
 use runtime::{Event, sleep_ms, spawn};
 
 use crate::array::Array;
-use crate::limits::{FAN_OUT, MEMBERSHIP_EVENTS};
+use crate::limits::{EVENTS_LIMIT, FAN_OUT, MEMBERSHIP_EVENTS};
 use crate::member::{Condition, Member};
 use crate::plant::{self, Plant};
 
@@ -252,7 +252,7 @@ async fn write_round(array: &Array) -> bool {
     }
     let dirty = !clean && (metadata.writers.get() > 0 || metadata.marked_dirty.get());
     let step = if metadata.membership_changed.replace(false) { MEMBERSHIP_EVENTS } else { 1 };
-    metadata.events.set(metadata.events.get() + step);
+    metadata.events.set(metadata.events.get().saturating_add(step));
     let epoch = array.epoch();
     let mut good = true;
     for wave in waves(array) {
@@ -282,7 +282,12 @@ async fn write_wave(array: &Array, wave: &[Rc<Member>], dirty: bool, resync: Res
         }
         array.rank(Step::Buffers).wait();
         let buf = array.arena.wait_take(SUPERBLOCK_BYTES).await;
-        update(array, member, dirty, resync);
+        let updated = update(array, &mut member.superblock.borrow_mut()[..], member, dirty, resync);
+        if updated.is_err() {
+            // Tried at opening for what is written to; over an overlay it is a member that takes no metadata.
+            fan.put(at, Ticket::ready(Err(Failed::new(Cause::Refused))));
+            continue;
+        }
         buf.copy_from_slice(0, &member.superblock.borrow()[..]);
         let write = Request::write(Sectors(member.place.sector), buf).with_fua();
         let write = Request { origin: Origin::Metadata, priority: Priority::Urgent, ..write };
@@ -300,14 +305,32 @@ async fn write_wave(array: &Array, wave: &[Rc<Member>], dirty: bool, resync: Res
     good
 }
 
+/// Whether the superblocks can take the array's state: what a disk said about numbers of devices or events may leave no
+/// room for it. Changes nothing.
+pub(crate) fn check_writable(array: &Array) -> Result<(), FormatError> {
+    if array.metadata.events.get() > EVENTS_LIMIT {
+        let (found, most) = (array.metadata.events.get(), EVENTS_LIMIT);
+        return Err(FormatError::Range { field: "events", found, least: 0, most });
+    }
+    array.members.iter().try_for_each(|member| {
+        let mut bytes = member.superblock.borrow().clone();
+        update(array, &mut bytes[..], member, true, array.metadata.resync.get())
+    })
+}
+
 /// Brings a member's superblock up to the array's state, in place.
-fn update(array: &Array, member: &Member, dirty: bool, resync: ResyncOffset) {
+fn update(
+    array: &Array,
+    bytes: &mut [u8],
+    member: &Member,
+    dirty: bool,
+    resync: ResyncOffset,
+) -> Result<(), FormatError> {
     let metadata = &array.metadata;
     let mut entries = metadata.entries.borrow_mut();
     entries.clear();
     entries.extend(array.members.iter().map(|member| entry(member)));
-    let mut bytes = member.superblock.borrow_mut();
-    let view = md_format::Superblock::view(member.place, &bytes[..]).expect("viewed when it was opened");
+    let view = md_format::Superblock::view(member.place, bytes).expect("viewed when it was opened");
     let own = view.summary().expect("had a summary when it was opened");
     let array_update = superblock::ArrayUpdate {
         events: metadata.events.get(),
@@ -321,8 +344,7 @@ fn update(array: &Array, member: &Member, dirty: bool, resync: ResyncOffset) {
         corrected_reads: member.corrected_reads.get(),
         ..own.member_update()
     };
-    superblock::sync(&mut bytes[..], &array_update, &member_update)
-        .expect("a superblock that was checked takes the array's own state");
+    superblock::sync(bytes, &array_update, &member_update)
 }
 
 fn entry(member: &Member) -> Entry {

@@ -45,7 +45,7 @@ pub enum Fate {
     Alive,
     /// Every request fails.
     Dead,
-    /// Requests are accepted and never answered, until the disk is alive again or the world ends.
+    /// Requests are accepted and not answered until the disk is alive again, but for those whose deadline passes.
     Hung,
 }
 
@@ -93,7 +93,8 @@ struct State {
     cached: BTreeMap<u64, Vec<Version>>,
     completed: u64,
     in_flight: BTreeMap<u64, (Range, Option<Buf>)>,
-    hung: Vec<(Request, Promise)>,
+    /// Requests that wait for the disk to answer again, and whoever still waits for them.
+    hung: BTreeMap<u64, (Request, Option<Promise>)>,
 }
 
 struct Version {
@@ -134,7 +135,7 @@ impl Disk {
         self.fate.set(fate);
         if fate != Fate::Hung {
             let waiting = std::mem::take(&mut self.state.borrow_mut().hung);
-            for (request, promise) in waiting {
+            for (request, promise) in waiting.into_values() {
                 self.schedule(request, promise);
             }
         }
@@ -218,11 +219,10 @@ impl Disk {
         }
     }
 
-    fn schedule(&self, request: Request, promise: Promise) {
+    fn schedule(&self, request: Request, promise: Option<Promise>) {
         let world = self.world.upgrade().expect("a disk lives in its world");
         if self.fate.get() == Fate::Hung {
-            self.state.borrow_mut().hung.push((request, promise));
-            return;
+            return self.hang(&world, request, promise);
         }
         let (least, most) = self.latency_ns.get();
         let (ns, id) = world.draw(|random| (least + random.below(most - least), random.word()));
@@ -234,8 +234,26 @@ impl Disk {
         world.after_ns(ns, move || {
             disk.state.borrow_mut().in_flight.remove(&id);
             let outcome = disk.carry_out(&request, flushed);
-            promise.finish(outcome);
+            if let Some(promise) = promise {
+                promise.finish(outcome);
+            }
         });
+    }
+
+    /// Keeps a request until the disk answers again. When its deadline passes before, whoever waits is told; it may
+    /// still be carried out later.
+    fn hang(&self, world: &Rc<World>, request: Request, promise: Option<Promise>) {
+        let id = world.draw(Random::word);
+        if let Some(deadline) = request.deadline {
+            let disk = self.itself.upgrade().expect("a disk in use is held");
+            world.after_ns(deadline.since(world.now.get()), move || {
+                let late = disk.state.borrow_mut().hung.get_mut(&id).and_then(|(_, promise)| promise.take());
+                if let Some(promise) = late {
+                    promise.finish(Err(Failed::new(Cause::Timeout)));
+                }
+            });
+        }
+        self.state.borrow_mut().hung.insert(id, (request, promise));
     }
 
     fn carry_out(&self, request: &Request, flushed: u64) -> Outcome {
@@ -317,7 +335,7 @@ impl Device for Disk {
             self.observers.borrow().iter().for_each(|observer| observer(&seen));
         }
         let (ticket, promise) = Ticket::pair();
-        self.schedule(request, promise);
+        self.schedule(request, Some(promise));
         ticket
     }
 

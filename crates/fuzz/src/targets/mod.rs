@@ -1,0 +1,10 @@
+//! The targets, each in a file of its own with one `play`.
+
+pub mod assembly;
+pub mod badblocks;
+pub mod bitmap;
+pub mod config;
+pub mod geometry;
+pub mod nbd_client;
+pub mod nbd_server;
+pub mod superblock;

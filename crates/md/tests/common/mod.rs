@@ -1,0 +1,131 @@
+//! Arrays in a simulated world, for the tests of rules.
+
+use std::rc::Rc;
+
+use block::{Arena, Buf, Dev, Outcome, Range, Request, Sectors};
+use md::{Array, Candidate, Creation, Options, Set, assemble, create, examine, plan_creation};
+use md_format::superblock::Summary;
+use md_format::{Level, Version};
+use runtime::Runtime;
+use runtime::sim::{Disk, World};
+
+/// Sectors of a disk.
+pub const SIZE: Sectors = Sectors(20_480);
+
+/// A world with an array on its disks.
+pub struct Bench {
+    pub world: Rc<World>,
+    pub arena: Rc<Arena>,
+}
+
+/// What is not the same in every test.
+pub struct Made {
+    pub level: Level,
+    pub version: Version,
+    pub members: usize,
+    pub write_mostly: Vec<bool>,
+    pub assume_clean: bool,
+}
+
+impl Default for Made {
+    fn default() -> Made {
+        let (level, version) = (Level::Raid1, Version::V1_2);
+        Made { level, version, members: 2, write_mostly: Vec::new(), assume_clean: true }
+    }
+}
+
+impl Bench {
+    /// Makes an array, durably.
+    pub fn new(seed: u64, made: Made) -> Bench {
+        let bench = Bench { world: World::new(seed), arena: Arena::new(8 << 20) };
+        (0..made.members).for_each(|_| drop(bench.world.add_disk(SIZE, 512)));
+        let creation = Creation {
+            name: "rules".to_owned(),
+            host: None,
+            level: made.level,
+            version: made.version,
+            chunk_sectors: (made.level == Level::Raid0).then_some(16),
+            layout: None,
+            assume_clean: made.assume_clean,
+            slots: bench.devs().iter().map(|dev| Some(dev.geometry())).collect(),
+            write_mostly: made.write_mostly,
+            spares: Vec::new(),
+            uuid: [3; 16],
+            device_uuids: (0..made.members).map(|number| [number as u8; 16]).collect(),
+            now_s: 1_577_836_800,
+        };
+        let plans = plan_creation(&creation).unwrap();
+        let devs: Vec<Option<Dev>> = bench.devs().into_iter().map(Some).collect();
+        bench.run(async { create(&plans, &devs, &bench.arena).await.unwrap() });
+        bench
+    }
+
+    /// Runs `test`, and fails when nothing can happen any more before it has ended.
+    pub fn run<T>(&self, test: impl Future<Output = T>) -> T {
+        let runtime = Runtime::new(self.world.clone());
+        runtime.run_until(test, |_| !self.world.is_stuck()).expect("something happens until the end")
+    }
+
+    pub fn disk(&self, number: usize) -> Rc<Disk> {
+        self.world.disks()[number].clone()
+    }
+
+    pub fn devs(&self) -> Vec<Dev> {
+        self.world.disks().into_iter().map(|disk| disk as Dev).collect()
+    }
+
+    /// What the disks say now.
+    pub async fn candidates(&self) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
+        for (number, dev) in self.devs().iter().enumerate() {
+            let examined = examine(dev, &self.arena).await.unwrap();
+            candidates.push(Candidate { name: number.to_string(), examined });
+        }
+        candidates
+    }
+
+    /// What a member's superblock says now.
+    pub async fn summary(&self, member: usize) -> Summary {
+        self.candidates().await[member].examined.summary
+    }
+
+    pub async fn set(&self) -> (Set, Vec<Candidate>) {
+        let candidates = self.candidates().await;
+        let mut sets = assemble(&candidates);
+        assert_eq!(sets.len(), 1);
+        (sets.remove(0), candidates)
+    }
+
+    /// Opens the array for writing.
+    pub async fn open(&self) -> Rc<Array> {
+        let (set, candidates) = self.set().await;
+        let options = Options { write: true, degraded: true, ..Options::default() };
+        Array::open(&set, &candidates, &self.devs(), options).unwrap()
+    }
+
+    /// A buffer full of `byte`.
+    pub fn bytes(&self, byte: u8, sectors: u64) -> Buf {
+        let buf = self.arena.take(Sectors(sectors).byte_len()).unwrap();
+        buf.copy_from_slice(0, &vec![byte; buf.len()]);
+        buf
+    }
+
+    pub async fn write(&self, device: &Dev, start: u64, byte: u8, sectors: u64) -> Outcome {
+        device.start(Request::write(Sectors(start), self.bytes(byte, sectors))).await
+    }
+
+    /// Whether the sectors read as `byte`.
+    pub async fn reads(&self, device: &Dev, start: u64, byte: u8, sectors: u64) -> Outcome {
+        let buf = self.arena.take(Sectors(sectors).byte_len()).unwrap();
+        device.start(Request::read(Sectors(start), buf.clone())).await?;
+        assert!(buf.same_bytes(&self.bytes(byte, sectors)), "sectors from {start} are not all {byte}");
+        Ok(())
+    }
+
+    /// Whether a power cut would leave `byte` in these sectors of a member's data.
+    pub fn holds_durably(&self, array: &Array, member: usize, start: u64, byte: u8, sectors: u64) -> bool {
+        let at = array.members()[member].data_offset + Sectors(start);
+        let found = self.disk(member).peek_durable(Range::new(at, Sectors(sectors)));
+        found.iter().all(|each| *each == byte)
+    }
+}

@@ -1,0 +1,310 @@
+//! The rules that an open array keeps, each in a simulated world where exactly one thing goes wrong.
+
+mod common;
+
+use block::{Cause, Failed, Request, Sectors};
+use common::{Bench, Made, SIZE};
+use md::array::Happening;
+use md::{Condition, SyncState};
+use md_format::superblock::{Entry, Superblock, sync};
+use md_format::{Level, Place, ResyncOffset, Role, Version};
+use runtime::sim::Fate;
+use runtime::sleep_ms;
+
+/// The role that a member's superblock, as a power cut would leave it, gives to a device.
+fn durable_role(bench: &Bench, member: usize, of: u32) -> Role {
+    let place = Place::of(Version::V1_2, SIZE.0).unwrap();
+    let range = block::Range::new(Sectors(place.sector), Sectors(8));
+    let bytes = bench.disk(member).peek_durable(range);
+    Superblock::view(place, &bytes).unwrap().role_of(of)
+}
+
+#[test]
+fn a_bad_sector_is_repaired_from_the_other_copy_and_counted() {
+    let bench = Bench::new(1, Made::default());
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        bench.write(&device, 0, 7, 64).await.unwrap();
+        let at = array.members()[0].data_offset.0 + 10;
+        bench.disk(0).set_faults(|faults| faults.bad_sectors.extend([at]));
+        bench.reads(&device, 0, 7, 64).await.unwrap();
+        let happened = array.take_happenings();
+        assert!(
+            happened.contains(&Happening::ReadRepaired { name: "0".to_owned(), sector: 0 }),
+            "{happened:?}"
+        );
+        assert_eq!(array.members()[0].corrected_reads, 1);
+        assert_eq!(array.in_sync(), 2);
+        array.fail_member(1).await.unwrap();
+        bench.reads(&device, 0, 7, 64).await.unwrap();
+        array.stop().await.unwrap();
+        assert_eq!(bench.summary(0).await.corrected_reads, 1, "it is on record");
+    });
+}
+
+#[test]
+fn a_member_with_more_than_twenty_read_errors_is_failed() {
+    let bench = Bench::new(2, Made::default());
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        bench.write(&device, 0, 7, 256).await.unwrap();
+        let data = array.members()[0].data_offset.0;
+        bench
+            .disk(0)
+            .set_faults(|faults| faults.bad_sectors = (0..21).map(|error| data + 8 * error).collect());
+        for error in 0..21 {
+            assert_eq!(array.in_sync(), 2, "after {error} errors");
+            // A long way round, so that no read goes on where another ended.
+            bench.reads(&device, 8 * error, 7, 1).await.unwrap();
+        }
+        assert_eq!(array.members()[0].condition, Condition::Faulty);
+        assert_eq!(durable_role(&bench, 1, 0), Role::Faulty);
+    });
+}
+
+#[test]
+fn the_last_copy_is_never_failed() {
+    let bench = Bench::new(3, Made::default());
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        bench.write(&device, 0, 7, 8).await.unwrap();
+        array.fail_member(0).await.unwrap();
+        assert_eq!(array.fail_member(1).await, Err(Failed::new(Cause::Degraded)));
+        let at = array.members()[1].data_offset.0;
+        bench.disk(1).set_faults(|faults| {
+            faults.bad_sectors.extend([at]);
+            faults.bad_for_good = true;
+        });
+        assert!(bench.write(&device, 0, 8, 8).await.is_err());
+        assert!(bench.reads(&device, 0, 7, 8).await.is_err());
+        assert_eq!(array.members()[1].condition, Condition::InSync);
+    });
+}
+
+#[test]
+fn a_failed_flush_fails_the_member_and_that_is_on_record_before_the_answer() {
+    let bench = Bench::new(4, Made::default());
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        bench.write(&device, 0, 7, 64).await.unwrap();
+        bench.disk(1).set_faults(|faults| faults.flush_error_one_in = 1);
+        device.start(Request::flush()).await.unwrap();
+        assert_eq!(durable_role(&bench, 0, 1), Role::Faulty);
+        assert_eq!(array.members()[1].condition, Condition::Faulty);
+        assert!(bench.holds_durably(&array, 0, 0, 7, 64));
+    });
+}
+
+#[test]
+fn a_failed_flush_of_the_last_copy_is_never_retried_into_success() {
+    for level in [Level::Raid1, Level::Raid0, Level::Linear] {
+        let bench = Bench::new(5, Made { level, ..Made::default() });
+        bench.run(async {
+            let array = bench.open().await;
+            let device = array.device();
+            if level == Level::Raid1 {
+                array.fail_member(1).await.unwrap();
+            }
+            bench.write(&device, 0, 7, 64).await.unwrap();
+            bench.disk(0).set_faults(|faults| faults.flush_error_one_in = 1);
+            assert!(device.start(Request::flush()).await.is_err(), "{level}");
+            bench.disk(0).set_faults(|faults| faults.flush_error_one_in = 0);
+            assert!(device.start(Request::flush()).await.is_err(), "{level}: what it lost is lost");
+            assert!(bench.write(&device, 0, 8, 64).await.is_err(), "{level}");
+            assert!(array.broken().is_some() && array.stop().await.is_err(), "{level}");
+        });
+    }
+}
+
+#[test]
+fn a_failed_write_fails_the_member_and_that_is_on_record_before_the_answer() {
+    let bench = Bench::new(6, Made { members: 3, ..Made::default() });
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        bench.disk(2).set_fate(Fate::Dead);
+        bench.write(&device, 0, 7, 64).await.unwrap();
+        assert_eq!((durable_role(&bench, 0, 2), durable_role(&bench, 1, 2)), (Role::Faulty, Role::Faulty));
+        bench.disk(2).set_fate(Fate::Alive);
+        array.stop().await.unwrap();
+        let (set, _) = bench.set().await;
+        assert_eq!((set.left_out.len(), set.left_out[0].candidate), (1, 2), "it stays out");
+    });
+}
+
+#[test]
+fn stopping_makes_durable_what_nobody_flushed_at_every_level() {
+    for level in [Level::Raid1, Level::Raid0, Level::Linear] {
+        let bench = Bench::new(7, Made { level, ..Made::default() });
+        bench.run(async {
+            let array = bench.open().await;
+            let device = array.device();
+            let last = array.shape().size.0 - 16;
+            bench.write(&device, 0, 7, 16).await.unwrap();
+            bench.write(&device, last, 9, 16).await.unwrap();
+            array.stop().await.unwrap();
+            assert!(bench.holds_durably(&array, 0, 0, 7, 16), "{level}");
+            let (member, at) = match level {
+                Level::Raid1 => (1, last),
+                Level::Raid0 => (1, last / 2 / 16 * 16),
+                _ => (1, last - (last + 16) / 2),
+            };
+            assert!(bench.holds_durably(&array, member, at, 9, 16), "{level}");
+        });
+    }
+}
+
+#[test]
+fn an_array_that_is_left_alone_becomes_clean_and_the_next_write_marks_it_dirty_first() {
+    let bench = Bench::new(8, Made::default());
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        bench.write(&device, 0, 7, 8).await.unwrap();
+        assert!(array.is_dirty() && !bench.summary(0).await.is_clean());
+        sleep_ms(1000).await;
+        assert!(!array.is_dirty() && bench.summary(0).await.is_clean() && bench.summary(1).await.is_clean());
+        assert!(bench.holds_durably(&array, 1, 0, 7, 8), "clean only after a flush");
+        bench.write(&device, 0, 8, 8).await.unwrap();
+        assert!(!bench.summary(0).await.is_clean());
+    });
+}
+
+#[test]
+fn a_write_mostly_member_is_read_only_when_no_other_can_answer() {
+    let bench = Bench::new(9, Made { write_mostly: vec![true, false], ..Made::default() });
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        bench.write(&device, 0, 7, 256).await.unwrap();
+        let before = bench.disk(0).counts().reads;
+        for at in 0..64 {
+            bench.reads(&device, 4 * at, 7, 4).await.unwrap();
+        }
+        assert_eq!(bench.disk(0).counts().reads, before);
+        bench.disk(1).set_fate(Fate::Dead);
+        bench.reads(&device, 0, 7, 4).await.unwrap();
+        assert_eq!(bench.disk(0).counts().reads, before + 1);
+    });
+}
+
+#[test]
+fn a_resync_goes_on_from_where_a_stop_has_recorded_it() {
+    let bench = Bench::new(10, Made { assume_clean: false, ..Made::default() });
+    (0..2).for_each(|disk| bench.disk(disk).set_latency_ns(100_000_000, 100_000_001));
+    let reached = bench.run(async {
+        let array = bench.open().await;
+        while !matches!(array.sync_state(), SyncState::Resync(progress) if progress.done > Sectors(2048)) {
+            sleep_ms(10).await;
+        }
+        array.stop().await.unwrap();
+        match bench.summary(0).await.resync {
+            ResyncOffset::At(reached) => reached,
+            ResyncOffset::Complete => panic!("stopped in the middle and called complete"),
+        }
+    });
+    assert!(reached > 2048);
+    bench.run(async {
+        let array = bench.open().await;
+        sleep_ms(60_000).await;
+        let happened = array.take_happenings();
+        assert_eq!(happened, [Happening::ResyncStarted { from: reached }, Happening::ResyncComplete]);
+        array.stop().await.unwrap();
+        assert!(bench.summary(1).await.is_clean());
+    });
+}
+
+/// The first of the two old bugs: a number that equals the end is no end (S4).
+#[test]
+fn a_recorded_position_that_equals_the_end_is_synced_from_the_start() {
+    let bench = Bench::new(11, Made { assume_clean: false, ..Made::default() });
+    bench.run(async {
+        for (number, candidate) in bench.candidates().await.into_iter().enumerate() {
+            let summary = candidate.examined.summary;
+            let mut bytes = candidate.examined.bytes.clone();
+            let entry = |slot: u16| {
+                let (role, device) = (Role::Active(slot), (0, 0));
+                Entry { dev_number: slot.into(), role, in_sync: true, flags: summary.flags, device }
+            };
+            let entries = [entry(0), entry(1)];
+            let mut update = summary.array_update(&entries);
+            (update.clean, update.resync) = (true, ResyncOffset::At(summary.size_sectors));
+            sync(&mut bytes[..], &update, &summary.member_update()).unwrap();
+            bench.disk(number).poke(Sectors(candidate.examined.place.sector), &bytes[..]);
+        }
+        bench.disk(1).poke(Sectors(bench.summary(1).await.data_offset), &[5; 4096]);
+        let array = bench.open().await;
+        sleep_ms(60_000).await;
+        let happened = array.take_happenings();
+        assert_eq!(happened, [Happening::ResyncStarted { from: 0 }, Happening::ResyncComplete]);
+        assert!(bench.holds_durably(&array, 1, 0, 0, 8), "the copies are equal");
+    });
+}
+
+#[test]
+fn a_member_that_does_not_answer_in_time_is_failed_and_comes_back_as_stale() {
+    let bench = Bench::new(12, Made::default());
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        bench.disk(1).set_fate(Fate::Hung);
+        let start = runtime::now();
+        bench.write(&device, 0, 7, 64).await.unwrap();
+        assert!(runtime::now().since(start) >= 60_000_000_000);
+        let status = &array.members()[1];
+        assert_eq!(status.condition, Condition::Faulty);
+        assert_eq!(status.failure.map(|failed| failed.cause), Some(Cause::Timeout));
+        assert_eq!(durable_role(&bench, 0, 1), Role::Faulty);
+        array.stop().await.unwrap();
+        bench.disk(1).set_fate(Fate::Alive);
+        sleep_ms(1000).await;
+        assert_eq!(bench.set().await.0.left_out.len(), 1);
+    });
+}
+
+#[test]
+fn reading_an_array_that_is_open_for_reading_writes_nothing_and_starts_no_resync() {
+    let bench = Bench::new(13, Made { assume_clean: false, ..Made::default() });
+    bench.run(async {
+        let (set, candidates) = bench.set().await;
+        let before: Vec<u64> = bench.world.disks().iter().map(|disk| disk.counts().writes).collect();
+        let overlays: Vec<_> =
+            bench.devs().into_iter().map(|dev| runtime::Overlay::device(dev, Sectors(4096))).collect();
+        let array = md::Array::open(&set, &candidates, &overlays, md::Options::default()).unwrap();
+        let device = array.device();
+        bench.reads(&device, 0, 0, 64).await.unwrap();
+        assert_eq!(array.sync_state(), SyncState::Pending);
+        array.stop().await.unwrap();
+        let after: Vec<u64> = bench.world.disks().iter().map(|disk| disk.counts().writes).collect();
+        assert_eq!(before, after);
+    });
+}
+
+/// What a disk says may leave no room for what is to be written: found out before anything is, not at the first write.
+#[test]
+fn superblocks_that_cannot_take_the_array_state_are_refused_for_writing_and_can_be_read() {
+    for (at, hostile) in [(160, u64::from(u32::MAX - 7)), (200, u64::MAX)] {
+        let bench = Bench::new(14, Made::default());
+        bench.run(async {
+            // The device number of one member, or the event counter of both.
+            let pokes = if at == 160 { 1..2 } else { 0..2 };
+            for number in pokes {
+                let mut bytes = bench.candidates().await[number].examined.bytes.clone();
+                let width = if at == 160 { 4 } else { 8 };
+                bytes[at..at + width].copy_from_slice(&hostile.to_le_bytes()[..width]);
+                md_format::superblock::seal(&mut bytes[..]).unwrap();
+                bench.disk(number).poke(Sectors(8), &bytes[..]);
+            }
+            let (set, candidates) = bench.set().await;
+            let options = md::Options { write: true, degraded: true, ..md::Options::default() };
+            let refused = md::Array::open(&set, &candidates, &bench.devs(), options).err().expect("refused");
+            assert!(matches!(refused, md::OpenError::Hindered(_)), "{refused}");
+            let array = md::Array::open(&set, &candidates, &bench.devs(), md::Options::default()).unwrap();
+            bench.reads(&array.device(), 0, 0, 64).await.unwrap();
+        });
+    }
+}
