@@ -99,7 +99,7 @@ fn serve(stage: &mut Stage) -> Result<(Content, Content)> {
 
 fn crash(stage: &mut Stage, mirror: &mut Content) -> Result<()> {
     say(
-        "\nNow the worst moment: while a client is writing, the process is killed (SIGKILL, as in a power cut).\n",
+        "\nNow the worst moment: while a client is writing, the process is killed (SIGKILL).\n",
     )?;
     let before = mirror.clone();
     mirror.fill(INTERRUPTED);
