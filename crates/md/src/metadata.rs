@@ -314,7 +314,7 @@ pub(crate) fn check_writable(array: &Array) -> Result<(), FormatError> {
     }
     array.members.iter().try_for_each(|member| {
         let mut bytes = member.superblock.borrow().clone();
-        update(array, &mut bytes[..], member, true, array.metadata.resync.get())
+        update(array, &mut bytes[..], member, true, array.metadata.durable.get())
     })
 }
 
