@@ -98,9 +98,7 @@ fn serve(stage: &mut Stage) -> Result<(Content, Content)> {
 }
 
 fn crash(stage: &mut Stage, mirror: &mut Content) -> Result<()> {
-    say(
-        "\nNow the worst moment: while a client is writing, the process is killed (SIGKILL).\n",
-    )?;
+    say("\nNow the worst moment: while a client is writing, the process is killed (SIGKILL).\n")?;
     let before = mirror.clone();
     mirror.fill(INTERRUPTED);
     stage.kill_while_writing("mirror", mirror, INTERRUPTED)?;

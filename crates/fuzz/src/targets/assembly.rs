@@ -9,7 +9,7 @@ use md_format::geometry::raid0::Raid0Layout;
 use md_format::superblock::seal;
 use md_format::{Level, Place, Version};
 use runtime::sim::{Random, World};
-use runtime::{Overlay, Runtime, sleep_ms};
+use runtime::{Driver, Overlay, Runtime, sleep_ms};
 
 use crate::mutate::{damage, odd};
 use crate::{require, seeds};

@@ -7,7 +7,7 @@ use nbd::Client;
 use nbd::wire::options::{OptionReply, put, reply};
 use nbd::wire::{self, Chunk, Greeting, SimpleReply};
 use runtime::sim::{Random, World};
-use runtime::{Runtime, Stream, accept, recv_exact, send_all, spawn};
+use runtime::{Driver, Runtime, Stream, accept, recv_exact, send_all, spawn};
 
 use crate::mutate::{damage, odd};
 use crate::require;

@@ -8,7 +8,7 @@ use nbd::wire::options::{OptionHeader, option, put, put_string};
 use nbd::wire::{self, command};
 use nbd::{Client, Export, Exports, Room, Server};
 use runtime::sim::{Random, World};
-use runtime::{Runtime, Stream, recv, send_all, sleep_ms, spawn};
+use runtime::{Driver, Runtime, Stream, recv, send_all, sleep_ms, spawn};
 
 use crate::mutate::{damage, odd};
 use crate::require;
