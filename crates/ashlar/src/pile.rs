@@ -2,7 +2,8 @@
 
 use anyhow::{Result, anyhow};
 use block::Dev;
-use md::{Candidate, ExamineError, Hindrance, Reason, Set, assemble, examine};
+use md::{Candidate, ExamineError, Hindrance, LeftOut, Reason, Set, assemble, examine};
+use md_format::Level;
 use md_format::superblock::Summary;
 
 use crate::holds;
@@ -88,8 +89,19 @@ impl Pile {
             if !set.unreadable.iter().any(|hindrance| matches!(hindrance, Hindrance::TooFew { .. })) {
                 continue;
             }
-            let events = self.candidates[set.freshest].examined.summary.events;
-            for left in set.left_out.iter().filter(|left| matches!(left.reason, Reason::Stale { .. })) {
+            let summary = &self.candidates[set.freshest].examined.summary;
+            let (events, has_copies) = (summary.events, summary.level == Level::Raid1);
+            let age = |left: &&LeftOut| match left.reason {
+                Reason::Stale { events, .. } => Some(events),
+                _ => None,
+            };
+            let mut stale: Vec<&LeftOut> = set.left_out.iter().filter(|left| age(left).is_some()).collect();
+            if has_copies {
+                // Copies of several ages would be read in turn: one of them is enough, the least stale.
+                stale.sort_by_key(|left| std::cmp::Reverse(age(left)));
+                stale.truncate(1);
+            }
+            for left in stale {
                 self.candidates[left.candidate].examined.summary.events = events;
                 accepted.push(self.candidates[left.candidate].name.clone());
             }

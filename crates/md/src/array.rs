@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use block::{Arena, Cause, Dev, Failed, Fan, Geometry, Outcome, Request, Sectors};
+use md_format::geometry::linear_member_sectors;
 use md_format::geometry::raid0::Raid0Layout;
 use md_format::superblock::Summary;
 use md_format::{Level, ResyncOffset, Version};
@@ -140,11 +141,13 @@ impl Array {
             .map_err(|hindrance| OpenError::Hindered(vec![hindrance]))?;
         let height = 1 + members.iter().map(|member| member.dev.height()).max().unwrap_or(0);
         let geometry = joined(&members, size, &summary, options.write);
+        check_alignment(&members, &summary, geometry).map_err(|found| OpenError::Hindered(vec![found]))?;
+        let believed = resync::believed(summary.resync, geometry.size);
         let array = Rc::new(Array {
             shape: Shape { summary, size, slots: set.slots.len() as u32 },
             mapping,
-            metadata: Metadata::new(&summary, members.len()),
-            resync: Resync::new(summary.resync),
+            metadata: Metadata::new(&summary, believed, members.len(), set.short.is_some()),
+            resync: Resync::new(believed),
             ranges: RangeLocks::new(2 * SLOTS, Rank::new(height, Step::Ranges)),
             arena: Arena::new(ARENA_BYTES + members.len() * 4096),
             clients: Cell::new(0),
@@ -245,7 +248,9 @@ impl Array {
         member.condition.set(Condition::Faulty);
         member.failure.set(Some(failed));
         self.epoch.set(self.epoch.get() + 1);
-        self.metadata.require_membership();
+        if self.options.write {
+            self.metadata.require_membership();
+        }
         self.happen(Happening::MemberFailed { name: member.name.clone(), failed });
         true
     }
@@ -260,10 +265,19 @@ impl Array {
         }
     }
 
+    /// A write failed on a member that cannot be failed. When it may still land later, or when it was to be durable and
+    /// took with it what the system knew of earlier failures, nothing that follows can be believed.
+    pub(crate) fn write_failed_for_good(&self, request: &Request, failed: Failed) {
+        if failed.cause == Cause::Timeout || request.fua {
+            self.set_broken(failed);
+        }
+    }
+
     /// Waits until every failure noticed so far is recorded (S5): also one that another request noticed. What this one
     /// wrote is not on that member, so this one depends on the record too.
     pub(crate) async fn recorded(&self) -> Outcome {
-        if plant::is(Plant::FailureUnrecorded) {
+        // What is open for reading records nothing.
+        if !self.options.write || plant::is(Plant::FailureUnrecorded) {
             return Ok(());
         }
         self.metadata.membership_settled().await
@@ -280,6 +294,11 @@ impl Array {
 
     pub(crate) fn has_copies(&self) -> bool {
         self.shape.summary.level == Level::Raid1
+    }
+
+    /// Sectors that are served: whole blocks of the largest kind among the members.
+    pub(crate) fn size(&self) -> Sectors {
+        self.geometry.size
     }
 
     pub(crate) fn rank(&self, step: Step) -> Rank {
@@ -377,6 +396,31 @@ fn member(slot: Option<u16>, seat: Seat, candidates: &[Candidate], devs: &[Dev])
         reads_in_flight: Cell::new(0),
         last_read_end: Cell::new(Sectors::ZERO),
     }
+}
+
+/// Every request that a level makes out of an aligned one must be aligned to its member's blocks too: a member that had
+/// to refuse it would be taken for failed.
+fn check_alignment(members: &[Rc<Member>], summary: &Summary, geometry: Geometry) -> Result<(), Hindrance> {
+    let block = Sectors(u64::from(geometry.logical_block) / block::SECTOR);
+    let fits = |sectors: Sectors| sectors.is_multiple_of(block);
+    if !members.iter().all(|member| fits(member.data_offset)) {
+        return Err(Hindrance::Shape(
+            "a member's data does not begin at a multiple of the members' block size",
+        ));
+    }
+    match summary.level {
+        Level::Raid0 if !fits(Sectors(summary.chunk_sectors.into())) => {
+            Err(Hindrance::Shape("the chunk is not a multiple of the members' block size"))
+        }
+        Level::Linear if !members.iter().all(|member| fits(linear_sectors(member, summary))) => {
+            Err(Hindrance::Shape("a member's size is not a multiple of the members' block size"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn linear_sectors(member: &Member, summary: &Summary) -> Sectors {
+    Sectors(linear_member_sectors(member.data_size.0, summary.chunk_sectors))
 }
 
 /// The array's shape: the largest blocks of its members, and its own size rounded down to them.

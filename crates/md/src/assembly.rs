@@ -260,12 +260,18 @@ impl Sorting<'_> {
         let candidates = self.candidates;
         let best = *self.summary(freshest);
         let own = *self.summary(at);
-        let says = candidates[at].examined.superblock().role_of(best.dev_number);
-        if at == freshest || !matches!(own.role, Role::Active(_)) || says != Role::Faulty {
+        let is_active = |role| matches!(role, Role::Active(_));
+        if at == freshest || !is_active(own.role) || !is_active(best.role) {
             return true;
         }
-        let back = candidates[freshest].examined.superblock().role_of(own.dev_number);
-        if own.events == best.events && back == Role::Faulty {
+        // A member that was absent is not called faulty by those that went on without it, only no longer active.
+        let knows_best = is_active(candidates[at].examined.superblock().role_of(best.dev_number));
+        let is_known = is_active(candidates[freshest].examined.superblock().role_of(own.dev_number));
+        let equal = own.events == best.events;
+        if knows_best && (is_known || !equal) {
+            return true;
+        }
+        if equal {
             let (one, other) = (self.name(freshest), self.name(at));
             self.unreadable.push(Hindrance::Diverged { one, other });
         }

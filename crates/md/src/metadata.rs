@@ -77,19 +77,20 @@ pub(crate) fn start(array: &Rc<Array>) {
 }
 
 impl Metadata {
-    pub fn new(summary: &Summary, members: usize) -> Metadata {
+    pub fn new(summary: &Summary, resync: ResyncOffset, members: usize, short: bool) -> Metadata {
         Metadata {
             events: Cell::new(summary.events),
             wanted: Cell::new(0),
             written: Cell::new(0),
-            membership_changed: Cell::new(false),
+            // Going on without a member is a change of membership: the first round records it.
+            membership_changed: Cell::new(short),
             membership_wanted: Cell::new(0),
             want_clean: Cell::new(false),
             marked_dirty: Cell::new(false),
             writers: Cell::new(0),
             activity: Cell::new(0),
-            noted: Cell::new(summary.resync),
-            durable: Cell::new(summary.resync),
+            noted: Cell::new(resync),
+            durable: Cell::new(resync),
             stopping: Cell::new(false),
             stopped: Cell::new(false),
             changed: Event::with_capacity(WAITERS),
@@ -269,9 +270,12 @@ async fn write_round(array: &Array) -> bool {
 fn waves(array: &Array) -> impl Iterator<Item = &[Rc<Member>]> {
     let summary = &array.shape.summary;
     let one_sector = summary.version.is_v1() && 256 + 2 * summary.max_dev <= 512;
-    let first = if one_sector { 0 } else { 1.min(array.members.len()) };
-    let (alone, rest) = array.members.split_at(first);
-    [alone].into_iter().filter(|wave| !wave.is_empty()).chain(rest.chunks(FAN_OUT))
+    let members = &array.members;
+    let written = members.iter().position(|member| member.condition() != Condition::Faulty);
+    let alone = if one_sector { 0..0 } else { written.map_or(0..0, |first| first..first + 1) };
+    let (before, behind) = (&members[..alone.start], &members[alone.end..]);
+    let rest = before.chunks(FAN_OUT).chain(behind.chunks(FAN_OUT));
+    [&members[alone]].into_iter().filter(|wave| !wave.is_empty()).chain(rest)
 }
 
 async fn write_wave(array: &Array, wave: &[Rc<Member>], dirty: bool, resync: ResyncOffset) -> bool {

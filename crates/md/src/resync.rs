@@ -56,7 +56,17 @@ pub(crate) struct Resync {
     changed: Event,
 }
 
+/// What is believed of a recorded position. A number that lies at the end of the array, or behind it, is no completion:
+/// nothing is known then, and everything is synced again (S4).
+pub(crate) fn believed(recorded: ResyncOffset, size: Sectors) -> ResyncOffset {
+    match recorded {
+        ResyncOffset::At(position) if position >= size.0 => ResyncOffset::At(0),
+        other => other,
+    }
+}
+
 impl Resync {
+    /// The state that goes on from what [`believed`] says.
     pub fn new(offset: ResyncOffset) -> Resync {
         Resync {
             offset: Cell::new(offset),
@@ -113,7 +123,7 @@ async fn run(array: &Rc<Array>) {
     resync.offset.set(ResyncOffset::At(from.0));
     resync.next.set(from);
     let started_ns = runtime::now().0;
-    let total = array.shape.size;
+    let total = array.size();
     resync.progress.set(Some(Progress { done: from, total, written: Sectors::ZERO, started_ns, from }));
     array.happen(Happening::ResyncStarted { from: from.0 });
 
@@ -137,14 +147,11 @@ async fn run(array: &Rc<Array>) {
     }
 }
 
-/// Where the recorded position says to begin; from the start if it lies at the end or behind, because the end is a state
-/// and this is a number (S4).
+/// Where the recorded position says to begin.
 fn starting_point(array: &Array) -> Sectors {
     match array.resync.offset.get() {
-        ResyncOffset::At(position) if position < array.shape.size.0 => {
-            Sectors(position).round_down(Sectors::from_bytes(FINEST as u64))
-        }
-        _ => Sectors::ZERO,
+        ResyncOffset::At(position) => Sectors(position).round_down(Sectors::from_bytes(FINEST as u64)),
+        ResyncOffset::Complete => Sectors::ZERO,
     }
 }
 
@@ -168,7 +175,7 @@ impl Resync {
     }
 
     fn take_window(&self, lane: usize, array: &Array) -> Option<Range> {
-        let total = array.shape.size;
+        let total = array.size();
         if array.in_sync() < 2 {
             self.next.set(total); // one copy is equal to itself
         }

@@ -5,7 +5,7 @@ mod common;
 use block::{Cause, Failed, Request, Sectors};
 use common::{Bench, Made, SIZE};
 use md::array::Happening;
-use md::{Condition, SyncState};
+use md::{Array, Condition, Hindrance, Options, SyncState, assemble};
 use md_format::superblock::{Entry, Superblock, sync};
 use md_format::{Level, Place, ResyncOffset, Role, Version};
 use runtime::sim::Fate;
@@ -307,4 +307,84 @@ fn superblocks_that_cannot_take_the_array_state_are_refused_for_writing_and_can_
             bench.reads(&array.device(), 0, 0, 64).await.unwrap();
         });
     }
+}
+
+/// Opens only the copy on `disk`, writes `byte`, and stops.
+async fn use_alone(bench: &Bench, disk: usize, byte: u8) {
+    let candidates = vec![bench.candidates().await.swap_remove(disk)];
+    let devs = vec![bench.devs().swap_remove(disk)];
+    let set = assemble(&candidates).remove(0);
+    let options = Options { write: true, degraded: true, ..Options::default() };
+    let array = Array::open(&set, &candidates, &devs, options).unwrap();
+    bench.write(&array.device(), 0, byte, 64).await.unwrap();
+    array.stop().await.unwrap();
+}
+
+#[test]
+fn two_halves_that_were_used_apart_are_never_put_together() {
+    for version in Version::ALL {
+        let bench = Bench::new(20, Made { version, ..Made::default() });
+        bench.run(async {
+            use_alone(&bench, 0, 1).await;
+            use_alone(&bench, 1, 2).await;
+            let (set, _) = bench.set().await;
+            let in_sync = set.slots.iter().flatten().filter(|seat| seat.in_sync).count();
+            assert!(in_sync < 2, "{version}: both halves are called in sync");
+            let refused = set.unreadable.iter().any(|found| matches!(found, Hindrance::Diverged { .. }));
+            assert!(refused, "{version}: {:?}", set.unreadable);
+        });
+    }
+}
+
+#[test]
+fn a_half_that_was_left_alone_for_longer_is_left_out() {
+    for version in Version::ALL {
+        let bench = Bench::new(21, Made { version, ..Made::default() });
+        bench.run(async {
+            use_alone(&bench, 0, 1).await;
+            let (set, _) = bench.set().await;
+            assert!(set.unreadable.is_empty(), "{version}: {:?}", set.unreadable);
+            let seated: Vec<usize> = set.slots.iter().flatten().map(|seat| seat.candidate).collect();
+            assert_eq!(seated, [0], "{version}");
+        });
+    }
+}
+
+#[test]
+fn an_array_that_is_only_read_repairs_nothing_and_loses_no_member_to_an_error() {
+    let bench = Bench::new(22, Made::default());
+    bench.run(async {
+        let array = bench.open().await;
+        bench.write(&array.device(), 0, 7, 128).await.unwrap();
+        array.stop().await.unwrap();
+        let data = array.members()[0].data_offset.0;
+        // Neither copy is whole: together they are.
+        bench.disk(0).set_faults(|faults| faults.bad_sectors.extend([data + 3]));
+        bench.disk(1).set_faults(|faults| faults.bad_sectors.extend([data + 77]));
+        let (set, candidates) = bench.set().await;
+        let overlays: Vec<_> =
+            bench.devs().into_iter().map(|dev| runtime::Overlay::device(dev, Sectors(64))).collect();
+        let array = Array::open(&set, &candidates, &overlays, Options::default()).unwrap();
+        let device = array.device();
+        bench.reads(&device, 0, 7, 64).await.unwrap();
+        bench.reads(&device, 64, 7, 64).await.unwrap();
+        assert_eq!(array.in_sync(), 2);
+    });
+}
+
+#[test]
+fn a_write_that_timed_out_on_the_last_copy_ends_all_writing() {
+    let bench = Bench::new(23, Made::default());
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        array.fail_member(0).await.unwrap();
+        bench.write(&device, 0, 7, 8).await.unwrap();
+        bench.disk(1).set_fate(Fate::Hung);
+        assert!(bench.write(&device, 0, 8, 8).await.is_err());
+        bench.disk(1).set_fate(Fate::Alive);
+        // The write that timed out may land whenever it likes: nothing newer may be under it.
+        assert!(bench.write(&device, 0, 9, 8).await.is_err());
+        assert!(device.start(Request::flush()).await.is_err());
+    });
 }

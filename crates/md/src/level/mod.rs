@@ -83,7 +83,7 @@ pub(crate) async fn serve(array: Rc<Array>, request: Request) -> Outcome {
 
 fn check(array: &Array, request: &Request) -> Outcome {
     let range = request.range;
-    let inside = range.start.checked_add(range.count).is_some_and(|end| end <= array.shape.size);
+    let inside = range.start.checked_add(range.count).is_some_and(|end| end <= array.size());
     let allowed = array.options.write || !request.is_write();
     let whole =
         request.buf.as_ref().is_none_or(|buf| request.op == Op::Status || buf.sectors() == range.count);

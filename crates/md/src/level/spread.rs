@@ -44,7 +44,11 @@ async fn pieces(array: &Array, request: Request, locate: impl Fn(Sectors) -> Ext
         turn = (turn + 1) % FAN_OUT;
         left = Range::new(piece.end(), left.count - piece.count);
     }
-    outcome.and(fan.all().await)
+    let outcome = outcome.and(fan.all().await);
+    if let (Err(failed), true) = (outcome, request.is_write()) {
+        array.write_failed_for_good(&request, failed);
+    }
+    outcome
 }
 
 fn start(array: &Array, extent: Extent, piece: Request) -> Ticket {

@@ -83,13 +83,10 @@ impl Device for FileDevice {
             return Ticket::ready(transfer_all(job));
         }
         let (ticket, promise) = Ticket::pair();
-        match inner.os.inflight.enter(request, job, promise, inner.clone()) {
-            Ok(id) => match job.op {
-                Op::Read | Op::Write => inner.os.submit(id, job),
-                _ => inner.helper.submit(id, job),
-            },
-            // The table is larger than all slots of a stack together; still, nobody is left waiting.
-            Err(promise) => promise.finish(Err(Failed::new(Cause::Timeout))),
+        let id = inner.os.inflight.enter(request, job, promise, inner.clone());
+        match job.op {
+            Op::Read | Op::Write => inner.os.submit(id, job),
+            _ => inner.helper.submit(id, job),
         }
         ticket
     }

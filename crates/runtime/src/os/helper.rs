@@ -71,7 +71,7 @@ impl Drop for Helper {
 impl Shared {
     fn work(&self) {
         while let Some((id, job)) = self.queue.next() {
-            let result = match self.carry_out(job) {
+            let result = match rustix::io::retry_on_intr(|| self.carry_out(job)) {
                 Ok(()) => 0,
                 Err(errno) => -errno.raw_os_error(),
             };

@@ -72,21 +72,20 @@ impl Inflight {
         }
     }
 
-    /// Enters a request; `None` and the promise back when the table is full. `file` stays open until the answer is there.
-    pub fn enter(
-        &self,
-        request: Request,
-        job: Job,
-        promise: Promise,
-        file: Rc<dyn std::any::Any>,
-    ) -> Result<u32, Promise> {
-        let Some(id) = self.free.borrow_mut().pop() else { return Err(promise) };
+    /// Enters a request. `file` stays open until the answer is there.
+    pub fn enter(&self, request: Request, job: Job, promise: Promise, file: Rc<dyn std::any::Any>) -> u32 {
+        let mut entries = self.entries.borrow_mut();
+        // Full: more arrays at work than the table was made for. Growing it allocates, failing a member would be worse.
+        let id = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            entries.push(Entry { promise: None, request: None, _file: None, deadline: None });
+            u32::try_from(entries.len() - 1).expect("fewer than 2^32 requests in flight")
+        });
         let deadline = request.deadline;
         self.deadlines.set(self.deadlines.get() + u32::from(deadline.is_some()));
         let entry =
             Entry { promise: Some(promise), request: Some((request, job)), _file: Some(file), deadline };
-        self.entries.borrow_mut()[id as usize] = entry;
-        Ok(id)
+        entries[id as usize] = entry;
+        id
     }
 
     /// Takes a result; what is left to do after a short transfer comes back.
@@ -96,7 +95,7 @@ impl Inflight {
         let (_, job) = entry.request.as_mut().expect("a job in flight has an entry");
         let moves_data = matches!(job.op, Op::Read | Op::Write);
         let outcome = match usize::try_from(result) {
-            Err(_) if result == -libc::EINTR || result == -libc::EAGAIN => return Some(*job),
+            Err(_) if moves_data && (result == -libc::EINTR || result == -libc::EAGAIN) => return Some(*job),
             Err(_) => Err(Failed::from_errno(-result)),
             Ok(0) if moves_data => Err(Failed::new(Cause::Medium)), // the file has become shorter
             Ok(moved) if moves_data && moved < job.len => {

@@ -1,8 +1,10 @@
 //! Locks: a member belongs to one program at a time.
 //!
 //! Files take an OFD lock over the whole file, shared for reading and exclusive for writing, and are refused when a
-//! loop device has them. Block devices are opened O_EXCL, which the kernel's own users (md, mounts, swap) take too,
-//! and the node of the whole disk is flocked, which is how udev is told to leave it alone.
+//! loop device has them. Block devices are opened O_EXCL, which the kernel's own users (md, mounts, swap) take too, and
+//! their node is flocked, exclusively for writing, which is how udev is told to leave a whole disk alone. The disk under a
+//! partition is flocked shared, because other partitions of it may be members too: that stops programs which want the
+//! whole disk for themselves, not udev.
 
 use std::fmt;
 use std::fs;

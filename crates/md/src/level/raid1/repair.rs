@@ -48,7 +48,8 @@ pub(super) async fn read_elsewhere(
 /// Writes what another copy gave over what could not be read, and reads it again. A member that does not take it, or has
 /// had too many such errors, is failed.
 async fn write_back(array: &Array, member: &Member, request: &Request) {
-    if member.condition() != Condition::InSync || member.is_bad(request.range) {
+    let writable = array.options.write && member.condition() == Condition::InSync;
+    if !writable || member.is_bad(request.range) {
         return;
     }
     member.read_errors.set(member.read_errors.get() + 1);

@@ -25,7 +25,10 @@ pub(super) async fn write(array: &Array, request: Request) -> Outcome {
         match settle(array, member, &request, done).await {
             Ok(()) => good += u32::from(member.condition() == Condition::InSync),
             Err(failed) if array.fail(member, failed) => {}
-            Err(failed) => outcome = Err(failed),
+            Err(failed) => {
+                array.write_failed_for_good(&request, failed);
+                outcome = Err(failed);
+            }
         }
     }
     array.recorded().await?; // S5: nobody is told before every failure is on record
