@@ -10,9 +10,6 @@ use crate::error::Named;
 use crate::host::output_of;
 use crate::{Cache, Error};
 
-/// The archive that machines without any configured mirror are pointed at.
-const DEFAULT_MIRROR: &str = "http://deb.debian.org";
-
 /// Comes with every Debian, and with no other system: a second check that the packages are Debian's.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -116,5 +113,9 @@ fn mirror_of(archive: &str) -> Result<String, Error> {
     let uris = output_of(Command::new("apt-get").args(words))?;
     let ends = format!("/{archive}");
     let own = uris.lines().find(|uri| uri.trim_end_matches('/').ends_with(&ends)).map(str::to_owned);
-    Ok(own.unwrap_or_else(|| format!("{DEFAULT_MIRROR}/{archive}")))
+    own.ok_or(Error::Unexpected {
+        what: "the sources of this machine's apt".to_owned(),
+        expected: "one of Debian's archives, with its lists updated",
+        found: format!("none whose address ends in {ends}"),
+    })
 }
