@@ -59,10 +59,6 @@ impl Wish {
             let text = "nowhere to serve: say --nbd ./NAME.sock, or --nbd 127.0.0.1:10809";
             return Err(Usage(text.to_owned()).into());
         }
-        if self.accept_stale && !self.read_only {
-            let text = "--accept-stale is for reading out what is left: say --read-only as well";
-            return Err(Usage(text.to_owned()).into());
-        }
         match self.addresses.iter().find(|address| !serve::is_local(address)) {
             Some(address) if !anywhere => {
                 let text = format!(
