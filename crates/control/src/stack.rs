@@ -223,7 +223,7 @@ impl Stack {
             Condition::Faulty => {
                 return Err(Refusal::Conflict(format!("{} has failed already", member.name)));
             }
-            Condition::InSync if volume.array.in_sync() == 1 || !has_copies(&volume.array) => {
+            Condition::InSync if !volume.array.is_dispensable(at) => {
                 return Err(Refusal::Conflict(format!(
                     "{} holds the only copy of its data in {}; it cannot be failed",
                     member.name, volume.name
@@ -311,10 +311,6 @@ impl Stack {
 
 fn not_here(name: &str) -> Refusal {
     Refusal::NotFound(format!("{name}: is no member here; see ashlar status"))
-}
-
-fn has_copies(array: &Array) -> bool {
-    array.shape().summary.level.has_equal_members()
 }
 
 fn sync_status(state: SyncState) -> SyncStatus {

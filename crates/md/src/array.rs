@@ -9,15 +9,17 @@ use md_format::geometry::raid0::Raid0Layout;
 use md_format::superblock::Summary;
 use md_format::{Level, ResyncOffset, Version};
 use runtime::rank::{Rank, Step};
-use runtime::{Engine, Event, Layer, RangeLocks};
+use runtime::{Engine, Event, Layer};
 
 use crate::assembly::{Candidate, Seat, Set};
 use crate::error::{Hindrance, OpenError};
+use crate::lane::Lanes;
 use crate::level::{self, Mapping};
 use crate::limits::{CHECKPOINT_MS, FAN_OUT, MEMBER_TIMEOUT_MS, SAFE_MODE_DELAY_MS, SLOTS};
 use crate::member::{Condition, Member, MemberStatus};
 use crate::metadata::{self, Metadata};
 use crate::plant::{self, Plant};
+use crate::redundancy::Redundancy;
 use crate::resync::{self, Resync, SyncState};
 
 /// How an array is opened.
@@ -35,6 +37,8 @@ pub struct Options {
     pub safe_mode_delay_ms: u64,
     /// A resync's position is recorded at least this often.
     pub checkpoint_ms: u64,
+    /// Parts that the array is served in, each on its own.
+    pub lanes: usize,
 }
 
 impl Default for Options {
@@ -46,6 +50,7 @@ impl Default for Options {
             member_timeout_ms: Some(MEMBER_TIMEOUT_MS),
             safe_mode_delay_ms: SAFE_MODE_DELAY_MS,
             checkpoint_ms: CHECKPOINT_MS,
+            lanes: 1,
         }
     }
 }
@@ -97,16 +102,20 @@ pub struct Array {
     pub(crate) shape: Shape,
     pub(crate) mapping: Mapping,
     pub(crate) members: Vec<Rc<Member>>,
+    /// Which member sits in each slot.
+    seats: Vec<Option<usize>>,
+    redundancy: Redundancy,
     pub(crate) options: Options,
     pub(crate) metadata: Metadata,
     pub(crate) resync: Resync,
-    pub(crate) ranges: RangeLocks,
+    pub(crate) lanes: Lanes,
     pub(crate) arena: Rc<Arena>,
     pub(crate) clients: Cell<u32>,
     epoch: Cell<u64>,
     broken: Cell<Option<Failed>>,
     height: u8,
     geometry: Geometry,
+    sync_size: Sectors,
     happenings: RefCell<Vec<Happening>>,
     pub(crate) happened: Event,
 }
@@ -142,17 +151,27 @@ impl Array {
         let height = 1 + members.iter().map(|member| member.dev.height()).max().unwrap_or(0);
         let geometry = joined(&members, size, &summary, options.write);
         check_alignment(&members, &summary, geometry).map_err(|found| OpenError::Hindered(vec![found]))?;
-        let believed = resync::believed(summary.resync, geometry.size);
+        let sync_size = level::sync_size(&summary, geometry.size);
+        let believed = resync::believed(summary.resync, sync_size);
+        let mut seats = vec![None; set.slots.len()];
+        for (at, member) in members.iter().enumerate() {
+            if let Some(slot) = member.slot {
+                seats[usize::from(slot)] = Some(at);
+            }
+        }
         let array = Rc::new(Array {
             shape: Shape { summary, size, slots: set.slots.len() as u32 },
             mapping,
             metadata: Metadata::new(&summary, believed, members.len(), set.short.is_some()),
             resync: Resync::new(believed),
-            ranges: RangeLocks::new(2 * SLOTS, Rank::new(height, Step::Ranges)),
+            lanes: Lanes::new(options.lanes, Sectors(summary.chunk_sectors.into()), height),
             arena: Arena::new(ARENA_BYTES + members.len() * 4096),
             clients: Cell::new(0),
             epoch: Cell::new(0),
             broken: Cell::new(None),
+            redundancy: Redundancy::of(&summary).map_err(|found| OpenError::Hindered(vec![found]))?,
+            seats,
+            sync_size,
             members,
             options,
             height,
@@ -242,7 +261,7 @@ impl Array {
     pub(crate) fn fail(&self, member: &Member, failed: Failed) -> bool {
         match member.condition() {
             Condition::Faulty => return true,
-            Condition::InSync if !self.has_copies() || self.in_sync() == 1 => return false,
+            Condition::InSync if !self.can_do_without(member) => return false,
             Condition::InSync | Condition::Spare => {}
         }
         member.condition.set(Condition::Faulty);
@@ -292,8 +311,31 @@ impl Array {
         self.happened.notify();
     }
 
-    pub(crate) fn has_copies(&self) -> bool {
-        self.shape.summary.level == Level::Raid1
+    /// How the data is kept more than once.
+    pub(crate) fn redundancy(&self) -> Redundancy {
+        self.redundancy
+    }
+
+    /// Whether the member in place `at` can be failed without any data being lost.
+    pub fn is_dispensable(&self, at: usize) -> bool {
+        self.can_do_without(&self.members[at])
+    }
+
+    fn can_do_without(&self, member: &Member) -> bool {
+        let stays = |slot| self.seat(slot).is_some_and(|other| !std::ptr::eq(&**other, member));
+        self.redundancy.suffices(self.shape.slots, |slot| stays(slot as u16))
+    }
+
+    /// The member in a slot, if it is in sync.
+    pub(crate) fn seat(&self, slot: u16) -> Option<&Rc<Member>> {
+        let member = self.seats.get(usize::from(slot)).copied().flatten();
+        member.map(|at| &self.members[at]).filter(|member| member.condition() == Condition::InSync)
+    }
+
+    /// Sectors of the space in which the array is synced, and in which positions of a resync and chunks of a bitmap
+    /// count: the array's own where it is copied, a member's where it has parity.
+    pub(crate) fn sync_size(&self) -> Sectors {
+        self.sync_size
     }
 
     /// Sectors that are served: whole blocks of the largest kind among the members.

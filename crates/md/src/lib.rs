@@ -14,11 +14,13 @@ mod assembly;
 mod create;
 mod error;
 mod examine;
+mod lane;
 mod level;
 pub mod limits;
 mod member;
 mod metadata;
 pub mod plant;
+mod redundancy;
 mod resync;
 mod snapshot;
 

@@ -1,23 +1,23 @@
-//! Resync: making the copies of a dirty mirror equal again.
+//! Resync: making what a dirty array keeps more than once consistent again.
 //!
-//! From the recorded position to the end, in windows. All copies of a window are read, under a lock of its range; those
-//! that differ from the first are written. Positions are states, not numbers: the end is [`ResyncOffset::Complete`],
+//! From the recorded position to the end, in windows, several under way at once. What is done to a window is its level's
+//! business: `level/*/resync.rs`. Positions are states, not numbers: the end is [`ResyncOffset::Complete`],
 //! recorded only after every member was flushed, and a number found on a disk that equals the end is synced again (S4).
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use block::{Arena, Buf, Cause, Failed, Fan, Origin, Outcome, Priority, Range, Request, Sectors};
-use md_format::{Level, ResyncOffset};
+use block::{Arena, Origin, Outcome, Priority, Range, Request, Sectors};
+use md_format::ResyncOffset;
 use runtime::{Event, Task, sleep_ms, spawn};
 
 use crate::array::{Array, Happening};
+use crate::level;
 use crate::limits::{FAN_OUT, RESYNC_WINDOW, RESYNC_WINDOWS, RESYNC_YIELD_MS};
-use crate::member::{Condition, Member};
 use crate::plant::{self, Plant};
 
-/// The unit in which what cannot be read is looked for within a window.
-const FINEST: usize = 4096;
+/// A resync begins at a multiple of this many bytes: a page of the kernel's.
+const FINEST: u64 = 4096;
 
 /// What the sync engine is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,7 +105,7 @@ impl Resync {
 /// Starts the resync of an array that needs one and may be written.
 pub(crate) fn start(array: &Rc<Array>) {
     let needed = array.resync.offset.get() != ResyncOffset::Complete;
-    if !needed || !array.options.write || array.shape.summary.level != Level::Raid1 {
+    if !needed || !array.options.write || !level::can_resync(array) {
         return;
     }
     array.resync.running.set(true);
@@ -123,7 +123,7 @@ async fn run(array: &Rc<Array>) {
     resync.offset.set(ResyncOffset::At(from.0));
     resync.next.set(from);
     let started_ns = runtime::now().0;
-    let total = array.size();
+    let total = array.sync_size();
     resync.progress.set(Some(Progress { done: from, total, written: Sectors::ZERO, started_ns, from }));
     array.happen(Happening::ResyncStarted { from: from.0 });
 
@@ -150,7 +150,7 @@ async fn run(array: &Rc<Array>) {
 /// Where the recorded position says to begin.
 fn starting_point(array: &Array) -> Sectors {
     match array.resync.offset.get() {
-        ResyncOffset::At(position) => Sectors(position).round_down(Sectors::from_bytes(FINEST as u64)),
+        ResyncOffset::At(position) => Sectors(position).round_down(Sectors::from_bytes(FINEST)),
         ResyncOffset::Complete => Sectors::ZERO,
     }
 }
@@ -175,15 +175,16 @@ impl Resync {
     }
 
     fn take_window(&self, lane: usize, array: &Array) -> Option<Range> {
-        let total = array.size();
-        if array.in_sync() < 2 {
+        let total = array.sync_size();
+        if level::has_nothing_to_compare(array) {
             self.next.set(total); // one copy is equal to itself
         }
         let start = self.next.get();
-        if start >= total || self.stopping.get() {
+        if start >= total || self.stopping.get() || !level::can_resync(array) {
             return None;
         }
-        let count = Sectors::from_bytes(RESYNC_WINDOW as u64).min(total - start);
+        let longest = Sectors::from_bytes(RESYNC_WINDOW as u64).min(total - start);
+        let count = array.lanes.first_part(Range::new(start, longest)).count;
         self.next.set(start + count);
         self.active.borrow_mut()[lane] = Some(start);
         Some(Range::new(start, count))
@@ -207,7 +208,7 @@ async fn work(array: &Array, memory: &Rc<Arena>, lane: usize) -> Outcome {
         if array.clients.get() > 0 {
             sleep_ms(RESYNC_YIELD_MS).await;
         }
-        let outcome = sync_window(array, memory, window).await;
+        let outcome = level::sync_window(array, memory, window).await;
         if outcome.is_err() {
             resync.stopping.set(true);
             return outcome; // the window stays under way: the position never passes it
@@ -233,80 +234,13 @@ async fn record_checkpoint(array: &Array) -> Outcome {
     array.metadata.settled().await
 }
 
-async fn sync_window(array: &Array, memory: &Rc<Arena>, window: Range) -> Outcome {
-    let _range = array.ranges.lock(window).await;
-    let unreadable = sync_piece(array, memory, window).await?;
-    if unreadable {
-        let step = Sectors::from_bytes(FINEST as u64);
-        let mut left = window;
-        while !left.count.is_zero() {
-            let some = left.count.min(step);
-            sync_piece(array, memory, Range::new(left.start, some)).await?;
-            left = Range::new(left.start + some, left.count - some);
-        }
-    }
-    array.recorded().await
-}
-
-/// Makes the copies of `range` equal. True when some copy could not be read and the range should be tried in smaller
-/// pieces; a piece as small as [`FINEST`] is then written from a copy that could be.
-async fn sync_piece(array: &Array, memory: &Rc<Arena>, range: Range) -> Result<bool, Failed> {
-    let mut bufs: [Option<Buf>; FAN_OUT] = [const { None }; FAN_OUT];
-    let mut fan = Fan::<FAN_OUT>::default();
-    for (at, member) in copies(array) {
-        let buf = memory.wait_take(range.count.byte_len()).await;
-        let read = Request::read(member.place_of(range.start), buf.clone());
-        fan.put(at, member.dev.start(array.to_member(on_behalf_of_sync(read))));
-        bufs[at] = Some(buf);
-    }
-    let mut unreadable = false;
-    for (at, member) in array.members.iter().enumerate().take(FAN_OUT) {
-        match fan.take(at).await {
-            None | Some(Ok(())) => {}
-            Some(Err(failed)) => {
-                unreadable = true;
-                bufs[at] = None;
-                if failed.cause != Cause::Medium && !array.fail(member, failed) {
-                    return Err(failed);
-                }
-            }
-        }
-    }
-    if unreadable && range.count.byte_len() > FINEST {
-        return Ok(true);
-    }
-    // The first copy is the one that clients are given where copies may differ (S8): it is the one to keep.
-    let Some(source) = bufs.iter().flatten().next().cloned() else {
-        return Ok(false); // no copy can be read here: nothing is lost by leaving it, and reads will say so
-    };
-    let mut fan = Fan::<FAN_OUT>::default();
-    for (at, member) in copies(array) {
-        if bufs[at].as_ref().is_some_and(|buf| buf.same_bytes(&source)) {
-            continue;
-        }
-        let write = Request::write(member.place_of(range.start), source.clone());
-        fan.put(at, member.dev.start(array.to_member(on_behalf_of_sync(write))));
-        count_written(array, range.count);
-    }
-    for (at, member) in array.members.iter().enumerate().take(FAN_OUT) {
-        if let Some(Err(failed)) = fan.take(at).await
-            && !array.fail(member, failed)
-        {
-            return Err(failed);
-        }
-    }
-    Ok(false)
-}
-
-fn copies(array: &Array) -> impl Iterator<Item = (usize, &Rc<Member>)> {
-    array.members.iter().enumerate().filter(|(_, member)| member.condition() == Condition::InSync)
-}
-
-fn on_behalf_of_sync(request: Request) -> Request {
+/// The request as the sync engine's.
+pub(crate) fn on_behalf_of_sync(request: Request) -> Request {
     Request { origin: Origin::Sync, priority: Priority::Idle, ..request }
 }
 
-fn count_written(array: &Array, count: Sectors) {
+/// Counts sectors that differed and were written.
+pub(crate) fn count_written(array: &Array, count: Sectors) {
     if let Some(progress) = array.resync.progress.get() {
         array.resync.progress.set(Some(Progress { written: progress.written + count, ..progress }));
     }

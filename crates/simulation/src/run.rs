@@ -250,7 +250,8 @@ impl Play {
             return None;
         };
         let checkpoint_ms = self.scenario.checkpoint_ms;
-        let options = Options { write: true, degraded: true, checkpoint_ms, ..Options::default() };
+        let lanes = self.scenario.lanes;
+        let options = Options { write: true, degraded: true, checkpoint_ms, lanes, ..Options::default() };
         match Array::open(set, &candidates, &used, options) {
             Ok(array) => {
                 self.watch.set(Some(array.clone()), layout);

@@ -31,6 +31,8 @@ pub struct Scenario {
     pub playground: u64,
     /// How often a resync's position is recorded, in milliseconds.
     pub checkpoint_ms: u64,
+    /// Lanes that the array is served in.
+    pub lanes: usize,
     /// How the eras end, one after the other.
     pub eras: Vec<End>,
 }
@@ -77,6 +79,7 @@ impl Scenario {
             longest: *random.choose(&[1, 8, 64]),
             checkpoint_ms: *random.choose(&[0, 1, 10_000]),
             playground: *random.choose(&[64, 512, 4096, 10_000]),
+            lanes: 1 + random.below(2) as usize,
             eras,
         }
     }

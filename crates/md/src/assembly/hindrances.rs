@@ -7,6 +7,7 @@ use md_format::{ByteOrder, Features, Level, Role};
 use super::{Candidate, Reason, Set, Short};
 use crate::error::Hindrance;
 use crate::limits::FAN_OUT;
+use crate::redundancy::Redundancy;
 
 /// Fills in `unreadable`, `unwritable` and `short`.
 pub(super) fn find(set: &mut Set, candidates: &[Candidate]) {
@@ -37,7 +38,8 @@ fn level(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
                 set.unreadable.push(Hindrance::NoLayout);
             }
         }
-        other => set.unreadable.push(Hindrance::Level(other)),
+        Level::Other(_) => {} // said where its redundancy is asked for
+        unbuilt => set.unreadable.push(Hindrance::Level(unbuilt)),
     }
     if summary.level == Level::Raid1 && summary.raid_disks as usize > FAN_OUT {
         let found = summary.raid_disks;
@@ -52,11 +54,16 @@ pub(crate) fn recorded_layout(summary: &Summary) -> u32 {
 
 fn members(set: &mut Set, summary: &Summary) {
     let slots = set.slots.len() as u32;
-    let present = set.slots.iter().flatten().filter(|seat| seat.in_sync).count() as u32;
-    let needed = if summary.level == Level::Raid1 { 1 } else { slots };
+    let has = |slot: u32| set.slots[slot as usize].is_some_and(|seat| seat.in_sync);
+    let present = (0..slots).filter(|slot| has(*slot)).count() as u32;
+    let redundancy = match Redundancy::of(summary) {
+        Ok(redundancy) => redundancy,
+        Err(hindrance) => return set.unreadable.push(hindrance),
+    };
     if slots == 0 {
         set.unreadable.push(Hindrance::Shape("the superblock says that the array has no members"));
-    } else if present < needed {
+    } else if !redundancy.suffices(slots, has) {
+        let needed = redundancy.needed(slots, present);
         set.unreadable.push(Hindrance::TooFew { present, needed, slots });
     } else if present < slots {
         set.short = Some(Short { present, slots });

@@ -6,11 +6,12 @@
 mod linear;
 mod raid0;
 mod raid1;
+pub(crate) mod raid10;
 mod spread;
 
 use std::rc::Rc;
 
-use block::{Cause, Failed, Op, Outcome, Range, Request, Sectors};
+use block::{Arena, Cause, Failed, Op, Outcome, Range, Request, Sectors};
 use md_format::Level;
 use md_format::geometry::raid0::Raid0Layout;
 use md_format::superblock::Summary;
@@ -66,6 +67,34 @@ pub(crate) fn map(
 
 fn slots(members: &[Rc<Member>]) -> impl Iterator<Item = &Rc<Member>> {
     members.iter().filter(|member| member.slot.is_some())
+}
+
+/// Sectors of the space in which the array is synced.
+pub(crate) fn sync_size(summary: &Summary, array_size: Sectors) -> Sectors {
+    match summary.level {
+        Level::Raid4 | Level::Raid5 | Level::Raid6 => {
+            Sectors(summary.size_sectors).round_down(Sectors(summary.chunk_sectors.max(1).into()))
+        }
+        _ => array_size,
+    }
+}
+
+/// Whether what is there is enough to make the rest consistent by.
+pub(crate) fn can_resync(array: &Array) -> bool {
+    matches!(array.mapping, Mapping::Raid1)
+}
+
+/// Whether nothing is there twice, so that nothing can differ.
+pub(crate) fn has_nothing_to_compare(array: &Array) -> bool {
+    matches!(array.mapping, Mapping::Raid1) && array.in_sync() < 2
+}
+
+/// Makes a window of the space in which the array is synced consistent.
+pub(crate) async fn sync_window(array: &Array, memory: &Rc<Arena>, window: Range) -> Outcome {
+    match &array.mapping {
+        Mapping::Raid1 => raid1::sync_window(array, memory, window).await,
+        Mapping::Linear(_) | Mapping::Raid0(_) => Ok(()),
+    }
 }
 
 /// Serves one request: what every slot of the array's layer runs.

@@ -6,22 +6,39 @@
 mod choose;
 mod read;
 mod repair;
+mod resync;
 mod write;
 
 use std::rc::Rc;
 
-use block::{Op, Outcome, Request};
+use block::{Op, Outcome, Range, Request};
+
+pub(super) use resync::sync_window;
 
 use crate::array::Array;
 use crate::plant::{self, Plant};
 
 pub(super) async fn serve(array: &Rc<Array>, request: Request) -> Outcome {
     match request.op {
-        Op::Read => read::read(array, request).await,
+        Op::Read | Op::Write | Op::Discard | Op::WriteZeroes => parts(array, request).await,
         Op::Status => read::status(array, request).await,
-        Op::Write | Op::Discard | Op::WriteZeroes => write::write(array, request).await,
         Op::Flush => flush(array).await,
     }
+}
+
+/// Reads or writes lane by lane.
+async fn parts(array: &Array, request: Request) -> Outcome {
+    let mut left = request.range;
+    while !left.count.is_zero() {
+        let part = array.lanes.first_part(left);
+        let piece = request.piece(part, part.start);
+        match request.op {
+            Op::Read => read::read(array, piece).await?,
+            _ => write::write(array, piece).await?,
+        }
+        left = Range::new(part.end(), left.count - part.count);
+    }
+    Ok(())
 }
 
 /// Every member that is in sync is flushed. A member whose flush fails is failed, and that is recorded before the flush

@@ -23,7 +23,7 @@ pub(super) async fn read_elsewhere(
     if !repairable && !array.fail(member, failed) {
         return Err(failed);
     }
-    let _range = array.ranges.lock(request.range).await;
+    let _range = array.lanes.of(request.range.start).ranges.lock(request.range).await;
     for other in array.members.iter().enumerate().filter(|(at, _)| *at != first).map(|(_, other)| other) {
         if other.condition() != Condition::InSync {
             continue;

@@ -11,7 +11,7 @@ use crate::member::{Condition, Member};
 const ZEROES: usize = 256 << 10;
 
 pub(super) async fn write(array: &Array, request: Request) -> Outcome {
-    let _range = array.ranges.lock(request.range).await;
+    let _range = array.lanes.of(request.range.start).ranges.lock(request.range).await;
     let _writing = array.metadata.begin_write(array).await?;
     let mut fan = Fan::<FAN_OUT>::default();
     for (at, member) in array.members.iter().enumerate().filter(|(_, member)| takes_writes(member)) {
