@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 
 use crate::scalar;
 use crate::stripe::{Data, Delta, Source, Start};
+#[cfg(target_arch = "x86_64")]
+use crate::{avx2, avx512, ssse3};
 
 /// One implementation of the arithmetic that this processor can run.
 ///
@@ -20,6 +22,38 @@ pub struct Kernels(Set);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Set {
     Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Ssse3,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx2Gfni,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Gfni,
+}
+
+/// Each set, and whether this processor can run it; the best last.
+#[cfg(target_arch = "x86_64")]
+fn detected() -> [(Set, bool); 6] {
+    let gfni = is_x86_feature_detected!("gfni");
+    let avx2 = is_x86_feature_detected!("avx2");
+    let avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+    [
+        (Set::Scalar, true),
+        (Set::Ssse3, is_x86_feature_detected!("ssse3")),
+        (Set::Avx2, avx2),
+        (Set::Avx2Gfni, avx2 && gfni),
+        (Set::Avx512, avx512),
+        (Set::Avx512Gfni, avx512 && gfni),
+    ]
+}
+
+/// Each set, and whether this processor can run it; the best last.
+#[cfg(not(target_arch = "x86_64"))]
+fn detected() -> [(Set, bool); 1] {
+    [(Set::Scalar, true)]
 }
 
 impl Kernels {
@@ -36,13 +70,23 @@ impl Kernels {
 
     /// Everything that this processor can run, the best last.
     pub fn all_available() -> impl Iterator<Item = Kernels> {
-        [(Set::Scalar, true)].into_iter().filter(|(_, here)| *here).map(|(set, _)| Kernels(set))
+        detected().into_iter().filter(|(_, here)| *here).map(|(set, _)| Kernels(set))
     }
 
     /// A name for people.
     pub fn name(self) -> &'static str {
         match self.0 {
             Set::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Set::Ssse3 => "ssse3",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2Gfni => "avx2+gfni",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Gfni => "avx512+gfni",
         }
     }
 }
@@ -58,6 +102,21 @@ macro_rules! run {
     ($kernels:expr, $operation:ident($($argument:expr),*)) => {
         match $kernels.0 {
             Set::Scalar => scalar::$operation($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the set was detected, and the lengths were checked by the function that stands around this.
+            Set::Ssse3 => unsafe { ssse3::plain::$operation($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the set was detected, and the lengths were checked by the function that stands around this.
+            Set::Avx2 => unsafe { avx2::plain::$operation($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the set was detected, and the lengths were checked by the function that stands around this.
+            Set::Avx2Gfni => unsafe { avx2::gfni::$operation($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the set was detected, and the lengths were checked by the function that stands around this.
+            Set::Avx512 => unsafe { avx512::plain::$operation($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the set was detected, and the lengths were checked by the function that stands around this.
+            Set::Avx512Gfni => unsafe { avx512::gfni::$operation($($argument),*) },
         }
     };
 }

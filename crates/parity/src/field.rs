@@ -18,6 +18,10 @@ const LOGARITHM: [u8; 256] = logarithms();
 /// `NIBBLES[c]` multiplies by c: 16 products of the low nibbles, then 16 of the high ones.
 static NIBBLES: [[u8; 32]; 256] = nibbles();
 
+/// `MATRICES[c]` multiplies by c: see [`matrix`].
+#[cfg(target_arch = "x86_64")]
+static MATRICES: [u64; 256] = matrices();
+
 /// 2^exponent, the coefficient of the data block with that index; exponents repeat after 255.
 pub(crate) const fn power(exponent: usize) -> u8 {
     POWER[exponent % ORDER]
@@ -59,8 +63,13 @@ pub(crate) fn nibble_tables(factor: u8) -> &'static [u8; 32] {
 
 /// Multiplication by `factor` as a matrix of 8x8 bits: bit j of the row for bit i says whether bit j of the operand
 /// goes into bit i of the product. The row of bit 7 is the lowest byte, as the affine instruction wants it.
-#[cfg(test)]
-pub(crate) const fn matrix(factor: u8) -> u64 {
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn matrix(factor: u8) -> u64 {
+    MATRICES[factor as usize]
+}
+
+#[cfg(target_arch = "x86_64")]
+const fn matrix_of(factor: u8) -> u64 {
     let mut rows = [0u8; 8];
     let mut operand = 0;
     while operand < 8 {
@@ -105,6 +114,17 @@ const fn nibbles() -> [[u8; 32]; 256] {
             table[factor][16 + nibble] = product(factor as u8, (nibble as u8) << 4);
             nibble += 1;
         }
+        factor += 1;
+    }
+    table
+}
+
+#[cfg(target_arch = "x86_64")]
+const fn matrices() -> [u64; 256] {
+    let mut table = [0; 256];
+    let mut factor = 0;
+    while factor < 256 {
+        table[factor] = matrix_of(factor as u8);
         factor += 1;
     }
     table

@@ -29,13 +29,20 @@
 //! # Ok::<(), parity::TooMuchLost>(())
 //! ```
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod dispatch;
 mod field;
 mod generate;
 mod locate;
 mod recover;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod ssse3;
 mod stripe;
+mod vector;
 
 pub use dispatch::Kernels;
 pub use locate::Verdict;

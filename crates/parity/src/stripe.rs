@@ -95,6 +95,16 @@ pub(crate) enum Start<'a> {
     Bytes(&'a [u8]),
 }
 
+impl<'a> Start<'a> {
+    /// The same for the part of the target from `at` on.
+    pub(crate) fn from(self, at: usize) -> Start<'a> {
+        match self {
+            Start::Bytes(bytes) => Start::Bytes(&bytes[at..]),
+            other => other,
+        }
+    }
+}
+
 /// Panics unless the indices ascend and each has a coefficient of its own: anything else is a wrong layout.
 pub(crate) fn assert_ascending(data: &[Data<'_>]) {
     assert!(data.windows(2).all(|pair| pair[0].0 < pair[1].0), "data blocks are given by ascending index");
