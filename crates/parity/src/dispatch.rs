@@ -1,13 +1,13 @@
 //! Which implementation runs: chosen once, by what the processor says it can.
 //!
-//! The operations in here are sound to call with anything: they check the lengths on which the vector code relies, once
-//! for a whole column of a stripe.
+//! The operations in here are sound to call with anything: they check the lengths on which the vector code relies, and
+//! so for everybody above that all blocks of a stripe are of one length.
 
 use std::fmt;
 use std::sync::OnceLock;
 
 use crate::scalar;
-use crate::stripe::{Data, Delta, Source, Start};
+use crate::stripe::{Column, Data, Delta, Source, Start};
 #[cfg(target_arch = "x86_64")]
 use crate::{avx2, avx512, ssse3};
 
@@ -123,10 +123,16 @@ macro_rules! run {
 
 /// The operations of [`scalar`](crate::scalar), where each is explained.
 impl Kernels {
-    pub(crate) fn op_xor<S: Source>(self, target: &mut [u8], start: Start<'_>, sources: &[S], at: usize) {
-        assert_reach(at + target.len(), sources.iter().map(|source| source.bytes().len()));
+    pub(crate) fn op_xor<S: Source>(
+        self,
+        target: &mut [u8],
+        start: Start<'_>,
+        sources: &[S],
+        column: Column,
+    ) {
+        column.check(target.len(), sources.iter().map(|source| source.bytes().len()));
         assert_start(target, start);
-        run!(self, xor(target, start, sources, at));
+        run!(self, xor(target, start, sources, column.at));
     }
 
     pub(crate) fn op_pq(
@@ -134,19 +140,19 @@ impl Kernels {
         p: (&mut [u8], Start<'_>),
         q: (&mut [u8], Start<'_>),
         data: &[Data<'_>],
-        at: usize,
+        column: Column,
     ) {
         assert_eq!(p.0.len(), q.0.len(), "P and Q are of one length");
-        assert_reach(at + p.0.len(), data.iter().map(|(_, bytes)| bytes.len()));
+        column.check(p.0.len(), data.iter().map(|(_, bytes)| bytes.len()));
         assert_start(p.0, p.1);
         assert_start(q.0, q.1);
-        run!(self, pq(p, q, data, at));
+        run!(self, pq(p, q, data, column.at));
     }
 
-    pub(crate) fn op_q(self, q: (&mut [u8], Start<'_>), data: &[Data<'_>], at: usize) {
-        assert_reach(at + q.0.len(), data.iter().map(|(_, bytes)| bytes.len()));
+    pub(crate) fn op_q(self, q: (&mut [u8], Start<'_>), data: &[Data<'_>], column: Column) {
+        column.check(q.0.len(), data.iter().map(|(_, bytes)| bytes.len()));
         assert_start(q.0, q.1);
-        run!(self, q(q, data, at));
+        run!(self, q(q, data, column.at));
     }
 
     pub(crate) fn op_update<D: Delta>(
@@ -154,13 +160,13 @@ impl Kernels {
         p: Option<&mut [u8]>,
         q: Option<&mut [u8]>,
         deltas: &[D],
-        at: usize,
+        column: Column,
     ) {
         let len = p.as_deref().or(q.as_deref()).map_or(0, <[u8]>::len);
         assert!(q.as_deref().is_none_or(|q| q.len() == len), "P and Q are of one length");
-        let other = |delta: &D| delta.other().map_or(delta.bytes().len(), <[u8]>::len);
-        assert_reach(at + len, deltas.iter().map(|delta| delta.bytes().len().min(other(delta))));
-        run!(self, update(p, q, deltas, at));
+        column.check(len, deltas.iter().map(|delta| delta.bytes().len()));
+        column.check(len, deltas.iter().filter_map(|delta| delta.other().map(<[u8]>::len)));
+        run!(self, update(p, q, deltas, column.at));
     }
 
     pub(crate) fn op_scale(self, target: &mut [u8], factor: u8) {
@@ -180,11 +186,6 @@ impl Kernels {
         assert_eq!(left.len(), right.len(), "what is compared is of one length");
         run!(self, first_difference(left, right))
     }
-}
-
-/// Panics unless every source has bytes up to `end`.
-fn assert_reach(end: usize, mut lengths: impl Iterator<Item = usize>) {
-    assert!(lengths.all(|len| len >= end), "a block of the stripe is too short");
 }
 
 fn assert_start(target: &[u8], start: Start<'_>) {

@@ -3,7 +3,7 @@
 //!
 //! Free functions over byte slices. They know nothing of layouts, members or disks: a caller names each data block of a
 //! stripe by the index that its layout gives it (see [`Data`]) and says which blocks are lost. Nothing allocates; any
-//! length and any alignment is right, multiples of 256 bytes are fastest. Blocks that differ in length, an index twice
+//! length and any alignment is right, multiples of 512 bytes are fastest. Blocks that differ in length, an index twice
 //! or out of order are errors in the caller and panic; more losses than P and Q can heal are an error that is returned.
 //!
 //! P is the sum of the data, Q the sum of 2^index times the data, in GF(2^8) with the polynomial 0x11d, as Linux md
@@ -42,6 +42,7 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod ssse3;
 mod stripe;
+mod sums;
 mod vector;
 
 pub use dispatch::Kernels;
