@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "aarch64")]
+use crate::neon;
 use crate::scalar;
 use crate::stripe::{Column, Data, Delta, Source, Start};
 #[cfg(target_arch = "x86_64")]
@@ -32,6 +34,8 @@ enum Set {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx512Gfni,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 /// Each set, and whether this processor can run it; the best last.
@@ -51,7 +55,13 @@ fn detected() -> [(Set, bool); 6] {
 }
 
 /// Each set, and whether this processor can run it; the best last.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn detected() -> [(Set, bool); 2] {
+    [(Set::Scalar, true), (Set::Neon, std::arch::is_aarch64_feature_detected!("neon"))]
+}
+
+/// No vectors are known of this processor.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn detected() -> [(Set, bool); 1] {
     [(Set::Scalar, true)]
 }
@@ -87,6 +97,8 @@ impl Kernels {
             Set::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512Gfni => "avx512+gfni",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "neon",
         }
     }
 }
@@ -117,6 +129,9 @@ macro_rules! run {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the set was detected, and the lengths were checked by the function that stands around this.
             Set::Avx512Gfni => unsafe { avx512::gfni::$operation($($argument),*) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            Set::Neon => unsafe { neon::plain::$operation($($argument),*) },
         }
     };
 }

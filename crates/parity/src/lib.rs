@@ -10,8 +10,15 @@
 //! writes them. Q is computed by Horner's rule from the highest index down, P and Q staying in registers while each byte
 //! of data is read once.
 //!
-//! [`Kernels`] are the implementations; the best that the processor can run is chosen at the first use. Each is tested
-//! against the scalar one, which is the definition written down.
+//! [`Kernels`] are the implementations: SSSE3, AVX2, AVX-512, the latter two also with GFNI, and NEON. The best that the
+//! processor can run is chosen at the first use. Each is tested against the scalar one, which is the definition written
+//! down, and against the field's definition in the tests; NEON under an emulator only, so its speed is unknown:
+//!
+//! ```text
+//! CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+//! CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER='qemu-aarch64 -L /usr/aarch64-linux-gnu' \
+//!     cargo test -p parity --target aarch64-unknown-linux-gnu
+//! ```
 //!
 //! ```
 //! use parity::{Data, Parity};
@@ -37,6 +44,8 @@ mod dispatch;
 mod field;
 mod generate;
 mod locate;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod recover;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
