@@ -62,6 +62,7 @@ macro_rules! common {
 impl Vector for Plain {
     /// Products of low nibbles, and of high ones.
     type Factor = (__m256i, __m256i);
+    const ROOMY: bool = false;
 
     common!();
 
@@ -101,6 +102,7 @@ impl Vector for Plain {
 impl Vector for Gfni {
     /// The matrix, in every lane.
     type Factor = __m256i;
+    const ROOMY: bool = false;
 
     common!();
 

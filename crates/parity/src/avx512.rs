@@ -72,6 +72,7 @@ macro_rules! common {
 impl Vector for Plain {
     /// Products of low nibbles, and of high ones.
     type Factor = (__m512i, __m512i);
+    const ROOMY: bool = true;
 
     common!();
 
@@ -111,6 +112,7 @@ impl Vector for Plain {
 impl Vector for Gfni {
     /// The matrix, in every lane.
     type Factor = __m512i;
+    const ROOMY: bool = true;
 
     common!();
 

@@ -1,13 +1,15 @@
 //! Which implementation runs: chosen once, by what the processor says it can.
 //!
-//! The operations in here are sound to call with anything: they check the lengths on which the vector code relies, once
-//! for a whole column of a stripe.
+//! The operations in here are sound to call with anything: they check the lengths on which the vector code relies, and
+//! so for everybody above that all blocks of a stripe are of one length.
 
 use std::fmt;
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "aarch64")]
+use crate::neon;
 use crate::scalar;
-use crate::stripe::{Data, Delta, Source, Start};
+use crate::stripe::{Column, Data, Delta, Source, Start};
 #[cfg(target_arch = "x86_64")]
 use crate::{avx2, avx512, ssse3};
 
@@ -32,6 +34,8 @@ enum Set {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx512Gfni,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 /// Each set, and whether this processor can run it; the best last.
@@ -51,7 +55,13 @@ fn detected() -> [(Set, bool); 6] {
 }
 
 /// Each set, and whether this processor can run it; the best last.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn detected() -> [(Set, bool); 2] {
+    [(Set::Scalar, true), (Set::Neon, std::arch::is_aarch64_feature_detected!("neon"))]
+}
+
+/// No vectors are known of this processor.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn detected() -> [(Set, bool); 1] {
     [(Set::Scalar, true)]
 }
@@ -87,6 +97,8 @@ impl Kernels {
             Set::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512Gfni => "avx512+gfni",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "neon",
         }
     }
 }
@@ -117,16 +129,25 @@ macro_rules! run {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the set was detected, and the lengths were checked by the function that stands around this.
             Set::Avx512Gfni => unsafe { avx512::gfni::$operation($($argument),*) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            Set::Neon => unsafe { neon::plain::$operation($($argument),*) },
         }
     };
 }
 
 /// The operations of [`scalar`](crate::scalar), where each is explained.
 impl Kernels {
-    pub(crate) fn op_xor<S: Source>(self, target: &mut [u8], start: Start<'_>, sources: &[S], at: usize) {
-        assert_reach(at + target.len(), sources.iter().map(|source| source.bytes().len()));
+    pub(crate) fn op_xor<S: Source>(
+        self,
+        target: &mut [u8],
+        start: Start<'_>,
+        sources: &[S],
+        column: Column,
+    ) {
+        column.check(target.len(), sources.iter().map(|source| source.bytes().len()));
         assert_start(target, start);
-        run!(self, xor(target, start, sources, at));
+        run!(self, xor(target, start, sources, column.at));
     }
 
     pub(crate) fn op_pq(
@@ -134,19 +155,19 @@ impl Kernels {
         p: (&mut [u8], Start<'_>),
         q: (&mut [u8], Start<'_>),
         data: &[Data<'_>],
-        at: usize,
+        column: Column,
     ) {
         assert_eq!(p.0.len(), q.0.len(), "P and Q are of one length");
-        assert_reach(at + p.0.len(), data.iter().map(|(_, bytes)| bytes.len()));
+        column.check(p.0.len(), data.iter().map(|(_, bytes)| bytes.len()));
         assert_start(p.0, p.1);
         assert_start(q.0, q.1);
-        run!(self, pq(p, q, data, at));
+        run!(self, pq(p, q, data, column.at));
     }
 
-    pub(crate) fn op_q(self, q: (&mut [u8], Start<'_>), data: &[Data<'_>], at: usize) {
-        assert_reach(at + q.0.len(), data.iter().map(|(_, bytes)| bytes.len()));
+    pub(crate) fn op_q(self, q: (&mut [u8], Start<'_>), data: &[Data<'_>], column: Column) {
+        column.check(q.0.len(), data.iter().map(|(_, bytes)| bytes.len()));
         assert_start(q.0, q.1);
-        run!(self, q(q, data, at));
+        run!(self, q(q, data, column.at));
     }
 
     pub(crate) fn op_update<D: Delta>(
@@ -154,13 +175,13 @@ impl Kernels {
         p: Option<&mut [u8]>,
         q: Option<&mut [u8]>,
         deltas: &[D],
-        at: usize,
+        column: Column,
     ) {
         let len = p.as_deref().or(q.as_deref()).map_or(0, <[u8]>::len);
         assert!(q.as_deref().is_none_or(|q| q.len() == len), "P and Q are of one length");
-        let other = |delta: &D| delta.other().map_or(delta.bytes().len(), <[u8]>::len);
-        assert_reach(at + len, deltas.iter().map(|delta| delta.bytes().len().min(other(delta))));
-        run!(self, update(p, q, deltas, at));
+        column.check(len, deltas.iter().map(|delta| delta.bytes().len()));
+        column.check(len, deltas.iter().filter_map(|delta| delta.other().map(<[u8]>::len)));
+        run!(self, update(p, q, deltas, column.at));
     }
 
     pub(crate) fn op_scale(self, target: &mut [u8], factor: u8) {
@@ -180,11 +201,6 @@ impl Kernels {
         assert_eq!(left.len(), right.len(), "what is compared is of one length");
         run!(self, first_difference(left, right))
     }
-}
-
-/// Panics unless every source has bytes up to `end`.
-fn assert_reach(end: usize, mut lengths: impl Iterator<Item = usize>) {
-    assert!(lengths.all(|len| len >= end), "a block of the stripe is too short");
 }
 
 fn assert_start(target: &[u8], start: Start<'_>) {

@@ -3,15 +3,22 @@
 //!
 //! Free functions over byte slices. They know nothing of layouts, members or disks: a caller names each data block of a
 //! stripe by the index that its layout gives it (see [`Data`]) and says which blocks are lost. Nothing allocates; any
-//! length and any alignment is right, multiples of 256 bytes are fastest. Blocks that differ in length, an index twice
+//! length and any alignment is right, multiples of 512 bytes are fastest. Blocks that differ in length, an index twice
 //! or out of order are errors in the caller and panic; more losses than P and Q can heal are an error that is returned.
 //!
 //! P is the sum of the data, Q the sum of 2^index times the data, in GF(2^8) with the polynomial 0x11d, as Linux md
 //! writes them. Q is computed by Horner's rule from the highest index down, P and Q staying in registers while each byte
 //! of data is read once.
 //!
-//! [`Kernels`] are the implementations; the best that the processor can run is chosen at the first use. Each is tested
-//! against the scalar one, which is the definition written down.
+//! [`Kernels`] are the implementations: SSSE3, AVX2, AVX-512, the latter two also with GFNI, and NEON. The best that the
+//! processor can run is chosen at the first use. Each is tested against the scalar one, which is the definition written
+//! down, and against the field's definition in the tests; NEON under an emulator only, so its speed is unknown:
+//!
+//! ```text
+//! CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+//! CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER='qemu-aarch64 -L /usr/aarch64-linux-gnu' \
+//!     cargo test -p parity --target aarch64-unknown-linux-gnu
+//! ```
 //!
 //! ```
 //! use parity::{Data, Parity};
@@ -37,11 +44,14 @@ mod dispatch;
 mod field;
 mod generate;
 mod locate;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod recover;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod ssse3;
 mod stripe;
+mod sums;
 mod vector;
 
 pub use dispatch::Kernels;

@@ -8,7 +8,7 @@
 use crate::Kernels;
 use crate::field::{ORDER, logarithm};
 use crate::recover::{COLUMN, columns};
-use crate::stripe::{Data, Source, Start, assert_ascending, assert_lengths};
+use crate::stripe::{Column, Data, Source, Start, assert_ascending, assert_lengths};
 
 /// Which one member explains everything that is wrong with a stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +55,9 @@ impl Kernels {
         assert_checked(p.len(), Some(q.len()), data);
         let mut lack = ([0; COLUMN], [0; COLUMN]);
         let mut verdict = Verdict::Consistent;
-        for (at, len) in columns(p.len()) {
+        for (column, at, len) in columns(p.len()) {
             let (of_p, of_q) = (&mut lack.0[..len], &mut lack.1[..len]);
-            self.lack(of_p, of_q, p, q, data, at);
+            self.lack(of_p, of_q, (&p[at..at + len], &q[at..at + len]), data, column);
             let first = self.first_of_both(of_p, of_q).unwrap_or(len);
             for (&of_p, &of_q) in of_p.iter().zip(&*of_q).skip(first) {
                 verdict = verdict.and(Verdict::of_byte(of_p, of_q));
@@ -79,9 +79,9 @@ impl Kernels {
     pub fn check_pq(self, p: &[u8], q: &[u8], data: &[Data<'_>]) -> Option<usize> {
         assert_checked(p.len(), Some(q.len()), data);
         let mut lack = ([0; COLUMN], [0; COLUMN]);
-        columns(p.len()).find_map(|(at, len)| {
+        columns(p.len()).find_map(|(column, at, len)| {
             let (of_p, of_q) = (&mut lack.0[..len], &mut lack.1[..len]);
-            self.lack(of_p, of_q, p, q, data, at);
+            self.lack(of_p, of_q, (&p[at..at + len], &q[at..at + len]), data, column);
             self.first_of_both(of_p, of_q).map(|offset| at + offset)
         })
     }
@@ -90,8 +90,8 @@ impl Kernels {
     pub fn check_xor<S: Source>(self, p: &[u8], sources: &[S]) -> Option<usize> {
         assert_lengths(p.len(), sources.iter().map(|source| source.bytes().len()));
         let mut lack = [0; COLUMN];
-        columns(p.len()).find_map(|(at, len)| {
-            self.op_xor(&mut lack[..len], Start::Bytes(&p[at..at + len]), sources, at);
+        columns(p.len()).find_map(|(column, at, len)| {
+            self.op_xor(&mut lack[..len], Start::Bytes(&p[at..at + len]), sources, column);
             self.op_first_nonzero(&lack[..len]).map(|offset| at + offset)
         })
     }
@@ -100,8 +100,8 @@ impl Kernels {
     pub fn check_q(self, q: &[u8], data: &[Data<'_>]) -> Option<usize> {
         assert_checked(q.len(), None, data);
         let mut lack = [0; COLUMN];
-        columns(q.len()).find_map(|(at, len)| {
-            self.op_q((&mut lack[..len], Start::Bytes(&q[at..at + len])), data, at);
+        columns(q.len()).find_map(|(column, at, len)| {
+            self.op_q((&mut lack[..len], Start::Bytes(&q[at..at + len])), data, column);
             self.op_first_nonzero(&lack[..len]).map(|offset| at + offset)
         })
     }
@@ -117,9 +117,15 @@ impl Kernels {
     }
 
     /// What the data leaves unexplained of one column of P and Q.
-    fn lack(self, of_p: &mut [u8], of_q: &mut [u8], p: &[u8], q: &[u8], data: &[Data<'_>], at: usize) {
-        let (p, q) = (&p[at..at + of_p.len()], &q[at..at + of_q.len()]);
-        self.op_pq((of_p, Start::Bytes(p)), (of_q, Start::Bytes(q)), data, at);
+    fn lack(
+        self,
+        of_p: &mut [u8],
+        of_q: &mut [u8],
+        (p, q): (&[u8], &[u8]),
+        data: &[Data<'_>],
+        column: Column,
+    ) {
+        self.op_pq((of_p, Start::Bytes(p)), (of_q, Start::Bytes(q)), data, column);
     }
 
     fn first_of_both(self, left: &[u8], right: &[u8]) -> Option<usize> {

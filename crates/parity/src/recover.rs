@@ -14,7 +14,7 @@ use std::fmt;
 
 use crate::Kernels;
 use crate::field::{ORDER, inverse, power, product};
-use crate::stripe::{Data, Start, assert_ascending, assert_lengths};
+use crate::stripe::{Column, Data, Start, assert_ascending, assert_lengths};
 
 /// Bytes of each block that are worked on at a time where an operation takes two passes: what one pass leaves in a few
 /// columns of this length, the next still finds in the first-level cache.
@@ -61,7 +61,7 @@ impl Kernels {
         match (lost, p, q) {
             ([], p, q) => self.recover_parity(p, q, rest),
             ([(_, d)], Parity::Good(p), Parity::Good(_) | Parity::Absent) => {
-                self.op_xor(d, Start::Bytes(p), rest, 0);
+                self.op_xor(d, Start::Bytes(p), rest, Column::all(p.len()));
             }
             ([(x, d)], Parity::Good(p), Parity::Lost(q)) => self.recover_with_q(*x, d, p, q, rest),
             ([(x, d)], Parity::Lost(p), Parity::Good(q)) => self.recover_with_p(*x, d, p, q, rest),
@@ -80,38 +80,38 @@ impl Kernels {
     /// All data is there.
     fn recover_parity(self, p: Parity<'_>, q: Parity<'_>, data: &[Data<'_>]) {
         match (p, q) {
-            (Parity::Lost(p), Parity::Lost(q)) => self.op_pq((p, Start::Zero), (q, Start::Zero), data, 0),
-            (Parity::Lost(p), _) => self.op_xor(p, Start::Zero, data, 0),
-            (_, Parity::Lost(q)) => self.op_q((q, Start::Zero), data, 0),
+            (Parity::Lost(p), Parity::Lost(q)) => self.pq(p, q, data),
+            (Parity::Lost(p), _) => self.xor_into(p, data),
+            (_, Parity::Lost(q)) => self.q(q, data),
             _ => {}
         }
     }
 
     /// Data and Q are lost: the data from P, and in the same pass Q but for that data.
     fn recover_with_q(self, x: u8, d: &mut [u8], p: &[u8], q: &mut [u8], rest: &[Data<'_>]) {
-        for (at, len) in columns(d.len()) {
+        for (column, at, len) in columns(d.len()) {
             let (d, q) = (&mut d[at..at + len], &mut q[at..at + len]);
-            self.op_pq((d, Start::Bytes(&p[at..at + len])), (q, Start::Zero), rest, at);
+            self.op_pq((d, Start::Bytes(&p[at..at + len])), (q, Start::Zero), rest, column);
             let recovered: Data<'_> = (x, d);
-            self.op_update(None, Some(q), &[recovered], 0);
+            self.op_update(None, Some(q), &[recovered], Column::all(len));
         }
     }
 
     /// Data and P are lost: the data from Q, and in the same pass P but for that data.
     fn recover_with_p(self, x: u8, d: &mut [u8], p: &mut [u8], q: &[u8], rest: &[Data<'_>]) {
-        for (at, len) in columns(d.len()) {
+        for (column, at, len) in columns(d.len()) {
             let (d, p) = (&mut d[at..at + len], &mut p[at..at + len]);
-            self.op_pq((p, Start::Zero), (d, Start::Bytes(&q[at..at + len])), rest, at);
+            self.op_pq((p, Start::Zero), (d, Start::Bytes(&q[at..at + len])), rest, column);
             self.op_scale(d, inverse(power(usize::from(x))));
-            self.op_xor(p, Start::Target, &[&*d], 0);
+            self.op_xor(p, Start::Target, &[&*d], Column::all(len));
         }
     }
 
     /// Data is lost, and of P nothing is known or wanted.
     fn recover_by_q(self, x: u8, d: &mut [u8], q: &[u8], rest: &[Data<'_>]) {
-        for (at, len) in columns(d.len()) {
+        for (column, at, len) in columns(d.len()) {
             let d = &mut d[at..at + len];
-            self.op_q((d, Start::Bytes(&q[at..at + len])), rest, at);
+            self.op_q((d, Start::Bytes(&q[at..at + len])), rest, column);
             self.op_scale(d, inverse(power(usize::from(x))));
         }
     }
@@ -130,18 +130,18 @@ impl Kernels {
         let ratio = power(ORDER + y - x);
         let divisor = inverse(ratio ^ 1);
         let (of_p, of_q) = (product(ratio, divisor), product(inverse(power(x)), divisor));
-        for (at, len) in columns(dx.len()) {
+        for (column, at, len) in columns(dx.len()) {
             let (dx, dy) = (&mut dx[at..at + len], &mut dy[at..at + len]);
             let (p, q) = (&p[at..at + len], &q[at..at + len]);
-            self.op_pq((dx, Start::Bytes(p)), (dy, Start::Bytes(q)), rest, at);
+            self.op_pq((dx, Start::Bytes(p)), (dy, Start::Bytes(q)), rest, column);
             self.op_solve_two(dx, dy, of_p, of_q);
         }
     }
 }
 
-/// The columns of blocks of `len` bytes: where each begins and how long it is.
-pub(crate) fn columns(len: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..len).step_by(COLUMN).map(move |at| (at, COLUMN.min(len - at)))
+/// The columns of blocks of `whole` bytes: each, where it begins, and how long it is.
+pub(crate) fn columns(whole: usize) -> impl Iterator<Item = (Column, usize, usize)> {
+    (0..whole).step_by(COLUMN).map(move |at| (Column { at, whole }, at, COLUMN.min(whole - at)))
 }
 
 /// Panics unless the parts make one stripe: one length, every index once.

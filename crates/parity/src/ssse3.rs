@@ -14,6 +14,7 @@ pub struct Ssse3(__m128i);
 impl Vector for Ssse3 {
     /// Products of low nibbles, and of high ones.
     type Factor = (__m128i, __m128i);
+    const ROOMY: bool = false;
 
     #[inline(always)]
     unsafe fn zero() -> Self {

@@ -111,6 +111,28 @@ pub(crate) fn assert_ascending(data: &[Data<'_>]) {
     assert!(data.last().is_none_or(|last| last.0 < u8::MAX), "an index is below 255");
 }
 
+/// A part of the blocks of a stripe.
+#[derive(Clone, Copy)]
+pub(crate) struct Column {
+    /// Where it begins.
+    pub(crate) at: usize,
+    /// How long whole blocks are.
+    pub(crate) whole: usize,
+}
+
+impl Column {
+    /// All of blocks of `whole` bytes.
+    pub(crate) fn all(whole: usize) -> Column {
+        Column { at: 0, whole }
+    }
+
+    /// Panics unless all blocks have one length and this column of `len` bytes lies within.
+    pub(crate) fn check(self, len: usize, lengths: impl Iterator<Item = usize>) {
+        assert!(self.at <= self.whole && len <= self.whole - self.at, "a column lies within its blocks");
+        assert_lengths(self.whole, lengths);
+    }
+}
+
 /// Panics unless all `blocks` are `len` long.
 pub(crate) fn assert_lengths(len: usize, mut blocks: impl Iterator<Item = usize>) {
     assert!(blocks.all(|each| each == len), "all blocks of a stripe have the same length");

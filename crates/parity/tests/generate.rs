@@ -6,6 +6,15 @@ use common::{Random, by_definition};
 use parity::{Change, Data, Kernels};
 
 #[test]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn these_tests_reach_more_than_the_scalar_code() {
+    let names: Vec<&str> = Kernels::all_available().map(Kernels::name).collect();
+    println!("{names:?}");
+    assert!(names.len() > 1 && Kernels::best() != Kernels::scalar());
+    assert_eq!(names.last(), Some(&Kernels::best().name()));
+}
+
+#[test]
 fn known_answers_of_the_field() {
     // By hand: 1 + 2 * 2 + 4 * 3 = 9; four times 0xff is 0xff * 15 = 0x6c.
     let cases: [(&[u8], u8, u8); 3] =
