@@ -309,6 +309,12 @@ impl Buf {
 
     /// Where the view begins: for drivers, which hand it to the kernel while they hold the `Buf`.
     pub fn as_ptr(&self) -> *mut u8 {
+        crate::lend::assert_not_lent();
+        self.raw()
+    }
+
+    /// The same, for whoever lends the bytes.
+    pub(crate) fn raw(&self) -> *mut u8 {
         let at = self.run as usize * BLOCK + self.offset as usize;
         // SAFETY: a run lies within the arena, and a view within its run.
         unsafe { self.arena.base.as_ptr().add(at) }

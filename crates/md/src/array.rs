@@ -29,6 +29,8 @@ pub struct Options {
     pub write: bool,
     /// Members may be missing.
     pub degraded: bool,
+    /// What parity gives back is believed, also where it may not belong to the data.
+    pub dirty_degraded: bool,
     /// The layout of a raid0 that has none recorded.
     pub layout: Option<Raid0Layout>,
     /// When a member counts as not answering; `None` waits for ever.
@@ -46,6 +48,7 @@ impl Default for Options {
         Options {
             write: false,
             degraded: false,
+            dirty_degraded: false,
             layout: None,
             member_timeout_ms: Some(MEMBER_TIMEOUT_MS),
             safe_mode_delay_ms: SAFE_MODE_DELAY_MS,
@@ -135,20 +138,20 @@ impl Array {
         devs: &[Dev],
         options: Options,
     ) -> Result<Rc<Array>, OpenError> {
-        let hindrances = forbidding(set, &options);
+        let summary = candidates[set.freshest].examined.summary;
+        let hindrances = forbidding(set, &summary, &options);
         if !hindrances.is_empty() {
             return Err(OpenError::Hindered(hindrances));
         }
-        let summary = candidates[set.freshest].examined.summary;
         let seats = set.slots.iter().enumerate().map(|(slot, seat)| (Some(slot as u16), *seat));
         let seats =
             seats.filter_map(|(slot, seat)| seat.filter(|seat| seat.in_sync).map(|seat| (slot, seat)));
         let spares = set.spares.iter().map(|seat| (None, *seat));
         let members: Vec<Rc<Member>> =
             seats.chain(spares).map(|(slot, seat)| Rc::new(member(slot, seat, candidates, devs))).collect();
-        let (mapping, size) = level::map(&summary, &members, options.layout)
-            .map_err(|hindrance| OpenError::Hindered(vec![hindrance]))?;
         let height = 1 + members.iter().map(|member| member.dev.height()).max().unwrap_or(0);
+        let (mapping, size) = level::map(&summary, &members, options.layout, options.lanes, height)
+            .map_err(|hindrance| OpenError::Hindered(vec![hindrance]))?;
         let geometry = joined(&members, size, &summary, options.write);
         check_alignment(&members, &summary, geometry).map_err(|found| OpenError::Hindered(vec![found]))?;
         let sync_size = level::sync_size(&summary, geometry.size);
@@ -401,10 +404,15 @@ impl Engine for Array {
 }
 
 /// What forbids opening the set with these options.
-fn forbidding(set: &Set, options: &Options) -> Vec<Hindrance> {
+fn forbidding(set: &Set, summary: &Summary, options: &Options) -> Vec<Hindrance> {
     let mut found = set.unreadable.clone();
     if options.layout.is_some() {
         found.retain(|hindrance| *hindrance != Hindrance::NoLayout);
+    }
+    let is_striped = matches!(summary.level, Level::Raid4 | Level::Raid5 | Level::Raid6);
+    let is_clean = summary.resync == ResyncOffset::Complete;
+    if is_striped && set.short.is_some() && !is_clean && !options.dirty_degraded {
+        found.push(Hindrance::DirtyDegraded);
     }
     if options.write {
         found.extend(set.unwritable.iter().cloned());
@@ -475,7 +483,7 @@ fn joined(members: &[Rc<Member>], size: Sectors, summary: &Summary, write: bool)
     Geometry {
         size: size.round_down(block),
         logical_block,
-        optimal_io: summary.chunk_sectors.saturating_mul(512),
+        optimal_io: level::optimal_sectors(summary).saturating_mul(512),
         read_only: !write,
         ..all
     }

@@ -12,6 +12,7 @@ use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::superblock::{self, Entry, NewArray, NewMember};
 use md_format::{FormatError, Level, MemberFlags, Name, Place, Role, Version};
 
+use crate::level::parity;
 use crate::limits::FAN_OUT;
 
 /// What a person asks for.
@@ -94,6 +95,9 @@ impl fmt::Display for CreateError {
 
 impl std::error::Error for CreateError {}
 
+/// mdadm's default layout of raid5 and raid6.
+const LEFT_SYMMETRIC: u32 = 2;
+
 /// mdadm's default chunk: 512 KiB.
 const DEFAULT_CHUNK_SECTORS: u32 = 1024;
 
@@ -101,7 +105,9 @@ const DEFAULT_CHUNK_SECTORS: u32 = 1024;
 pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateError> {
     check(creation)?;
     let chunk_sectors = match creation.level {
-        Level::Raid0 => creation.chunk_sectors.unwrap_or(DEFAULT_CHUNK_SECTORS),
+        Level::Raid0 | Level::Raid4 | Level::Raid5 | Level::Raid6 => {
+            creation.chunk_sectors.unwrap_or(DEFAULT_CHUNK_SECTORS)
+        }
         Level::Linear => creation.chunk_sectors.unwrap_or(0),
         _ => 0,
     };
@@ -121,9 +127,9 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
     let entries = entries(creation);
     let layout = match creation.level {
         Level::Raid0 => creation.layout.unwrap_or(1),
+        Level::Raid5 | Level::Raid6 => creation.layout.unwrap_or(LEFT_SYMMETRIC),
         _ => 0,
     };
-    let members_in_slots = creation.slots.iter().flatten().count();
     let array = NewArray {
         version: creation.version,
         uuid: creation.uuid,
@@ -134,7 +140,7 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
         chunk_sectors,
         raid_disks: creation.slots.len() as u32,
         size_sectors,
-        clean: creation.assume_clean || creation.level != Level::Raid1 || members_in_slots == 1,
+        clean: creation.assume_clean || has_nothing_to_sync(creation),
         preferred_minor: 0,
         reserve: Reserve::Nothing,
         bad_block_log: true,
@@ -149,6 +155,18 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
     Ok(plans)
 }
 
+/// Whether there is nothing that could differ: no redundancy, or none left.
+fn has_nothing_to_sync(creation: &Creation) -> bool {
+    let present = creation.slots.iter().flatten().count();
+    let missing = creation.slots.len() - present;
+    match creation.level {
+        Level::Raid1 => present == 1,
+        Level::Raid4 | Level::Raid5 => missing > 0,
+        Level::Raid6 => missing > 1,
+        _ => true,
+    }
+}
+
 fn check(creation: &Creation) -> Result<(), CreateError> {
     let refuse = |what: &str| Err(CreateError::Request(what.to_owned()));
     let present = creation.slots.iter().flatten().count();
@@ -161,6 +179,7 @@ fn check(creation: &Creation) -> Result<(), CreateError> {
             return refuse("a level without redundancy has no use for spares");
         }
         Level::Linear | Level::Raid0 | Level::Raid1 => {}
+        Level::Raid4 | Level::Raid5 | Level::Raid6 => check_parity(creation, missing)?,
         other => return Err(CreateError::Request(format!("{other} is not built yet"))),
     }
     if present == 0 {
@@ -179,6 +198,30 @@ fn check(creation: &Creation) -> Result<(), CreateError> {
         return refuse("metadata 0.90 cannot record a raid0 layout; use 1.2");
     }
     Ok(())
+}
+
+fn check_parity(creation: &Creation, missing: usize) -> Result<(), CreateError> {
+    let refuse = |what: &str| Err(CreateError::Request(what.to_owned()));
+    let (level, slots) = (creation.level, creation.slots.len());
+    let (least, parities) = if level == Level::Raid6 { (4, 2) } else { (2, 1) };
+    if slots < least {
+        return Err(CreateError::Request(format!("{level} needs at least {least} members")));
+    }
+    if missing > parities {
+        return Err(CreateError::Request(format!(
+            "{level} can do without {parities}, and {missing} are missing"
+        )));
+    }
+    if level == Level::Raid6 && missing == 1 && !creation.assume_clean {
+        return refuse(
+            "with one member missing P and Q cannot be made to agree; leave out two members or none, or say \
+             --assume-clean",
+        );
+    }
+    let chunk = creation.chunk_sectors.unwrap_or(DEFAULT_CHUNK_SECTORS);
+    let layout = creation.layout.unwrap_or(if level == Level::Raid4 { 0 } else { LEFT_SYMMETRIC });
+    let map = parity::map::Map::new(level, layout, slots as u32, chunk, 0);
+    map.map(drop).map_err(|hindrance| CreateError::Request(hindrance.to_string()))
 }
 
 /// mdadm numbers devices by their place on its command line, missing ones counted.

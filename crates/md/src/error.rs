@@ -31,6 +31,8 @@ pub enum Hindrance {
         /// Slots in all.
         slots: u32,
     },
+    /// Members are missing, and what parity says of their data may be wrong: it was not in sync.
+    DirtyDegraded,
     /// A raid0 of several zones whose layout was not recorded.
     NoLayout,
     /// Two halves of a mirror have gone their own ways.
@@ -82,6 +84,11 @@ impl fmt::Display for Hindrance {
                 f,
                 "{present} of {slots} members are here; name the missing disks too, or say --degraded to run \
                  without them (they must then be rebuilt when they come back)"
+            ),
+            Hindrance::DirtyDegraded => f.write_str(
+                "members are missing and the others were not in sync when the array was last used: some blocks of \
+                 what is missing would come out wrong, and nothing tells which; name the missing disks too, or say \
+                 --dirty-degraded to take it as it is",
             ),
             Hindrance::NoLayout => f.write_str(
                 "the members differ in size and the layout was not recorded; kernels since 3.14 wrote \

@@ -10,7 +10,7 @@ use runtime::rank::{Rank, Step};
 
 use crate::limits::SLOTS;
 
-/// One lane of an array.
+/// One lane of an array. What a level keeps for each of its stripes is by lane too.
 pub(crate) struct Lane {
     /// Locks on ranges of the space in which the array is synced: see [`crate::Array::sync_size`].
     pub ranges: RangeLocks,
@@ -37,7 +37,12 @@ impl Lanes {
 
     /// The lane of the sector `at`.
     pub fn of(&self, at: Sectors) -> &Lane {
-        &self.lanes[(at.0 / self.band.0 % self.lanes.len() as u64) as usize]
+        &self.lanes[self.number_of(at)]
+    }
+
+    /// The number of that lane.
+    pub fn number_of(&self, at: Sectors) -> usize {
+        (at.0 / self.band.0 % self.lanes.len() as u64) as usize
     }
 
     /// The part of `range` from its start on that belongs to one lane.

@@ -21,6 +21,7 @@ mod member;
 mod metadata;
 pub mod plant;
 mod redundancy;
+mod repair;
 mod resync;
 mod snapshot;
 

@@ -19,6 +19,16 @@ pub const MEMBER_TIMEOUT_MS: u64 = 60_000;
 /// Bytes that a resync compares at a time: long enough for disks to stream, short enough for clients to get in between.
 pub const RESYNC_WINDOW: usize = 512 << 10;
 
+/// Bytes of each member that parity is computed for at a time: short enough to be in the cache still, long enough for a
+/// disk to stream.
+pub const PARITY_WINDOW: usize = 128 << 10;
+
+/// Groups of writes and recoveries under way at once. Each keeps every member busy; more only take memory.
+pub const PARITY_WORKS: usize = 32;
+
+/// Stripes that one request joins at a time.
+pub const STRIPES_JOINED: usize = 8;
+
 /// Windows of a resync under way at once.
 pub const RESYNC_WINDOWS: usize = 4;
 

@@ -20,17 +20,26 @@ pub enum Plant {
     FailureUnrecorded,
     /// A resync is called complete before its last writes are durable (S4).
     CompleteBeforeFlush,
+    /// Parity that may not belong to the data is modified instead of made anew (S8).
+    ModifyUnsynced,
+    /// A block of data goes into Q with another one's coefficient (S6).
+    WrongCoefficient,
+    /// Parity is written as it was before the data changed (S6).
+    StaleParity,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Plant; 6] = [
+    pub const ALL: [Plant; 9] = [
         Plant::MarkAfterWrite,
         Plant::FlushSwallowed,
         Plant::CleanBeforeFlush,
         Plant::StaleCopyRead,
         Plant::FailureUnrecorded,
         Plant::CompleteBeforeFlush,
+        Plant::ModifyUnsynced,
+        Plant::WrongCoefficient,
+        Plant::StaleParity,
     ];
 }
 

@@ -13,7 +13,7 @@ use runtime::{Event, Task, sleep_ms, spawn};
 
 use crate::array::{Array, Happening};
 use crate::level;
-use crate::limits::{FAN_OUT, RESYNC_WINDOW, RESYNC_WINDOWS, RESYNC_YIELD_MS};
+use crate::limits::{RESYNC_WINDOW, RESYNC_WINDOWS, RESYNC_YIELD_MS};
 use crate::plant::{self, Plant};
 
 /// A resync begins at a multiple of this many bytes: a page of the kernel's.
@@ -127,7 +127,8 @@ async fn run(array: &Rc<Array>) {
     resync.progress.set(Some(Progress { done: from, total, written: Sectors::ZERO, started_ns, from }));
     array.happen(Happening::ResyncStarted { from: from.0 });
 
-    block::reserve(RESYNC_WINDOWS * FAN_OUT);
+    // All members of a window, or the parity of each of its stripes.
+    block::reserve(RESYNC_WINDOWS * (array.members.len() + 2 * RESYNC_WINDOW / FINEST as usize));
     let memory = Arena::new(RESYNC_WINDOWS * RESYNC_WINDOW * array.members.len().max(1));
     let workers: Vec<Task<Outcome>> = (0..RESYNC_WINDOWS)
         .map(|lane| {

@@ -38,6 +38,11 @@ fn level(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
                 set.unreadable.push(Hindrance::NoLayout);
             }
         }
+        Level::Raid4 | Level::Raid5 | Level::Raid6 => {
+            if let Err(hindrance) = crate::level::parity_map(summary) {
+                set.unreadable.push(hindrance);
+            }
+        }
         Level::Other(_) => {} // said where its redundancy is asked for
         unbuilt => set.unreadable.push(Hindrance::Level(unbuilt)),
     }

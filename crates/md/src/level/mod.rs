@@ -4,6 +4,7 @@
 //! thing it decides or does.
 
 mod linear;
+pub(crate) mod parity;
 mod raid0;
 mod raid1;
 pub(crate) mod raid10;
@@ -29,6 +30,8 @@ pub(crate) enum Mapping {
     Raid0(raid0::Map),
     /// The same on each.
     Raid1,
+    /// In stripes with parity.
+    Parity(Box<parity::Striped>),
 }
 
 /// A run of array sectors that lies in one piece on one member.
@@ -47,6 +50,8 @@ pub(crate) fn map(
     summary: &Summary,
     members: &[Rc<Member>],
     layout: Option<Raid0Layout>,
+    lanes: usize,
+    height: u8,
 ) -> Result<(Mapping, Sectors), Hindrance> {
     let sizes: Vec<u64> = slots(members).map(|member| member.data_size.0).collect();
     match summary.level {
@@ -61,8 +66,18 @@ pub(crate) fn map(
             Ok((Mapping::Raid0(map), size))
         }
         Level::Raid1 => Ok((Mapping::Raid1, Sectors(summary.size_sectors))),
+        Level::Raid4 | Level::Raid5 | Level::Raid6 => {
+            let map = parity_map(summary)?;
+            Ok((Mapping::Parity(Box::new(parity::Striped::new(map, lanes, height))), map.size()))
+        }
         other => Err(Hindrance::Level(other)),
     }
+}
+
+/// The map of an array with parity.
+pub(crate) fn parity_map(summary: &Summary) -> Result<parity::map::Map, Hindrance> {
+    let (slots, chunk) = (summary.raid_disks, summary.chunk_sectors);
+    parity::map::Map::new(summary.level, summary.layout, slots, chunk, summary.size_sectors)
 }
 
 fn slots(members: &[Rc<Member>]) -> impl Iterator<Item = &Rc<Member>> {
@@ -79,9 +94,24 @@ pub(crate) fn sync_size(summary: &Summary, array_size: Sectors) -> Sectors {
     }
 }
 
+/// Sectors of a request that suits the level best: a chunk, or a whole stripe, whose parity needs no reading.
+pub(crate) fn optimal_sectors(summary: &Summary) -> u32 {
+    let data = match summary.level {
+        Level::Raid4 | Level::Raid5 => summary.raid_disks.saturating_sub(1),
+        Level::Raid6 => summary.raid_disks.saturating_sub(2),
+        _ => 1,
+    };
+    summary.chunk_sectors.saturating_mul(data)
+}
+
 /// Whether what is there is enough to make the rest consistent by.
 pub(crate) fn can_resync(array: &Array) -> bool {
-    matches!(array.mapping, Mapping::Raid1)
+    match &array.mapping {
+        Mapping::Linear(_) | Mapping::Raid0(_) => false,
+        Mapping::Raid1 => true,
+        // Without one of them, what parity says of it is all there is: nothing tells whether it is right.
+        Mapping::Parity(_) => array.in_sync() == array.shape.slots,
+    }
 }
 
 /// Whether nothing is there twice, so that nothing can differ.
@@ -93,6 +123,7 @@ pub(crate) fn has_nothing_to_compare(array: &Array) -> bool {
 pub(crate) async fn sync_window(array: &Array, memory: &Rc<Arena>, window: Range) -> Outcome {
     match &array.mapping {
         Mapping::Raid1 => raid1::sync_window(array, memory, window).await,
+        Mapping::Parity(level) => parity::sync_window(array, level, memory, window).await,
         Mapping::Linear(_) | Mapping::Raid0(_) => Ok(()),
     }
 }
@@ -105,6 +136,7 @@ pub(crate) async fn serve(array: Rc<Array>, request: Request) -> Outcome {
         Mapping::Linear(map) => spread::serve(&array, request, |at| map.locate(at)).await,
         Mapping::Raid0(map) => spread::serve(&array, request, |at| map.locate(at)).await,
         Mapping::Raid1 => raid1::serve(&array, request).await,
+        Mapping::Parity(level) => parity::serve(&array, level, request).await,
     };
     array.clients.set(array.clients.get() - 1);
     outcome

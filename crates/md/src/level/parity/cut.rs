@@ -1,0 +1,152 @@
+//! Cutting a group of writes into runs: rows of a stripe in which the same blocks are new. Pure.
+
+use block::{Buf, Range, Sectors};
+
+use super::group::{Part, PartId};
+use super::map::{Map, Stripe};
+use super::slots::Slots;
+
+/// Rows of a stripe in which the new content of each block comes from one part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Segment {
+    /// The first row, in sectors from the start of the chunk.
+    pub start: u64,
+    /// Behind the last.
+    pub end: u64,
+    /// Slots with new data.
+    pub covered: Slots,
+}
+
+/// Segments that follow each other and have the same blocks covered: they are read and written in one piece.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Run {
+    /// Its first segment.
+    pub first: usize,
+    /// Behind its last.
+    pub last: usize,
+}
+
+/// Cuts the parts of a group at every row where what is covered changes, and at multiples of `window` rows.
+///
+/// `cuts` and `segments` are emptied first and keep their memory.
+pub(crate) fn cut(
+    map: &Map,
+    stripe: &Stripe,
+    parts: &[(PartId, Part)],
+    window: Sectors,
+    cuts: &mut Vec<u64>,
+    segments: &mut Vec<Segment>,
+) {
+    let (chunk, base) = (map.chunk().0, map.range_of(stripe.number).start.0);
+    cuts.clear();
+    segments.clear();
+    cuts.extend((0..=chunk / window.0).map(|turn| turn * window.0));
+    for (_, part) in parts {
+        cuts.push((part.range.start.0 - base) % chunk);
+        cuts.push((part.range.end().0 - base) % chunk);
+    }
+    cuts.sort_unstable();
+    cuts.dedup();
+    let ends = cuts.iter().skip(1).copied();
+    for (start, end) in cuts.iter().copied().zip(ends) {
+        let covered = parts.iter().fold(Slots::NONE, |covered, (_, part)| {
+            covered | covered_by(map, stripe, part, Range::new(Sectors(start), Sectors(end - start)))
+        });
+        if !covered.is_empty() {
+            segments.push(Segment { start, end, covered });
+        }
+    }
+}
+
+/// The run that begins with segment `first`: as long as nothing changes, and within one window.
+pub(crate) fn run_from(segments: &[Segment], first: usize, window: Sectors) -> Run {
+    let own = segments[first];
+    let follows = segments[first..].windows(2).take_while(|pair| {
+        pair[0].end == pair[1].start
+            && pair[1].covered == own.covered
+            && pair[1].start / window.0 == own.start / window.0
+    });
+    Run { first, last: first + 1 + follows.count() }
+}
+
+/// The slots whose `rows` a part covers.
+fn covered_by(map: &Map, stripe: &Stripe, part: &Part, rows: Range) -> Slots {
+    let (chunk, base) = (map.chunk().0, map.range_of(stripe.number).start.0);
+    let (from, to) = (part.range.start.0 - base, part.range.end().0 - base);
+    let last = (to - 1) / chunk;
+    let covers = |number: &u64| {
+        let at = number * chunk + rows.start.0;
+        from <= at && at + rows.count.0 <= to
+    };
+    (from / chunk..=last).filter(covers).map(|number| stripe.slot_of(number as u16)).collect()
+}
+
+/// Where the new content of `rows` in `slot` comes from: the last part that covers them. `None` inside for zeroes.
+pub(crate) fn source(
+    map: &Map,
+    stripe: &Stripe,
+    parts: &[(PartId, Part)],
+    rows: Range,
+    slot: u16,
+) -> Option<Option<Buf>> {
+    let number = u64::from(stripe.number_of(slot)?);
+    let at = map.range_of(stripe.number).start + Sectors(number * map.chunk().0) + rows.start;
+    let wanted = Range::new(at, rows.count);
+    let (_, part) = parts.iter().rev().find(|(_, part)| part.range.contains(wanted))?;
+    let slice = |buf: &Buf| buf.slice((at - part.range.start).byte_len(), rows.count.byte_len());
+    Some(part.buf.as_ref().map(slice))
+}
+
+#[cfg(test)]
+mod tests {
+    use md_format::Level;
+
+    use super::super::group::Groups;
+    use super::*;
+
+    fn map() -> Map {
+        Map::new(Level::Raid5, 2, 4, 16, 800).unwrap() // 0 1 2 P, chunks of 16 sectors
+    }
+
+    fn cut_up(ranges: &[(u64, u64)], window: u64) -> Vec<Segment> {
+        let groups = Groups::new(16);
+        let mut parts = Vec::new();
+        for (start, end) in ranges {
+            let range = Range::new(Sectors(*start), Sectors(end - start));
+            groups.join(0, Part { range, buf: None, fua: false });
+        }
+        groups.take(0, &mut parts);
+        let (mut cuts, mut segments) = (Vec::new(), Vec::new());
+        let map = map();
+        cut(&map, &map.stripe(0), &parts, Sectors(window), &mut cuts, &mut segments);
+        segments
+    }
+
+    fn segment<const N: usize>(start: u64, end: u64, covered: [u16; N]) -> Segment {
+        Segment { start, end, covered: covered.into_iter().collect() }
+    }
+
+    #[test]
+    fn a_whole_stripe_is_one_segment() {
+        assert_eq!(cut_up(&[(0, 48)], 16), [segment(0, 16, [0, 1, 2])]);
+    }
+
+    #[test]
+    fn rows_differ_where_a_write_begins_or_ends() {
+        assert_eq!(cut_up(&[(4, 20)], 16), [segment(0, 4, [1]), segment(4, 16, [0])]);
+        assert_eq!(cut_up(&[(0, 8), (20, 24)], 16), [segment(0, 4, [0]), segment(4, 8, [0, 1])]);
+    }
+
+    #[test]
+    fn neighbours_make_one_run_and_windows_end_it() {
+        let segments = cut_up(&[(0, 2), (2, 4), (4, 16)], 8);
+        assert_eq!(segments.len(), 4);
+        assert_eq!(run_from(&segments, 0, Sectors(8)), Run { first: 0, last: 3 });
+        assert_eq!(run_from(&segments, 3, Sectors(8)), Run { first: 3, last: 4 });
+    }
+
+    #[test]
+    fn gaps_are_not_covered() {
+        assert_eq!(cut_up(&[(0, 2), (6, 8)], 16), [segment(0, 2, [0]), segment(6, 8, [0])]);
+    }
+}

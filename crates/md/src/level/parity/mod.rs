@@ -1,0 +1,141 @@
+//! raid4, raid5, raid6: data and parity in stripes.
+//!
+//! `map` says where everything lies, `plan` what has to be read, `cut` which rows are written in one piece: those three
+//! are pure. Writes gather in `group` and are carried out by `write` and `stripe`; `read` gives back also what is lost;
+//! `zero` frees and zeroes whole stripes; `resync` makes parity belong to the data. All of them hold a lock on the rows of
+//! the stripes they work on, so that data and parity are never seen, or left, halfway.
+
+mod arithmetic;
+mod cut;
+mod group;
+pub(crate) mod map;
+mod plan;
+mod read;
+mod resync;
+mod slots;
+mod stripe;
+mod work;
+mod write;
+mod zero;
+
+use std::rc::Rc;
+
+use block::{Arena, Buf, Cause, Failed, Op, Outcome, Range, Request, Sectors};
+
+pub(super) use resync::sync_window;
+
+use self::group::Groups;
+use self::map::{Map, Stripe};
+use self::plan::{Known, NoPlan};
+use self::slots::Slots;
+use self::work::Works;
+use crate::array::Array;
+use crate::limits::{SLOTS, STRIPES_JOINED};
+use crate::plant::{self, Plant};
+
+/// An array with parity: its map, and what its lanes work with.
+pub(crate) struct Striped {
+    pub map: Map,
+    /// By lane.
+    groups: Vec<Groups>,
+    works: Works,
+    /// A window of zeroes, never written.
+    zeroes: Buf,
+}
+
+impl Striped {
+    /// Makes what `lanes` lanes of an array of this height need.
+    pub fn new(map: Map, lanes: usize, height: u8) -> Striped {
+        let works = Works::new(&map, height);
+        let bytes = works.window().byte_len();
+        let zeroes = Arena::new(bytes).take_zeroed(bytes).expect("the arena was made for it");
+        let groups = || Groups::new(SLOTS * STRIPES_JOINED);
+        Striped { map, groups: (0..lanes.max(1)).map(|_| groups()).collect(), works, zeroes }
+    }
+
+    /// The slots that have no member in sync.
+    fn absent(&self, array: &Array) -> Slots {
+        (0..self.map.slots()).filter(|slot| array.seat(*slot).is_none()).collect()
+    }
+
+    /// What is known of some rows of a stripe.
+    fn known(&self, array: &Array, rows: Range, unreadable: Slots) -> Known {
+        let is_believed = array.options.dirty_degraded || plant::is(Plant::ModifyUnsynced);
+        Known { absent: self.absent(array), unreadable, consistent: array.resync.covers(rows) || is_believed }
+    }
+}
+
+pub(super) async fn serve(array: &Rc<Array>, level: &Striped, request: Request) -> Outcome {
+    if let (Some(failed), true) = (array.broken(), request.op != Op::Read && request.op != Op::Status) {
+        return Err(failed);
+    }
+    match request.op {
+        Op::Read => read::read(array, level, request).await,
+        Op::Status => read::status(array, level, request).await,
+        Op::Write => write::write(array, level, request).await,
+        Op::Discard | Op::WriteZeroes => zero::zero(array, level, request).await,
+        Op::Flush => {
+            array.flush_members().await?;
+            array.recorded().await
+        }
+    }
+}
+
+/// Why something could not be read or written, for the client.
+fn failure(why: NoPlan) -> Failed {
+    match why {
+        NoPlan::TooMuchLost | NoPlan::Doubtful => Failed::new(Cause::Degraded),
+    }
+}
+
+/// A run of the array's sectors that lies in one piece on one member.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    slot: u16,
+    /// The array's sectors.
+    range: Range,
+    /// The first row, in sectors from the member's data offset.
+    row: Sectors,
+}
+
+impl Map {
+    /// The first piece of `range`, which begins in `stripe`.
+    fn first_piece(&self, stripe: &Stripe, range: Range) -> Piece {
+        let within = (range.start - self.range_of(stripe.number).start).0;
+        let (number, in_chunk) = (within / self.chunk().0, within % self.chunk().0);
+        let count = range.count.min(Sectors(self.chunk().0 - in_chunk));
+        Piece {
+            slot: stripe.slot_of(number as u16),
+            range: Range::new(range.start, count),
+            row: self.rows_of(stripe.number).start + Sectors(in_chunk),
+        }
+    }
+
+    /// The pieces of `range`, in order.
+    fn pieces(&self, range: Range) -> impl Iterator<Item = Piece> {
+        let mut left = range;
+        std::iter::from_fn(move || {
+            if left.count.is_zero() {
+                return None;
+            }
+            let piece = self.first_piece(&self.stripe(self.stripe_of(left.start)), left);
+            left = Range::new(piece.range.end(), left.count - piece.range.count);
+            Some(piece)
+        })
+    }
+
+    /// The parts of `range` that lie in one stripe each, in order.
+    fn parts(&self, range: Range) -> impl Iterator<Item = (u64, Range)> {
+        let mut left = range;
+        std::iter::from_fn(move || {
+            if left.count.is_zero() {
+                return None;
+            }
+            let stripe = self.stripe_of(left.start);
+            let count = left.count.min(self.range_of(stripe).end() - left.start);
+            let part = Range::new(left.start, count);
+            left = Range::new(part.end(), left.count - count);
+            Some((stripe, part))
+        })
+    }
+}

@@ -1,0 +1,311 @@
+//! Reading from an array with parity: from the member that has the data, or, where it cannot give it, from all others.
+
+use block::{Cause, Extents, Failed, Fan, Op, Outcome, Range, Request, Sectors};
+use runtime::Engine;
+
+use super::map::Stripe;
+use super::plan::{NoPlan, plan_recovery};
+use super::slots::Slots;
+use super::work::Work;
+use super::{Piece, Striped, arithmetic, failure};
+use crate::array::Array;
+use crate::limits::FAN_OUT;
+use crate::member::Member;
+use crate::repair;
+
+/// Reads piece by piece, several under way at once. What a member cannot give is recovered from the others.
+pub(super) async fn read(array: &Array, level: &Striped, request: Request) -> Outcome {
+    if !level.absent(array).is_empty() {
+        return read_parts(array, level, &request).await;
+    }
+    let mut fan = Fan::<FAN_OUT>::default();
+    let mut under_way: [Option<Piece>; FAN_OUT] = [None; FAN_OUT];
+    let mut outcome = Ok(());
+    let mut turn = 0;
+    for piece in level.map.pieces(request.range) {
+        outcome = outcome.and(end_piece(array, level, &request, &mut fan, &mut under_way, turn).await);
+        if let Some(member) = array.seat(piece.slot).filter(|member| !member.is_bad(piece.rows())) {
+            fan.put(turn, member.dev.start(array.to_member(piece.request(&request, member))));
+            under_way[turn] = Some(piece);
+        } else {
+            outcome =
+                outcome.and(read_parts(array, level, &request.piece(piece.range, piece.range.start)).await);
+        }
+        turn = (turn + 1) % FAN_OUT;
+    }
+    for turn in 0..FAN_OUT {
+        outcome = outcome.and(end_piece(array, level, &request, &mut fan, &mut under_way, turn).await);
+    }
+    outcome
+}
+
+async fn end_piece(
+    array: &Array,
+    level: &Striped,
+    request: &Request,
+    fan: &mut Fan<FAN_OUT>,
+    under_way: &mut [Option<Piece>; FAN_OUT],
+    turn: usize,
+) -> Outcome {
+    match (fan.take(turn).await, under_way[turn].take()) {
+        (Some(Err(_)), Some(piece)) => {
+            // It is tried again, under the stripe's lock, which finds out what is wrong.
+            read_parts(array, level, &request.piece(piece.range, piece.range.start)).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads stripe by stripe, under its lock, and recovers what cannot be read.
+async fn read_parts(array: &Array, level: &Striped, request: &Request) -> Outcome {
+    for (stripe, part) in level.map.parts(request.range) {
+        let piece = request.piece(part, part.start);
+        let block = Sectors::from_bytes(array.geometry().logical_block.into());
+        match read_part(array, level, stripe, &piece).await {
+            Err(failed) if failed.cause == Cause::Medium && part.count > block => {
+                // Every block may be lost on another member.
+                let mut at = part.start;
+                while at < part.end() {
+                    let own = request.piece(Range::new(at, block), at);
+                    read_part(array, level, stripe, &own).await?;
+                    at += block;
+                }
+            }
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
+async fn read_part(array: &Array, level: &Striped, stripe: u64, request: &Request) -> Outcome {
+    let rows = level.map.rows_of(stripe);
+    let _rows = array.lanes.of(rows.start).ranges.lock(rows).await;
+    let mut work = level.works.take().await;
+    let stripe = level.map.stripe(stripe);
+    let mut reading = Reading { array, level, stripe, unreadable: Slots::NONE, medium: None };
+    let outcome = loop {
+        match reading.read(&mut work, request).await {
+            Ok(()) => break Ok(()),
+            Err(Trouble::Again) => {}
+            Err(Trouble::Failed(failed)) => break Err(failed),
+        }
+    };
+    // A failure that was noticed on the way is recorded before anybody is told anything (S5).
+    array.recorded().await?;
+    outcome
+}
+
+/// What comes of trying to read.
+pub(super) enum Trouble {
+    /// More is known now of what cannot be read: plan again.
+    Again,
+    /// It cannot be had.
+    Failed(Failed),
+}
+
+/// A read of one stripe, whose lock is held.
+struct Reading<'a> {
+    array: &'a Array,
+    level: &'a Striped,
+    stripe: Stripe,
+    /// Slots with a member that could not read.
+    unreadable: Slots,
+    medium: Option<Failed>,
+}
+
+impl Reading<'_> {
+    async fn read(&mut self, work: &mut Work, request: &Request) -> Result<(), Trouble> {
+        let gone = self.level.absent(self.array) | self.unreadable;
+        for piece in self.level.map.pieces(request.range) {
+            if !gone.has(piece.slot) {
+                self.start(work, piece.slot, piece.row, piece.buf_of(request)).await?;
+            }
+        }
+        // Pieces that are lost: their data comes out of all others.
+        for piece in self.level.map.pieces(request.range).filter(|piece| gone.has(piece.slot)) {
+            self.recover(work, request, piece).await?;
+        }
+        self.settle(work).await
+    }
+
+    /// Starts reading `count` rows of a slot into a buffer.
+    async fn start(
+        &mut self,
+        work: &mut Work,
+        slot: u16,
+        row: Sectors,
+        buf: block::Buf,
+    ) -> Result<(), Trouble> {
+        if work.tickets.len() == work.tickets.capacity() {
+            self.settle(work).await?;
+        }
+        let Some(member) = self.array.seat(slot) else { return Err(Trouble::Again) };
+        if member.is_bad(Range::new(row, buf.sectors())) {
+            self.settle(work).await?;
+            self.unreadable.add(slot);
+            return Err(Trouble::Again);
+        }
+        let read = Request::read(member.place_of(row), buf);
+        work.tickets.push((slot, member.dev.start(self.array.to_member(read))));
+        Ok(())
+    }
+
+    async fn settle(&mut self, work: &mut Work) -> Result<(), Trouble> {
+        settle_reads(self.array, work, &mut self.unreadable, &mut self.medium).await
+    }
+
+    /// Recovers a lost piece into the request's buffer, window by window.
+    async fn recover(&mut self, work: &mut Work, request: &Request, piece: Piece) -> Result<(), Trouble> {
+        let window = self.level.works.window();
+        let mut done = Sectors::ZERO;
+        while done < piece.range.count {
+            let count = window.min(piece.range.count - done);
+            let rows = Range::new(piece.row + done, count);
+            let at = piece.range.start + done;
+            let target = request.piece(Range::new(at, count), at).buf.expect("a read has a buffer");
+            self.recover_rows(work, request, piece.slot, rows, &target).await?;
+            if self.unreadable.has(piece.slot) {
+                let member = self.array.seat(piece.slot).cloned();
+                let scratch = work.blocks[usize::from(piece.slot)].slice(0, count.byte_len());
+                if let Some(member) = member {
+                    repair::write_back(self.array, &member, rows.start, &target, &scratch).await;
+                }
+            }
+            done += count;
+        }
+        Ok(())
+    }
+
+    async fn recover_rows(
+        &mut self,
+        work: &mut Work,
+        request: &Request,
+        slot: u16,
+        rows: Range,
+        target: &block::Buf,
+    ) -> Result<(), Trouble> {
+        let known = self.level.known(self.array, rows, self.unreadable);
+        let (reads, lost) = match plan_recovery(&self.stripe, known) {
+            Ok(planned) => planned,
+            Err(why) => {
+                self.settle(work).await?;
+                let own = self.medium.filter(|_| why == NoPlan::TooMuchLost || self.unreadable.has(slot));
+                return Err(Trouble::Failed(own.unwrap_or(failure(why))));
+            }
+        };
+        let bytes = rows.count.byte_len();
+        for slot in reads.iter() {
+            // What the client wants too is read into its buffer already.
+            if self.own_place(request, slot, rows).is_none() {
+                let buf = work.blocks[usize::from(slot)].slice(0, bytes);
+                self.start(work, slot, rows.start, buf).await?;
+            }
+        }
+        self.settle(work).await?;
+        let order = self.stripe.by_index();
+        let (mut indices, mut sources) =
+            (std::mem::take(&mut work.indices), std::mem::take(&mut work.sources));
+        indices.clear();
+        sources.clear();
+        let source = |work: &Work, slot: u16| {
+            let wanted = self.own_place(request, slot, rows);
+            wanted.unwrap_or_else(|| work.blocks[usize::from(slot)].slice(0, bytes))
+        };
+        for (index, slot) in order.clone().filter(|(_, slot)| !lost.has(*slot)) {
+            indices.push(index);
+            sources.push(source(work, slot));
+        }
+        let good = [Some(self.stripe.p), self.stripe.q].map(|parity| parity.filter(|slot| reads.has(*slot)));
+        good.iter().flatten().for_each(|slot| sources.push(source(work, *slot)));
+        let place = |lost: u16| match lost == slot {
+            true => target.clone(),
+            false => work.blocks[usize::from(lost)].slice(0, bytes),
+        };
+        let mut gone = order.filter(|(_, slot)| lost.has(*slot)).map(|(index, slot)| (index, place(slot)));
+        let (has_p, has_q) = (good[0].is_some(), good[1].is_some());
+        match (gone.next(), gone.next()) {
+            (Some(one), Some(two)) => arithmetic::recover(&[one, two], &indices, &sources, has_p, has_q),
+            (Some(one), None) => arithmetic::recover(&[one], &indices, &sources, has_p, has_q),
+            _ => {}
+        }
+        drop(gone);
+        sources.clear();
+        (work.indices, work.sources) = (indices, sources);
+        Ok(())
+    }
+
+    /// Where in the request's buffer the rows of a slot are read to, if the client wants all of them.
+    fn own_place(&self, request: &Request, slot: u16, rows: Range) -> Option<block::Buf> {
+        let map = &self.level.map;
+        let number = u64::from(self.stripe.number_of(slot)?);
+        let in_chunk = rows.start - map.rows_of(self.stripe.number).start;
+        let at = map.range_of(self.stripe.number).start + Sectors(number * map.chunk().0) + in_chunk;
+        let wanted = Range::new(at, rows.count);
+        request.range.contains(wanted).then(|| request.piece(wanted, at).buf).flatten()
+    }
+}
+
+/// Waits for reads under way, and says what is known then: members that failed are failed, those that could not read
+/// these sectors are `unreadable`.
+pub(super) async fn settle_reads(
+    array: &Array,
+    work: &mut Work,
+    unreadable: &mut Slots,
+    medium: &mut Option<Failed>,
+) -> Result<(), Trouble> {
+    let mut fatal = None;
+    let mut again = false;
+    work.settle(|slot, failed| {
+        again = true;
+        match array.seat(slot) {
+            Some(_) if failed.cause == Cause::Medium => {
+                unreadable.add(slot);
+                *medium = Some(failed);
+            }
+            Some(member) if !array.fail(member, failed) => fatal = Some(failed),
+            _ => {}
+        }
+    })
+    .await;
+    match fatal {
+        Some(failed) => Err(Trouble::Failed(failed)),
+        None if again => Err(Trouble::Again),
+        None => Ok(()),
+    }
+}
+
+impl Piece {
+    /// Its rows, from the member's data offset.
+    fn rows(&self) -> Range {
+        Range::new(self.row, self.range.count)
+    }
+
+    /// The part of a request that this piece is, as its member gets it.
+    fn request(&self, request: &Request, member: &Member) -> Request {
+        request.piece(self.range, member.place_of(self.row))
+    }
+
+    /// The part of a read's buffer that this piece is.
+    fn buf_of(&self, request: &Request) -> block::Buf {
+        request.piece(self.range, self.row).buf.expect("a read has a buffer")
+    }
+}
+
+/// What is allocated at the start of the range: as far as it lies in one piece on one member.
+pub(super) async fn status(array: &Array, level: &Striped, request: Request) -> Outcome {
+    debug_assert_eq!(request.op, Op::Status);
+    let words = request.buf.clone().ok_or(Failed::new(Cause::Refused))?;
+    let stripe = level.map.stripe(level.map.stripe_of(request.range.start));
+    let piece = level.map.first_piece(&stripe, request.range);
+    let answered = match array.seat(piece.slot) {
+        Some(member) => {
+            let range = Range::new(member.place_of(piece.row), piece.range.count);
+            member.dev.start(array.to_member(Request { range, ..request })).await
+        }
+        None => Err(Failed::new(Cause::Unsupported)),
+    };
+    if answered.is_err() {
+        Extents::new(&words).set(0, piece.range.count, false);
+    }
+    Ok(())
+}

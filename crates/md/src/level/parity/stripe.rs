@@ -1,0 +1,309 @@
+//! Carrying out a group of writes to one stripe, whose rows are locked and marked dirty.
+//!
+//! Run by run: plan, read what the plan asks for, compute, write data and parity to every member that is there. Runs that
+//! read nothing follow each other without waiting, as long as there is memory for their parity.
+
+use block::{Buf, Cause, Failed, Outcome, Range, Request, Sectors};
+
+use super::cut::{Run, Segment, cut, run_from, source};
+use super::group::{Groups, Part, PartId};
+use super::map::Stripe;
+use super::plan::{Method, Plan, plan_write};
+use super::read::{Trouble, settle_reads};
+use super::slots::Slots;
+use super::work::Work;
+use super::{Striped, arithmetic, failure};
+use crate::array::Array;
+use crate::plant::{self, Plant};
+
+/// Writes the parts of a group and says what came of each.
+pub(super) async fn write(
+    array: &Array,
+    level: &Striped,
+    number: u64,
+    work: &mut Work,
+    parts: &[(PartId, Part)],
+    groups: &Groups,
+) {
+    let stripe = level.map.stripe(number);
+    let (mut cuts, mut segments) = (std::mem::take(&mut work.cuts), std::mem::take(&mut work.segments));
+    cut(&level.map, &stripe, parts, level.works.window(), &mut cuts, &mut segments);
+    let fua = parts.iter().any(|(_, part)| part.fua);
+    let mut writing = Writing { array, level, stripe, parts, segments: &segments, fua, used: 0 };
+    work.outcomes.clear();
+    work.outcomes.resize(parts.len(), Ok(()));
+    let mut at = 0;
+    while at < segments.len() {
+        let run = run_from(&segments, at, level.works.window());
+        at = run.last;
+        if let Err(failed) = writing.run(work, run).await {
+            // What cannot be written fails alone.
+            for ((_, part), outcome) in parts.iter().zip(&mut work.outcomes) {
+                if writing.concerns(run, part) {
+                    *outcome = Err(failed);
+                }
+            }
+        }
+    }
+    let all = writing.settle(work).await;
+    let all = all.and(array.recorded().await); // S5: nobody is told before every failure is on record
+    (work.cuts, work.segments) = (cuts, segments);
+    // What broke the array concerns everybody.
+    let all = all.and(array.broken().map_or(Ok(()), Err));
+    for ((id, _), own) in parts.iter().zip(&work.outcomes) {
+        groups.finish(*id, all.and(*own));
+    }
+}
+
+struct Writing<'a> {
+    array: &'a Array,
+    level: &'a Striped,
+    stripe: Stripe,
+    parts: &'a [(PartId, Part)],
+    segments: &'a [Segment],
+    fua: bool,
+    /// Blocks of the work that hold parity under way.
+    used: usize,
+}
+
+impl Writing<'_> {
+    async fn run(&mut self, work: &mut Work, run: Run) -> Outcome {
+        let mut unreadable = Slots::NONE;
+        let mut medium = None;
+        loop {
+            let known = self.level.known(self.array, self.rows(run), unreadable);
+            let plan = plan_write(&self.stripe, self.covered(run), known)
+                .map_err(|why| medium.unwrap_or(failure(why)))?;
+            if plan.method == Method::Whole {
+                return self.write_whole(work, run).await;
+            }
+            // Blocks hold what is read: nothing under way may be in them any more.
+            self.settle(work).await?;
+            self.start_reads(work, run, &plan);
+            match settle_reads(self.array, work, &mut unreadable, &mut medium).await {
+                Ok(()) => return self.finish(work, run, &plan).await,
+                Err(Trouble::Again) => {}
+                Err(Trouble::Failed(failed)) => return Err(failed),
+            }
+        }
+    }
+
+    /// All data is new. Its parity goes into blocks that are not under way.
+    async fn write_whole(&mut self, work: &mut Work, run: Run) -> Outcome {
+        let parities = self.stripe.parities().count() as usize;
+        if self.used + parities > work.blocks.len() {
+            self.settle(work).await?;
+        }
+        let p = work.blocks[self.used].clone();
+        let q = self.stripe.q.map(|_| work.blocks[self.used + 1].clone());
+        self.used += parities;
+        self.generate(work, run, &p, q.as_ref());
+        self.start_data(work, run, None);
+        self.start_parity(work, run, &p, q.as_ref());
+        Ok(())
+    }
+
+    fn start_reads(&self, work: &mut Work, run: Run, plan: &Plan) {
+        let rows = self.rows(run);
+        for slot in plan.reads.iter() {
+            // One that went since the plan was made is found missing when the next is.
+            if let Some(member) = self.array.seat(slot) {
+                let buf = work.blocks[usize::from(slot)].slice(0, rows.count.byte_len());
+                let read = Request::read(member.place_of(rows.start), buf);
+                let ticket = match member.is_bad(rows) {
+                    true => block::Ticket::ready(Err(Failed::new(Cause::Medium))),
+                    false => member.dev.start(self.array.to_member(read)),
+                };
+                work.tickets.push((slot, ticket));
+            } else {
+                work.tickets.push((slot, block::Ticket::ready(Err(Failed::new(Cause::Gone)))));
+            }
+        }
+    }
+
+    /// What was to be read is there: parity, and everything out.
+    async fn finish(&mut self, work: &mut Work, run: Run, plan: &Plan) -> Outcome {
+        let bytes = self.rows(run).count.byte_len();
+        let block = |work: &Work, slot: u16| work.blocks[usize::from(slot)].slice(0, bytes);
+        let p = block(work, self.stripe.p);
+        let q = self.stripe.q.map(|slot| block(work, slot));
+        match plan.method {
+            Method::Whole | Method::DataOnly => {}
+            Method::Modify => self.modify(work, run, plan, &p, q.as_ref()),
+            Method::Reconstruct => self.generate(work, run, &p, q.as_ref()),
+            Method::Recover => {
+                self.recover(work, run, plan);
+                self.generate(work, run, &p, q.as_ref());
+            }
+        }
+        self.used = work.blocks.len();
+        self.start_data(work, run, Some(plan));
+        if plan.method != Method::DataOnly {
+            self.start_parity(work, run, &p, q.as_ref());
+        }
+        self.settle(work).await
+    }
+
+    /// Parity of new data, and of what was read where nothing is new.
+    fn generate(&self, work: &mut Work, run: Run, p: &Buf, q: Option<&Buf>) {
+        if plant::is(Plant::StaleParity) {
+            return;
+        }
+        for segment in self.segments(run) {
+            let (at, bytes) = self.within(run, segment);
+            work.indices.clear();
+            work.sources.clear();
+            for (index, slot) in self.stripe.by_index() {
+                let new = if segment.covered.has(slot) { self.new_content(segment, slot) } else { None };
+                work.indices.push(index);
+                work.sources.push(new.unwrap_or_else(|| work.blocks[usize::from(slot)].slice(at, bytes)));
+            }
+            let (p, q) = (p.slice(at, bytes), q.map(|q| q.slice(at, bytes)));
+            arithmetic::generate(&work.indices, &work.sources, Some(&p), q.as_ref());
+        }
+        work.sources.clear();
+    }
+
+    /// Parity by the difference.
+    fn modify(&self, work: &mut Work, run: Run, plan: &Plan, p: &Buf, q: Option<&Buf>) {
+        for segment in self.segments(run) {
+            let (at, bytes) = self.within(run, segment);
+            work.indices.clear();
+            work.sources.clear();
+            for (index, slot) in self.stripe.by_index().filter(|(_, slot)| segment.covered.has(*slot)) {
+                let old = work.blocks[usize::from(slot)].slice(at, bytes);
+                work.indices.push(if plant::is(Plant::WrongCoefficient) { index ^ 1 } else { index });
+                work.sources.push(old);
+                work.sources.push(self.new_content(segment, slot).expect("covered"));
+            }
+            let p = plan.reads.has(self.stripe.p).then(|| p.slice(at, bytes));
+            let q =
+                q.filter(|_| self.stripe.q.is_some_and(|q| plan.reads.has(q))).map(|q| q.slice(at, bytes));
+            arithmetic::modify(&work.indices, &work.sources, p.as_ref(), q.as_ref());
+        }
+        work.sources.clear();
+    }
+
+    /// The lost data, from the old content of everything else.
+    fn recover(&self, work: &mut Work, run: Run, plan: &Plan) {
+        let bytes = self.rows(run).count.byte_len();
+        let order = self.stripe.by_index();
+        work.indices.clear();
+        work.sources.clear();
+        for (index, slot) in order.clone().filter(|(_, slot)| !plan.lost.has(*slot)) {
+            work.indices.push(index);
+            work.sources.push(work.blocks[usize::from(slot)].slice(0, bytes));
+        }
+        let good = [Some(self.stripe.p), self.stripe.q].map(|slot| slot.filter(|slot| plan.reads.has(*slot)));
+        for slot in good.iter().flatten() {
+            work.sources.push(work.blocks[usize::from(*slot)].slice(0, bytes));
+        }
+        let mut lost = order
+            .filter(|(_, slot)| plan.lost.has(*slot))
+            .map(|(index, slot)| (index, work.blocks[usize::from(slot)].slice(0, bytes)));
+        let (has_p, has_q) = (good[0].is_some(), good[1].is_some());
+        match (lost.next(), lost.next()) {
+            (Some(one), Some(two)) => {
+                arithmetic::recover(&[one, two], &work.indices, &work.sources, has_p, has_q);
+            }
+            (Some(one), None) => arithmetic::recover(&[one], &work.indices, &work.sources, has_p, has_q),
+            _ => {}
+        }
+        drop(lost);
+        work.sources.clear();
+    }
+
+    /// Starts writing the new data of a run. What comes from several parts is gathered in the member's block first;
+    /// `None` for a plan that reads nothing, whose blocks are not its own.
+    fn start_data(&self, work: &mut Work, run: Run, plan: Option<&Plan>) {
+        let gathers = plan.is_some() && run.last - run.first > 1;
+        for slot in self.covered(run).iter().filter(|slot| self.array.seat(*slot).is_some()) {
+            if !gathers {
+                for segment in self.segments(run) {
+                    let content = self.new_content(segment, slot).expect("covered");
+                    self.start(work, slot, segment.start, content);
+                }
+                continue;
+            }
+            let block = work.blocks[usize::from(slot)].slice(0, self.rows(run).count.byte_len());
+            for segment in self.segments(run) {
+                block.copy_from(
+                    self.within(run, segment).0,
+                    &self.new_content(segment, slot).expect("covered"),
+                );
+            }
+            self.start(work, slot, self.segments[run.first].start, block);
+        }
+    }
+
+    fn start_parity(&self, work: &mut Work, run: Run, p: &Buf, q: Option<&Buf>) {
+        let (start, bytes) = (self.segments[run.first].start, self.rows(run).count.byte_len());
+        self.start(work, self.stripe.p, start, p.slice(0, bytes));
+        if let (Some(slot), Some(q)) = (self.stripe.q, q) {
+            self.start(work, slot, start, q.slice(0, bytes));
+        }
+    }
+
+    /// Starts writing to a slot, if it has a member.
+    fn start(&self, work: &mut Work, slot: u16, start: u64, content: Buf) {
+        let Some(member) = self.array.seat(slot) else { return };
+        let row = self.level.map.rows_of(self.stripe.number).start + Sectors(start);
+        let write = Request { fua: self.fua, ..Request::write(member.place_of(row), content) };
+        work.tickets.push((slot, member.dev.start(self.array.to_member(write))));
+    }
+
+    /// Waits for what is under way. A member that did not take a write is failed; where it cannot be done without, what
+    /// the stripe holds is not known any more, and nothing that depends on it is believed again.
+    async fn settle(&mut self, work: &mut Work) -> Outcome {
+        self.used = 0;
+        let mut outcome = Ok(());
+        work.settle(|slot, failed| {
+            let failed_for_good =
+                self.array.seat(slot).is_some_and(|member| !self.array.fail(member, failed));
+            if failed_for_good {
+                self.array.set_broken(failed);
+                outcome = Err(failed);
+            }
+        })
+        .await;
+        outcome
+    }
+
+    /// Whether a part writes something in a run.
+    fn concerns(&self, run: Run, part: &Part) -> bool {
+        let (map, base) = (&self.level.map, self.level.map.range_of(self.stripe.number).start);
+        self.covered(run).iter().filter_map(|slot| self.stripe.number_of(slot)).any(|number| {
+            let chunk = base + Sectors(u64::from(number) * map.chunk().0);
+            let (start, end) = (self.segments[run.first].start, self.segments[run.last - 1].end);
+            part.range.overlaps(Range::new(chunk + Sectors(start), Sectors(end - start)))
+        })
+    }
+
+    fn segments(&self, run: Run) -> &[Segment] {
+        &self.segments[run.first..run.last]
+    }
+
+    fn covered(&self, run: Run) -> Slots {
+        self.segments[run.first].covered
+    }
+
+    /// The rows of a run, from the members' data offsets.
+    fn rows(&self, run: Run) -> Range {
+        let (start, end) = (self.segments[run.first].start, self.segments[run.last - 1].end);
+        let base = self.level.map.rows_of(self.stripe.number).start;
+        Range::new(base + Sectors(start), Sectors(end - start))
+    }
+
+    /// Where a segment lies in the blocks of its run, in bytes, and how long it is.
+    fn within(&self, run: Run, segment: &Segment) -> (usize, usize) {
+        let first = self.segments[run.first].start;
+        (Sectors(segment.start - first).byte_len(), Sectors(segment.end - segment.start).byte_len())
+    }
+
+    /// The new content of a slot in a segment.
+    fn new_content(&self, segment: &Segment, slot: u16) -> Option<Buf> {
+        let rows = Range::new(Sectors(segment.start), Sectors(segment.end - segment.start));
+        let found = source(&self.level.map, &self.stripe, self.parts, rows, slot)?;
+        Some(found.unwrap_or_else(|| self.level.zeroes.slice(0, rows.count.byte_len())))
+    }
+}

@@ -1,0 +1,145 @@
+//! What carrying out a group of writes, or a recovery, needs: memory for a window of every member, and lists. Made at
+//! the start and handed around.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use block::{Arena, Buf, Failed, MAX_BUFFER, Outcome, Sectors, Ticket};
+use runtime::Event;
+use runtime::rank::{Holding, Rank, Step};
+
+use super::cut::Segment;
+use super::group::{Part, PartId};
+use super::map::Map;
+use super::slots::Slots;
+use crate::limits::{PARITY_WINDOW, PARITY_WORKS, SLOTS};
+
+/// Memory and lists of one piece of work on one stripe.
+pub(crate) struct Work {
+    /// A window of each slot.
+    pub blocks: Vec<Buf>,
+    /// Requests under way, each with the slot it went to.
+    pub tickets: Vec<(u16, Ticket)>,
+    /// The parts of the group.
+    pub parts: Vec<(PartId, Part)>,
+    /// What came of each of them.
+    pub outcomes: Vec<Outcome>,
+    /// For cutting.
+    pub cuts: Vec<u64>,
+    /// What the group was cut into.
+    pub segments: Vec<Segment>,
+    /// Buffers that arithmetic reads.
+    pub sources: Vec<Buf>,
+    /// The indices that go with them.
+    pub indices: Vec<u8>,
+    /// Buffers that arithmetic writes.
+    pub targets: Vec<Buf>,
+}
+
+impl Work {
+    fn new(map: &Map, arena: &Rc<Arena>, window: Sectors) -> Work {
+        let slots = usize::from(map.slots());
+        let take = |_| arena.take(window.byte_len()).expect("the arena was made for this");
+        Work {
+            blocks: (0..slots).map(take).collect(),
+            tickets: Vec::with_capacity(2 * slots),
+            parts: Vec::with_capacity(2 * SLOTS),
+            outcomes: Vec::with_capacity(2 * SLOTS),
+            cuts: Vec::with_capacity(4 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
+            segments: Vec::with_capacity(4 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
+            sources: Vec::with_capacity(2 * slots),
+            indices: Vec::with_capacity(2 * slots),
+            targets: Vec::with_capacity(slots),
+        }
+    }
+
+    /// Waits for all requests under way. `failed` is told of each that failed; the slots concerned come back.
+    pub async fn settle(&mut self, mut failed: impl FnMut(u16, Failed)) -> Slots {
+        let mut slots = Slots::NONE;
+        while let Some((slot, ticket)) = self.tickets.pop() {
+            if let Err(failure) = ticket.await {
+                slots.add(slot);
+                failed(slot, failure);
+            }
+        }
+        slots
+    }
+}
+
+/// The works of an array.
+pub(crate) struct Works {
+    free: RefCell<Vec<Work>>,
+    returned: Event,
+    rank: Rank,
+    window: Sectors,
+}
+
+impl Works {
+    /// Makes them for an array of this height.
+    pub fn new(map: &Map, height: u8) -> Works {
+        let window = window(map);
+        let each = window.byte_len().next_power_of_two().max(4096) * usize::from(map.slots());
+        block::reserve(PARITY_WORKS * 2 * usize::from(map.slots()));
+        let arena = Arena::new(PARITY_WORKS * each);
+        Works {
+            free: RefCell::new((0..PARITY_WORKS).map(|_| Work::new(map, &arena, window)).collect()),
+            returned: Event::with_capacity(2 * SLOTS),
+            rank: Rank::new(height, Step::Buffers),
+            window,
+        }
+    }
+
+    /// Rows that are worked on at a time.
+    pub fn window(&self) -> Sectors {
+        self.window
+    }
+
+    /// Waits for one that is free.
+    pub async fn take(&self) -> Taken<'_> {
+        self.rank.wait();
+        self.returned.wait_until(|| !self.free.borrow().is_empty()).await;
+        let work = self.free.borrow_mut().pop();
+        Taken { works: self, work, _holding: self.rank.hold() }
+    }
+}
+
+/// Rows of a window: all of a chunk where memory allows it, so that what is computed is still in the cache.
+fn window(map: &Map) -> Sectors {
+    let most = (MAX_BUFFER / usize::from(map.slots())).next_power_of_two() / 2;
+    let bytes = PARITY_WINDOW.min(most).max(4096) as u64;
+    Sectors::from_bytes(bytes).min(map.chunk())
+}
+
+/// A work that is in use; it is free again when this is dropped.
+pub(crate) struct Taken<'a> {
+    works: &'a Works,
+    work: Option<Work>,
+    _holding: Holding,
+}
+
+impl std::ops::Deref for Taken<'_> {
+    type Target = Work;
+    fn deref(&self) -> &Work {
+        self.work.as_ref().expect("held until dropped")
+    }
+}
+
+impl std::ops::DerefMut for Taken<'_> {
+    fn deref_mut(&mut self) -> &mut Work {
+        self.work.as_mut().expect("held until dropped")
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut work = self.work.take().expect("held until dropped");
+        if !work.tickets.is_empty() {
+            return; // the world ends in the middle of it: the memory is still in flight
+        }
+        work.parts.clear();
+        work.sources.clear();
+        work.targets.clear();
+        self.works.free.borrow_mut().push(work);
+        self.works.returned.notify();
+    }
+}

@@ -1,0 +1,94 @@
+//! Zeroing and discarding. Whole stripes are zeroed on every member, parity too, which belongs to zeroes then: a member
+//! can free the space. What is left at the ends is written as zeroes, or, of a discard, left as it is.
+
+use block::{Cause, Failed, Op, Outcome, Range, Request, Sectors};
+
+use super::Striped;
+use super::write;
+use crate::array::Array;
+use crate::limits::FAN_OUT;
+use crate::member::Member;
+
+pub(super) async fn zero(array: &Array, level: &Striped, request: Request) -> Outcome {
+    let stripe = level.map.stripe_sectors();
+    let range = request.range;
+    let first = Sectors(range.start.0.div_ceil(stripe.0) * stripe.0).min(range.end());
+    let last = range.end().round_down(stripe).max(first);
+    let is_discard = request.op == Op::Discard;
+    for edge in [Range::new(range.start, first - range.start), Range::new(last, range.end() - last)] {
+        if !edge.count.is_zero() && !is_discard {
+            write::write(array, level, request.piece(edge, edge.start)).await?;
+        }
+    }
+    let mut left = Range::new(level.map.rows_of(first.0 / stripe.0).start, Sectors::ZERO);
+    left.count = level.map.rows_of(last.0 / stripe.0).start - left.start;
+    while !left.count.is_zero() {
+        let rows = array.lanes.first_part(left);
+        zero_rows(array, level, &request, rows).await?;
+        left = Range::new(rows.end(), left.count - rows.count);
+    }
+    array.recorded().await
+}
+
+/// Zeroes rows of whole stripes on every member.
+async fn zero_rows(array: &Array, level: &Striped, request: &Request, rows: Range) -> Outcome {
+    let _rows = array.lanes.of(rows.start).ranges.lock(rows).await;
+    let mut work = level.works.take().await;
+    let _writing = array.metadata.begin_write(array).await?;
+    let may_unmap = request.may_unmap || request.op == Op::Discard;
+    let mut unable = [None; FAN_OUT];
+    let mut outcome = Ok(());
+    for first in (0..level.map.slots()).step_by(FAN_OUT) {
+        let last = level.map.slots().min(first + FAN_OUT as u16);
+        for slot in first..last {
+            let Some(member) = array.seat(slot) else { continue };
+            let there = Range::new(member.place_of(rows.start), rows.count);
+            let zero = Request { may_unmap, fua: request.fua, ..Request::write_zeroes(there) };
+            work.tickets.push((slot, member.dev.start(array.to_member(zero))));
+        }
+        unable.fill(None);
+        work.settle(|slot, failed| match failed.cause {
+            Cause::Unsupported => unable[usize::from(slot - first)] = Some(slot),
+            _ => outcome = outcome.and(not_zeroed(array, slot, failed)),
+        })
+        .await;
+        for slot in unable.into_iter().flatten() {
+            if let Some(member) = array.seat(slot)
+                && let Err(failed) = write_zeroes(array, level, member, request, rows).await
+            {
+                outcome = outcome.and(not_zeroed(array, slot, failed));
+            }
+        }
+    }
+    array.recorded().await?; // S5
+    outcome
+}
+
+fn not_zeroed(array: &Array, slot: u16, failed: Failed) -> Outcome {
+    match array.seat(slot) {
+        Some(member) if !array.fail(member, failed) => {
+            array.set_broken(failed);
+            Err(failed)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes zeroes to a member that cannot make them by itself.
+async fn write_zeroes(
+    array: &Array,
+    level: &Striped,
+    member: &Member,
+    request: &Request,
+    rows: Range,
+) -> Outcome {
+    let mut left = rows;
+    while !left.count.is_zero() {
+        let count = left.count.min(level.works.window());
+        let zeroes = level.zeroes.slice(0, count.byte_len());
+        let write = Request { fua: request.fua, ..Request::write(member.place_of(left.start), zeroes) };
+        member.dev.start(array.to_member(write)).await?;
+        left = Range::new(left.start + count, left.count - count);
+    }
+    Ok(())
+}
