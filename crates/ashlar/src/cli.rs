@@ -73,6 +73,9 @@ pub struct Lenience {
     /// Layout of a raid0 that does not say which one it has
     #[arg(long, value_enum)]
     pub layout: Option<Layout>,
+    /// Members are missing and the others were not in sync: take what parity says of the missing data; some of it may be wrong
+    #[arg(long)]
+    pub dirty_degraded: bool,
     /// Use members that are out of date where nothing newer holds their place; parts of the content may be old
     #[arg(long)]
     pub accept_stale: bool,
@@ -155,12 +158,13 @@ pub struct Create {
     /// RAID level
     #[arg(long, short, value_enum)]
     pub level: NewLevel,
-    /// Chunk size (raid0; rounding of linear)
+    /// Chunk size [default: 512K; linear: what members are rounded down to, default none]
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub chunk: Option<u64>,
-    /// Layout of a raid0
-    #[arg(long, value_enum)]
-    pub layout: Option<Layout>,
+    /// Layout, by mdadm's names: raid5 and raid6 left-symmetric and its like [default: left-symmetric], raid0 original or
+    /// alternate [default: original]
+    #[arg(long, value_name = "NAME")]
+    pub layout: Option<String>,
     /// Metadata version
     #[arg(long, value_enum, default_value = "1.2")]
     pub metadata: NewVersion,
@@ -170,7 +174,8 @@ pub struct Create {
     /// A MEMBER of a mirror to read from only if nothing else can answer
     #[arg(long, value_name = "MEMBER")]
     pub write_mostly: Vec<String>,
-    /// Take the members of a mirror for equal: no resync. Where they are not, reads give one or the other
+    /// Take the members for consistent: no resync. Where they are not, a mirror reads one or the other, and parity gives
+    /// back wrong data
     #[arg(long)]
     pub assume_clean: bool,
     /// Use members that hold something: what they hold is lost
@@ -197,6 +202,15 @@ pub enum NewLevel {
     /// Mirrored
     #[value(aliases = ["1", "mirror"])]
     Raid1,
+    /// Striped, with parity on the last member
+    #[value(alias = "4")]
+    Raid4,
+    /// Striped, with parity that rotates: any one member can be lost
+    #[value(alias = "5")]
+    Raid5,
+    /// Striped, with two parities: any two members can be lost
+    #[value(alias = "6")]
+    Raid6,
 }
 
 /// Metadata versions that can be made.

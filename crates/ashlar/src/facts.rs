@@ -8,6 +8,8 @@ use md_format::superblock::{Reshape, Summary};
 use md_format::{Level, ResyncOffset, Role, Superblock, UuidText, Version};
 use serde::Serialize;
 
+use crate::layouts;
+
 /// The facts of one md member.
 #[derive(Serialize, Debug)]
 pub struct MdFacts {
@@ -138,7 +140,7 @@ impl MdFacts {
             updated_s: summary.utime_s,
             events: summary.events,
             level: summary.level.to_string(),
-            layout: layout(summary.level, summary.layout),
+            layout: layouts::name(summary.level, summary.layout),
             chunk_sectors: (summary.chunk_sectors != 0).then_some(summary.chunk_sectors),
             raid_disks: summary.raid_disks,
             used_sectors: summary.level.has_equal_members().then_some(summary.size_sectors),
@@ -220,36 +222,6 @@ fn array_sectors(summary: &Summary) -> Option<u64> {
     summary.size_sectors.checked_mul(data_slots)
 }
 
-fn layout(level: Level, layout: u32) -> Option<String> {
-    const PARITY: [&str; 6] = [
-        "left-asymmetric",
-        "right-asymmetric",
-        "left-symmetric",
-        "right-symmetric",
-        "parity-first",
-        "parity-last",
-    ];
-    let parity = |at: u32| PARITY.get(at as usize).map(|name| (*name).to_owned());
-    let unknown = || Some(format!("unknown ({layout})"));
-    match (level, layout) {
-        (Level::Raid0, 0) => Some("not recorded".to_owned()),
-        (Level::Raid0, 1) => Some("original".to_owned()),
-        (Level::Raid0, 2) => Some("alternate".to_owned()),
-        (Level::Raid10, _) if layout >> 8 & 0xff == 1 => Some(format!("near={}", layout & 0xff)),
-        (Level::Raid10, _) => {
-            let kind = if layout & 0x10000 != 0 { "offset" } else { "far" };
-            Some(format!("{kind}={}", layout >> 8 & 0xff))
-        }
-        (Level::Raid5 | Level::Raid6, 0..=5) => parity(layout),
-        (Level::Raid6, 8) => Some("ddf-zero-restart".to_owned()),
-        (Level::Raid6, 9) => Some("ddf-N-restart".to_owned()),
-        (Level::Raid6, 10) => Some("ddf-N-continue".to_owned()),
-        (Level::Raid6, 16..=20) => parity(layout - 16).map(|name| name + "-6"),
-        (Level::Raid0 | Level::Raid5 | Level::Raid6, _) => unknown(),
-        _ => None,
-    }
-}
-
 fn role(summary: &Summary) -> String {
     match summary.role {
         Role::Active(slot) if summary.replacement => format!("replacement of slot {slot}"),
@@ -281,7 +253,7 @@ fn reshape(reshape: Reshape) -> ReshapeFacts {
         position: reshape.position,
         delta_disks: reshape.delta_disks,
         new_level: reshape.new_level.to_string(),
-        new_layout: layout(reshape.new_level, reshape.new_layout),
+        new_layout: layouts::name(reshape.new_level, reshape.new_layout),
         new_chunk_sectors: reshape.new_chunk_sectors,
         backwards: reshape.backwards,
         new_data_offset: reshape.new_data_offset,

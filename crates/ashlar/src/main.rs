@@ -7,6 +7,7 @@ mod commands;
 mod dirs;
 mod facts;
 mod holds;
+mod layouts;
 mod members;
 mod pile;
 mod remote;

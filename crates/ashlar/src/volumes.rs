@@ -8,18 +8,19 @@ use md::{Array, OpenError, Options};
 use md_format::geometry::raid0::Raid0Layout;
 use runtime::Overlay;
 
-use crate::cli::Layout;
+use crate::cli::{Layout, Lenience};
 use crate::pile::{Pile, Volume};
 
 /// What an overlay holds at most: repairs of what was read, and a client's writes are refused before they come here.
 const OVERLAY_SECTORS: Sectors = Sectors(64 << 11);
 
 /// Opens a volume for reading only.
-pub fn open_to_read(pile: &Pile, volume: &Volume, layout: Option<Layout>) -> Result<Rc<Array>> {
+pub fn open_to_read(pile: &Pile, volume: &Volume, lenience: &Lenience) -> Result<Rc<Array>> {
     let overlays: Vec<Dev> =
         pile.devices().into_iter().map(|device| Overlay::device(device, OVERLAY_SECTORS)).collect();
-    let options =
-        Options { write: false, degraded: true, layout: layout.map(raid0_layout), ..Options::default() };
+    let layout = lenience.layout.map(raid0_layout);
+    let dirty_degraded = lenience.dirty_degraded;
+    let options = Options { write: false, degraded: true, dirty_degraded, layout, ..Options::default() };
     Array::open(&volume.set, &pile.candidates, &overlays, options)
         .map_err(|error| refused(pile, volume, &error))
 }

@@ -45,6 +45,9 @@ pub struct Config {
     /// Use members that are out of date where nothing newer holds their place.
     #[serde(default)]
     pub accept_stale: bool,
+    /// Members are missing and the others were not in sync: take what parity says of the missing data.
+    #[serde(default)]
+    pub dirty_degraded: bool,
     /// Layout of a raid0 that does not say which one it has.
     pub layout: Option<Layout>,
 }

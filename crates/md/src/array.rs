@@ -139,7 +139,7 @@ impl Array {
         options: Options,
     ) -> Result<Rc<Array>, OpenError> {
         let summary = candidates[set.freshest].examined.summary;
-        let hindrances = forbidding(set, &summary, &options);
+        let hindrances = set.forbidding(&options);
         if !hindrances.is_empty() {
             return Err(OpenError::Hindered(hindrances));
         }
@@ -401,26 +401,6 @@ impl Engine for Array {
     fn height(&self) -> u8 {
         self.height
     }
-}
-
-/// What forbids opening the set with these options.
-fn forbidding(set: &Set, summary: &Summary, options: &Options) -> Vec<Hindrance> {
-    let mut found = set.unreadable.clone();
-    if options.layout.is_some() {
-        found.retain(|hindrance| *hindrance != Hindrance::NoLayout);
-    }
-    let is_striped = matches!(summary.level, Level::Raid4 | Level::Raid5 | Level::Raid6);
-    let is_clean = summary.resync == ResyncOffset::Complete;
-    if is_striped && set.short.is_some() && !is_clean && !options.dirty_degraded {
-        found.push(Hindrance::DirtyDegraded);
-    }
-    if options.write {
-        found.extend(set.unwritable.iter().cloned());
-        if let Some(short) = set.short.filter(|_| !options.degraded) {
-            found.push(Hindrance::Degraded { present: short.present, slots: short.slots });
-        }
-    }
-    found
 }
 
 fn member(slot: Option<u16>, seat: Seat, candidates: &[Candidate], devs: &[Dev]) -> Member {

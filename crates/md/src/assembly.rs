@@ -14,6 +14,7 @@ use std::fmt;
 use md_format::superblock::Summary;
 use md_format::{Role, Version};
 
+use crate::array::Options;
 use crate::error::Hindrance;
 use crate::examine::Examined;
 
@@ -65,6 +66,29 @@ pub struct Set {
     pub unwritable: Vec<Hindrance>,
     /// What a person may allow with `--degraded`.
     pub short: Option<Short>,
+    /// Members are missing, and what the others say of their data may be wrong: a person may allow that with
+    /// `--dirty-degraded`.
+    pub dirty_degraded: bool,
+}
+
+impl Set {
+    /// What forbids opening it with these options.
+    pub fn forbidding(&self, options: &Options) -> Vec<Hindrance> {
+        let mut found = self.unreadable.clone();
+        if options.layout.is_some() {
+            found.retain(|hindrance| *hindrance != Hindrance::NoLayout);
+        }
+        if self.dirty_degraded && !options.dirty_degraded {
+            found.push(Hindrance::DirtyDegraded);
+        }
+        if options.write {
+            found.extend(self.unwritable.iter().cloned());
+        }
+        if let Some(short) = self.short.filter(|_| !options.degraded) {
+            found.push(Hindrance::Degraded { present: short.present, slots: short.slots });
+        }
+        found
+    }
 }
 
 /// Missing members that the level can do without.
@@ -166,6 +190,7 @@ fn sort_out(key: SetKey, candidates: &[Candidate]) -> Set {
         unreadable: Vec::new(),
         unwritable: Vec::new(),
         short: None,
+        dirty_degraded: false,
     };
     for at in own {
         sorting.seat(at, freshest, &mut set);

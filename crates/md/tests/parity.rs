@@ -121,13 +121,15 @@ async fn load(bench: &Bench, device: &Dev, model: &mut [u8], rounds: u64) {
                 1..7 => {
                     let buf: Buf = bench.arena.wait_take(range.count.byte_len()).await;
                     let seed = bench.world.draw(|random| random.below(1 << 40));
-                    let bytes: Vec<u8> = (0..buf.len()).map(|at| (seed + at as u64 * 7 >> (at % 23)) as u8).collect();
+                    let bytes: Vec<u8> =
+                        (0..buf.len()).map(|at| (seed + at as u64 * 7 >> (at % 23)) as u8).collect();
                     buf.copy_from_slice(0, &bytes);
                     model[place].copy_from_slice(&bytes);
                     Request { fua: kind == 1, ..Request::write(range.start, buf) }
                 }
                 _ => {
-                    let (device, arena, expected) = (device.clone(), bench.arena.clone(), model[place].to_vec());
+                    let (device, arena, expected) =
+                        (device.clone(), bench.arena.clone(), model[place].to_vec());
                     running.push(spawn(async move {
                         assert!(read(&arena, &device, range).await == expected, "{range} reads wrong");
                     }));

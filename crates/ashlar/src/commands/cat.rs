@@ -83,7 +83,7 @@ fn write_volume(world: &World, pile: &Pile, args: &Cat) -> Result<()> {
     let volume = pile.choose(args.volume.as_deref())?;
     warn_of_strangers(&pile.strangers);
     world.runtime.block_on(async {
-        let array = open_to_read(pile, volume, args.lenience.layout)?;
+        let array = open_to_read(pile, volume, &args.lenience)?;
         for warning in pile.warnings(volume) {
             warn(&format!("{}: {warning}", volume.name));
         }

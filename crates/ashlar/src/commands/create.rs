@@ -8,11 +8,11 @@ use runtime::{random_uuid, wall_seconds};
 use serde::Serialize;
 
 use crate::Usage;
-use crate::cli::{Create, Driver, Layout, NewLevel, NewVersion};
-use crate::holds;
+use crate::cli::{Create, Driver, NewLevel, NewVersion};
 use crate::members::{self, How, Member};
 use crate::text::{print, print_json};
 use crate::world::World;
+use crate::{holds, layouts};
 
 /// The word for a slot whose member is not there yet.
 const MISSING: &str = "missing";
@@ -73,8 +73,8 @@ fn refuse_nonsense(args: &Create) -> Result<()> {
             "--chunk {chunk}: is not a whole number of sectors of 512 bytes, or too large"
         ));
     }
-    if args.layout.is_some() && args.level != NewLevel::Raid0 {
-        return usage("--layout: only raid0 has a choice of layouts".to_owned());
+    if let Some(Err(why)) = args.layout.as_ref().map(|name| layouts::number(level(args.level), name)) {
+        return usage(format!("--layout: {why}"));
     }
     if args.name.is_empty() || args.name.contains('/') {
         return usage(format!(
@@ -127,11 +127,7 @@ fn creation(args: &Create, devices: &[Option<Dev>]) -> Creation {
     Creation {
         name: args.name.clone(),
         host: host(args.homehost.as_deref()),
-        level: match args.level {
-            NewLevel::Linear => Level::Linear,
-            NewLevel::Raid0 => Level::Raid0,
-            NewLevel::Raid1 => Level::Raid1,
-        },
+        level: level(args.level),
         version: match args.metadata {
             NewVersion::V0_90 => Version::V0_90,
             NewVersion::V1_0 => Version::V1_0,
@@ -139,10 +135,7 @@ fn creation(args: &Create, devices: &[Option<Dev>]) -> Creation {
             NewVersion::V1_2 => Version::V1_2,
         },
         chunk_sectors: args.chunk.map(|bytes| (bytes / 512) as u32),
-        layout: args.layout.map(|layout| match layout {
-            Layout::Original => 1,
-            Layout::Alternate => 2,
-        }),
+        layout: args.layout.as_ref().and_then(|name| layouts::number(level(args.level), name).ok()),
         assume_clean: args.assume_clean,
         slots: slots.to_vec(),
         write_mostly: args.members.iter().map(|name| args.write_mostly.contains(name)).collect(),
@@ -150,6 +143,17 @@ fn creation(args: &Create, devices: &[Option<Dev>]) -> Creation {
         uuid: random_uuid(),
         device_uuids: devices.iter().map(|_| random_uuid()).collect(),
         now_s: wall_seconds(),
+    }
+}
+
+fn level(level: NewLevel) -> Level {
+    match level {
+        NewLevel::Linear => Level::Linear,
+        NewLevel::Raid0 => Level::Raid0,
+        NewLevel::Raid1 => Level::Raid1,
+        NewLevel::Raid4 => Level::Raid4,
+        NewLevel::Raid5 => Level::Raid5,
+        NewLevel::Raid6 => Level::Raid6,
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use md::Hindrance;
 use serde::Serialize;
 
-use crate::cli::{Driver, Examine};
+use crate::cli::{Driver, Examine, Lenience};
 use crate::facts::{BitmapFacts, MdFacts, ReshapeFacts};
 use crate::members::How;
 use crate::pile::{Pile, Volume};
@@ -117,7 +117,7 @@ fn array(pile: &Pile, volume: &Volume) -> ArrayReport {
     let set = &volume.set;
     let summary = &pile.candidates[set.freshest].examined.summary;
     let name_of = |candidate: usize| pile.candidates[candidate].name.clone();
-    let opened = open_to_read(pile, volume, None);
+    let opened = open_to_read(pile, volume, &Lenience::default());
     let mut writing: Vec<String> = set.unwritable.iter().map(Hindrance::to_string).collect();
     if let Some(short) = set.short {
         writing.push(Hindrance::Degraded { present: short.present, slots: short.slots }.to_string());

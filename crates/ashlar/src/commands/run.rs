@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use block::{Dev, Sectors};
 use control::api::{Api, COMMANDS};
 use control::{Event, Facts, Keeper, Place, Snapshot, Stack, Taken, Volume};
-use md::{Array, Options};
+use md::Array;
 use nbd::{Export, Exports, Room, Server};
 use runtime::mailbox::mailbox;
 use runtime::{Address, Listener, Overlay};
@@ -85,15 +85,9 @@ async fn open(
         true => pile.devices().into_iter().map(|device| Overlay::device(device, OVERLAY_SECTORS)).collect(),
         false => pile.devices(),
     };
-    let options = Options {
-        write: !wish.read_only,
-        degraded: wish.degraded,
-        layout: wish.layout,
-        ..Options::default()
-    };
     let mut arrays = Vec::with_capacity(pile.volumes.len());
     for volume in &pile.volumes {
-        let array = Array::open(&volume.set, &pile.candidates, &devices, options.clone());
+        let array = Array::open(&volume.set, &pile.candidates, &devices, wish.options());
         arrays.push(array.map_err(|error| refused(pile, volume, &error))?);
     }
     let keeper = snapshot.map(|snapshot| Keeper::keep(&state_dir.join("snapshots"), snapshot)).transpose()?;

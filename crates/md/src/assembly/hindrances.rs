@@ -2,7 +2,7 @@
 
 use md_format::geometry::raid0;
 use md_format::superblock::Summary;
-use md_format::{ByteOrder, Features, Level, Role};
+use md_format::{ByteOrder, Features, Level, ResyncOffset, Role};
 
 use super::{Candidate, Reason, Set, Short};
 use crate::error::Hindrance;
@@ -72,6 +72,8 @@ fn members(set: &mut Set, summary: &Summary) {
         set.unreadable.push(Hindrance::TooFew { present, needed, slots });
     } else if present < slots {
         set.short = Some(Short { present, slots });
+        let is_clean = summary.resync == ResyncOffset::Complete;
+        set.dirty_degraded = matches!(redundancy, Redundancy::Parity(_)) && !is_clean;
     }
 }
 

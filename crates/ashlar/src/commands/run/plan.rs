@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use control::Place;
-use md::{Hindrance, Reason};
+use md::Reason;
 use md_format::{Level, ResyncOffset};
 use serde::Serialize;
 
@@ -133,14 +133,7 @@ fn own_name(pile: &Pile) -> String {
 /// Why an array cannot be run as wished.
 fn hindrances(wish: &Wish, pile: &Pile, volume: &Volume) -> Vec<String> {
     let set = &volume.set;
-    let chosen = |hindrance: &&Hindrance| wish.layout.is_none() || **hindrance != Hindrance::NoLayout;
-    let mut found: Vec<String> = set.unreadable.iter().filter(chosen).map(ToString::to_string).collect();
-    if !wish.read_only {
-        found.extend(set.unwritable.iter().map(ToString::to_string));
-    }
-    if let Some(short) = set.short.filter(|_| !wish.degraded) {
-        found.push(Hindrance::Degraded { present: short.present, slots: short.slots }.to_string());
-    }
+    let mut found: Vec<String> = set.forbidding(&wish.options()).iter().map(ToString::to_string).collect();
     if !found.is_empty() {
         for left in &set.left_out {
             let mut line = format!("{} is left out: {}", pile.candidates[left.candidate].name, left.reason);
@@ -161,10 +154,14 @@ fn array(wish: &Wish, pile: &Pile, volume: &Volume) -> ArrayPlan {
     if wish.read_only {
         writes.push("nothing is written".to_owned());
     } else {
-        if let (Level::Raid1, ResyncOffset::At(sector)) = (summary.level, summary.resync) {
-            writes.push(format!(
-                "at once: resync from sector {sector}; copies that differ become like the first"
-            ));
+        if let ResyncOffset::At(sector) = summary.resync {
+            let how = match summary.level {
+                Level::Raid4 | Level::Raid5 | Level::Raid6 => {
+                    "parity that does not belong to the data is made anew"
+                }
+                _ => "copies that differ become like the first",
+            };
+            writes.push(format!("at once: resync from sector {sector}; {how}"));
         }
         writes
             .push("before the first write, when a member fails, and at the end: every superblock".to_owned());

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use control::Config;
+use md::Options;
 use md_format::geometry::raid0::Raid0Layout;
 use runtime::Address;
 
@@ -21,6 +22,7 @@ pub struct Wish {
     pub read_only: bool,
     pub sole_writer: bool,
     pub accept_stale: bool,
+    pub dirty_degraded: bool,
     pub layout: Option<Raid0Layout>,
 }
 
@@ -48,10 +50,22 @@ impl Wish {
             read_only: config.read_only || args.read_only,
             sole_writer: config.sole_writer || args.sole_writer,
             accept_stale: config.accept_stale || args.lenience.accept_stale,
+            dirty_degraded: config.dirty_degraded || args.lenience.dirty_degraded,
             layout: args.lenience.layout.map(raid0_layout).or(from_file),
         };
         wish.check(config.nbd_anywhere || args.nbd_anywhere, args.plan)?;
         Ok(wish)
+    }
+
+    /// How the arrays are to be opened.
+    pub fn options(&self) -> Options {
+        Options {
+            write: !self.read_only,
+            degraded: self.degraded,
+            dirty_degraded: self.dirty_degraded,
+            layout: self.layout,
+            ..Options::default()
+        }
     }
 
     fn check(&self, anywhere: bool, plan: bool) -> Result<()> {
