@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::{Request, Sectors, Ticket};
+use crate::{Counters, Request, Sectors, Ticket};
 
 /// The largest logical block a member may have. 4Kn disks have 4096; nothing larger is on sale, and md's
 /// superblock of 4 KiB could not be written in one piece.
@@ -23,6 +23,12 @@ pub trait Device {
     /// devices lower than itself, so that nobody can wait in a circle.
     fn height(&self) -> u8 {
         0
+    }
+
+    /// What the device has been asked so far, and what came of it; `None` for one that does not count. What only passes
+    /// requests on hands out the counters of what lies below.
+    fn counters(&self) -> Option<Rc<Counters>> {
+        None
     }
 }
 

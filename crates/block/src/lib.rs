@@ -5,6 +5,7 @@
 //! files, sockets, clocks or RAID, and nothing here allocates once a stack has been built.
 
 mod buffer;
+mod counters;
 pub mod counting;
 mod device;
 mod failure;
@@ -13,6 +14,7 @@ mod ticket;
 mod units;
 
 pub use buffer::{Arena, Buf, MAX_BUFFER};
+pub use counters::{BUCKETS, Count, Counters};
 pub use device::{Dev, Device, Geometry, LARGEST_BLOCK};
 pub use failure::{Cause, Failed, Outcome};
 pub use request::{Extents, Op, Origin, Priority, Request};

@@ -234,7 +234,7 @@ impl Array {
     pub async fn stop(&self) -> Outcome {
         self.resync.stop().await;
         let stopped = self.metadata.stop(self).await;
-        if self.options.write { stopped.and(self.flush_members().await) } else { stopped }
+        if self.options.write { stopped.and(self.flush_members(0).await) } else { stopped }
     }
 
     /// A member fails: from now on no request reaches it, and the change is on its way to the superblocks. False when
@@ -323,7 +323,8 @@ impl Array {
 
     /// Flushes every member that is in sync. A member whose flush fails is failed, and recorded before this returns;
     /// the last copy cannot be, and then the array is broken.
-    pub(crate) async fn flush_members(&self) -> Outcome {
+    /// On behalf of the client's request numbered `trace`, or of none (0).
+    pub(crate) async fn flush_members(&self, trace: u32) -> Outcome {
         if plant::is(Plant::FlushSwallowed) {
             return Ok(());
         }
@@ -332,7 +333,7 @@ impl Array {
             let mut fan = Fan::<FAN_OUT>::default();
             for (at, member) in chunk.iter().enumerate() {
                 if member.condition() == Condition::InSync {
-                    fan.put(at, member.dev.start(self.to_member(Request::flush())));
+                    fan.put(at, member.dev.start(self.to_member(Request::flush().for_trace(trace))));
                 }
             }
             for (at, member) in chunk.iter().enumerate() {
@@ -355,6 +356,10 @@ impl Engine for Array {
 
     fn height(&self) -> u8 {
         self.height
+    }
+
+    fn name(&self) -> String {
+        format!("{} {}", self.shape.summary.level, self.shape.summary.name).trim_end().to_owned()
     }
 }
 

@@ -181,14 +181,14 @@ fn a_write_mostly_member_is_read_only_when_no_other_can_answer() {
         let array = bench.open().await;
         let device = array.device();
         bench.write(&device, 0, 7, 256).await.unwrap();
-        let before = bench.disk(0).counts().reads;
+        let before = bench.disk(0).reads();
         for at in 0..64 {
             bench.reads(&device, 4 * at, 7, 4).await.unwrap();
         }
-        assert_eq!(bench.disk(0).counts().reads, before);
+        assert_eq!(bench.disk(0).reads(), before);
         bench.disk(1).set_fate(Fate::Dead);
         bench.reads(&device, 0, 7, 4).await.unwrap();
-        assert_eq!(bench.disk(0).counts().reads, before + 1);
+        assert_eq!(bench.disk(0).reads(), before + 1);
     });
 }
 
@@ -271,7 +271,7 @@ fn reading_an_array_that_is_open_for_reading_writes_nothing_and_starts_no_resync
     let bench = Bench::new(13, Made { assume_clean: false, ..Made::default() });
     bench.run(async {
         let (set, candidates) = bench.set().await;
-        let before: Vec<u64> = bench.world.disks().iter().map(|disk| disk.counts().writes).collect();
+        let before: Vec<u64> = bench.world.disks().iter().map(|disk| disk.writes()).collect();
         let overlays: Vec<_> =
             bench.devs().into_iter().map(|dev| runtime::Overlay::device(dev, Sectors(4096))).collect();
         let array = md::Array::open(&set, &candidates, &overlays, md::Options::default()).unwrap();
@@ -279,7 +279,7 @@ fn reading_an_array_that_is_open_for_reading_writes_nothing_and_starts_no_resync
         bench.reads(&device, 0, 0, 64).await.unwrap();
         assert_eq!(array.sync_state(), SyncState::Pending);
         array.stop().await.unwrap();
-        let after: Vec<u64> = bench.world.disks().iter().map(|disk| disk.counts().writes).collect();
+        let after: Vec<u64> = bench.world.disks().iter().map(|disk| disk.writes()).collect();
         assert_eq!(before, after);
     });
 }

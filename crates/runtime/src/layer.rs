@@ -11,9 +11,10 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
-use block::{Device, Geometry, Outcome, Promise, Request, Ticket};
+use block::{Counters, Device, Geometry, Outcome, Request, Ticket};
 
 use crate::executor::{Pollable, core};
+use crate::meter::{Answer, Meter};
 use crate::rank::{Holding, Rank, Step};
 
 /// Requests that can wait for a slot before the queue has to grow: the slots of several layers above, fanned out.
@@ -25,20 +26,23 @@ pub trait Engine: 'static {
     fn geometry(&self) -> Geometry;
     /// One more than the highest device below.
     fn height(&self) -> u8;
+    /// What people call the device, in counters and traces.
+    fn name(&self) -> String;
 }
 
 /// An engine in its slots: a [`Device`].
 pub struct Layer<E, F> {
     engine: Rc<E>,
+    meter: Meter,
     body: fn(Rc<E>, Request) -> F,
     slots: Box<[Slot<F>]>,
     free: RefCell<Vec<u32>>,
-    waiting: RefCell<VecDeque<(Request, Promise)>>,
+    waiting: RefCell<VecDeque<(Request, Answer)>>,
 }
 
 struct Slot<F> {
     future: UnsafeCell<Option<F>>,
-    promise: Cell<Option<Promise>>,
+    answer: Cell<Option<Answer>>,
     holding: Cell<Option<Holding>>,
     task: Cell<u32>,
 }
@@ -58,6 +62,7 @@ where
     ) -> Rc<Layer<E, F>> {
         block::reserve(slots * fan_out);
         let layer = Rc::new(Layer {
+            meter: Meter::new(&engine.name(), engine.height()),
             engine,
             body,
             slots: (0..slots).map(|_| Slot::default()).collect(),
@@ -77,12 +82,12 @@ where
         &self.engine
     }
 
-    fn seat(&self, number: u32, request: Request, promise: Promise) {
+    fn seat(&self, number: u32, request: Request, answer: Answer) {
         let slot = &self.slots[number as usize];
         let future = (self.body)(self.engine.clone(), request);
         // SAFETY: the slot is free, so its place is empty and nobody polls it.
         unsafe { *slot.future.get() = Some(future) };
-        slot.promise.set(Some(promise));
+        slot.answer.set(Some(answer));
         core().wake(slot.task.get());
     }
 
@@ -98,10 +103,10 @@ where
         // SAFETY: as above; the future has ended.
         unsafe { *slot.future.get() = None };
         slot.holding.set(None);
-        slot.promise.take().expect("an occupied slot has a promise to keep").finish(outcome);
+        slot.answer.take().expect("an occupied slot has an answer to give").finish(outcome);
         let next = self.waiting.borrow_mut().pop_front();
         match next {
-            Some((request, promise)) => self.seat(number as u32, request, promise),
+            Some((request, answer)) => self.seat(number as u32, request, answer),
             None => self.free.borrow_mut().push(number as u32),
         }
     }
@@ -111,7 +116,7 @@ impl<F> Default for Slot<F> {
     fn default() -> Slot<F> {
         Slot {
             future: UnsafeCell::new(None),
-            promise: Cell::new(None),
+            answer: Cell::new(None),
             holding: Cell::new(None),
             task: Cell::new(0),
         }
@@ -125,11 +130,11 @@ where
 {
     fn start(&self, request: Request) -> Ticket {
         Rank::new(self.engine.height(), Step::Slot).wait();
-        let (ticket, promise) = Ticket::pair();
+        let (ticket, answer) = self.meter.begin(&request);
         let free = self.free.borrow_mut().pop();
         match free {
-            Some(number) => self.seat(number, request, promise),
-            None => self.waiting.borrow_mut().push_back((request, promise)),
+            Some(number) => self.seat(number, request, answer),
+            None => self.waiting.borrow_mut().push_back((request, answer)),
         }
         ticket
     }
@@ -140,6 +145,10 @@ where
 
     fn height(&self) -> u8 {
         self.engine.height()
+    }
+
+    fn counters(&self) -> Option<Rc<Counters>> {
+        Some(self.meter.counters())
     }
 }
 

@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use block::{Arena, Buf};
-use runtime::{Event, Stream, Task, spawn};
+use runtime::{Event, Stream, Task, next_trace, spawn};
 
 use super::export::{Export, count};
 use super::handshake::Agreed;
@@ -57,6 +57,8 @@ struct Slot {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) cookie: u64,
+    /// The number under which the device and what lies below it know the request.
+    pub(super) trace: u32,
     pub(super) command: Command,
     pub(super) buf: Option<Buf>,
 }
@@ -135,7 +137,9 @@ impl Session {
             let cookie = request.cookie.get();
             match plan(&request, &self.terms()) {
                 Ok(Command::Disconnect) => return Ok(Ended::Politely),
-                Ok(command) => self.seat(Job { cookie, command, buf: None }, incoming).await?,
+                Ok(command) => {
+                    self.seat(Job { cookie, trace: next_trace(), command, buf: None }, incoming).await?
+                }
                 Err(refusal) => {
                     if request.command == command::WRITE {
                         incoming.skip(request.length.into()).await?;

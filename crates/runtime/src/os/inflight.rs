@@ -10,8 +10,10 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use block::{Cause, Failed, Moment, Op, Outcome, Promise, Request};
+use block::{Cause, Failed, Moment, Op, Outcome, Request};
 use rustix::event::{EventfdFlags, eventfd};
+
+use crate::meter::Answer;
 
 /// How often deadlines are looked at: they are seconds, so late by this much is on time.
 const DEADLINE_STEP_MS: u64 = 100;
@@ -55,7 +57,7 @@ pub(super) struct Inflight {
 }
 
 struct Entry {
-    promise: Option<Promise>,
+    answer: Option<Answer>,
     request: Option<(Request, Job)>,
     _file: Option<Rc<dyn std::any::Any>>,
     deadline: Option<Moment>,
@@ -63,7 +65,7 @@ struct Entry {
 
 impl Inflight {
     pub fn new(capacity: usize) -> Inflight {
-        let entry = || Entry { promise: None, request: None, _file: None, deadline: None };
+        let entry = || Entry { answer: None, request: None, _file: None, deadline: None };
         Inflight {
             entries: RefCell::new((0..capacity).map(|_| entry()).collect()),
             free: RefCell::new((0..capacity as u32).rev().collect()),
@@ -73,17 +75,17 @@ impl Inflight {
     }
 
     /// Enters a request. `file` stays open until the answer is there.
-    pub fn enter(&self, request: Request, job: Job, promise: Promise, file: Rc<dyn std::any::Any>) -> u32 {
+    pub fn enter(&self, request: Request, job: Job, answer: Answer, file: Rc<dyn std::any::Any>) -> u32 {
         let mut entries = self.entries.borrow_mut();
         // Full: more arrays at work than the table was made for. Growing it allocates, failing a member would be worse.
         let id = self.free.borrow_mut().pop().unwrap_or_else(|| {
-            entries.push(Entry { promise: None, request: None, _file: None, deadline: None });
+            entries.push(Entry { answer: None, request: None, _file: None, deadline: None });
             u32::try_from(entries.len() - 1).expect("fewer than 2^32 requests in flight")
         });
         let deadline = request.deadline;
         self.deadlines.set(self.deadlines.get() + u32::from(deadline.is_some()));
         let entry =
-            Entry { promise: Some(promise), request: Some((request, job)), _file: Some(file), deadline };
+            Entry { answer: Some(answer), request: Some((request, job)), _file: Some(file), deadline };
         entries[id as usize] = entry;
         id
     }
@@ -105,11 +107,11 @@ impl Inflight {
             Ok(_) => Ok(()),
         };
         let done =
-            std::mem::replace(entry, Entry { promise: None, request: None, _file: None, deadline: None });
+            std::mem::replace(entry, Entry { answer: None, request: None, _file: None, deadline: None });
         drop(entries);
         self.free.borrow_mut().push(id);
         self.deadlines.set(self.deadlines.get() - u32::from(done.deadline.is_some()));
-        answer(done.promise, outcome);
+        give(done.answer, outcome);
         None
     }
 
@@ -131,17 +133,17 @@ impl Inflight {
             if entry.deadline.is_some_and(|deadline| deadline <= now) {
                 entry.deadline = None;
                 self.deadlines.set(self.deadlines.get() - 1);
-                let promise = entry.promise.take();
+                let answer = entry.answer.take();
                 drop(entries);
-                answer(promise, Err(Failed::new(Cause::Timeout)));
+                give(answer, Err(Failed::new(Cause::Timeout)));
             }
         }
     }
 }
 
-fn answer(promise: Option<Promise>, outcome: Outcome) {
-    if let Some(promise) = promise {
-        promise.finish(outcome);
+fn give(answer: Option<Answer>, outcome: Outcome) {
+    if let Some(answer) = answer {
+        answer.finish(outcome);
     }
 }
 

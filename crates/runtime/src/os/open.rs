@@ -136,9 +136,7 @@ impl Os {
             true => Identity::Block(metadata.rdev()),
             false => Identity::File(metadata.dev(), metadata.ino()),
         };
-        let name = path.file_name().map_or("member".into(), |name| name.to_string_lossy());
-        let name: String = format!("h-{name}").chars().take(15).filter(|c| *c != '\0').collect();
-        let device = FileDevice::new(self, file, &name, is_block, geometry)
+        let device = FileDevice::new(self, file, path, is_block, geometry)
             .map_err(|error| errno_of(&error))
             .map_err(system("making its helper thread"))?;
         Ok(Opened { device, identity, is_block, locks })

@@ -1,13 +1,14 @@
 //! Rules of the simulated world, and of the executor over it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use block::{Arena, Cause, Device, Failed, MAX_BUFFER, Range, Request, Sectors};
+use block::{Arena, Cause, Dev, Device, Failed, MAX_BUFFER, Op, Range, Request, Sectors};
 
 use super::*;
 use crate::rank::{Rank, Step};
-use crate::{Overlay, RangeLocks, Runtime, sleep_ms, spawn};
+use crate::{Overlay, Phase, RangeLocks, Runtime, next_trace, set_probe, sleep_ms, spawn};
 
 fn sector(arena: &Rc<Arena>, byte: u8) -> block::Buf {
     let buf = arena.take(512).unwrap();
@@ -160,7 +161,7 @@ fn an_overlay_never_writes_below_and_reads_what_was_written_above() {
         let full = overlay.start(Request::write_zeroes(Range::new(Sectors(8), Sectors(2)))).await;
         assert_eq!(full, Err(Failed::new(Cause::NoSpace)));
     });
-    assert_eq!(disk.counts().writes, 0);
+    assert_eq!(disk.writes(), 0);
 }
 
 #[test]
@@ -169,4 +170,108 @@ fn a_wait_that_nothing_can_end_is_noticed() {
     let runtime = Runtime::new(world.clone());
     let ended = runtime.run_until(std::future::pending::<()>(), |_| !world.is_stuck());
     assert!(ended.is_none() && world.is_stuck());
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Line {
+    trace: u32,
+    name: String,
+    height: u8,
+    op: Op,
+    begun: bool,
+    at: u64,
+}
+
+fn lines_seen() -> Rc<RefCell<Vec<Line>>> {
+    let lines: Rc<RefCell<Vec<Line>>> = Rc::default();
+    let to = lines.clone();
+    set_probe(Some(Box::new(move |seen| {
+        let (name, begun) = (seen.name.to_owned(), seen.phase == Phase::Begun);
+        let (trace, height, op, at) = (seen.trace, seen.height, seen.op, seen.at.0);
+        to.borrow_mut().push(Line { trace, name, height, op, begun, at });
+    })));
+    lines
+}
+
+#[test]
+fn a_probe_sees_one_request_go_down_and_come_back_up() {
+    let world = World::new(6);
+    let disk = world.add_disk(Sectors(64), 512);
+    let arena = Arena::new(MAX_BUFFER);
+    let runtime = Runtime::new(world);
+    let lines = lines_seen();
+    runtime.block_on(async {
+        let overlay = Overlay::device(disk.clone(), Sectors(2));
+        let trace = next_trace();
+        assert_ne!(trace, next_trace());
+        let read = Request::read(Sectors(0), sector(&arena, 7)).for_trace(trace);
+        overlay.start(read).await.unwrap();
+        set_probe(None);
+        overlay.start(Request::read(Sectors(0), sector(&arena, 7))).await.unwrap();
+        let lines = lines.take();
+        let shape: Vec<_> = lines.iter().map(|line| (line.name.as_str(), line.height, line.begun)).collect();
+        let above = "overlay of disk 0";
+        let expected = [(above, 1, true), ("disk 0", 0, true), ("disk 0", 0, false), (above, 1, false)];
+        assert_eq!(shape, expected, "and nothing after the probe was taken away");
+        assert!(lines.iter().all(|line| line.trace == trace && line.op == Op::Read));
+        assert!(lines.is_sorted_by_key(|line| line.at));
+    });
+}
+
+/// Disks with faults of every kind, an overlay over each, many requests at once: what began has ended, as what it ended,
+/// and the histogram has them all.
+#[test]
+fn counters_add_up_whatever_happens_to_the_requests() {
+    for seed in 0..100 {
+        let world = World::new(seed);
+        let arena = Arena::new(MAX_BUFFER);
+        let disk = world.add_disk(Sectors(64), 512);
+        disk.set_faults(|faults| {
+            faults.read_error_one_in = 3;
+            faults.transport_error_one_in = 9;
+            faults.flush_error_one_in = 2;
+        });
+        let runtime = Runtime::new(world.clone());
+        let dev: Dev = disk.clone();
+        let counters = dev.counters().unwrap();
+        runtime.block_on(async {
+            let mut failed = BTreeMap::<u8, u64>::new();
+            let mut tickets = Vec::new();
+            for n in 0..60u64 {
+                let request = match n % 4 {
+                    0 => Request::flush(),
+                    1 => Request::write_zeroes(Range::new(Sectors(n), Sectors(2))),
+                    _ => Request::read(Sectors(n + 8), sector(&arena, 0)), // the last ones lie beyond the end
+                };
+                tickets.push((request.op, dev.start(request)));
+            }
+            let all: u64 = Op::ALL.iter().map(|op| counters.of(*op).in_flight()).sum();
+            assert!(all >= 50, "seed {seed}: most are under way");
+            for (op, ticket) in tickets {
+                *failed.entry(op as u8).or_default() += u64::from(ticket.await.is_err());
+            }
+            for op in Op::ALL {
+                let count = counters.of(op);
+                assert_eq!(count.in_flight(), 0, "seed {seed}");
+                assert_eq!(count.failed, failed.get(&(op as u8)).copied().unwrap_or(0), "seed {seed}");
+                assert_eq!(count.latency.iter().sum::<u64>(), count.ended(), "seed {seed}");
+            }
+            assert_eq!(counters.of(Op::Read).bytes, counters.of(Op::Read).done * 512, "seed {seed}");
+            let least = counters.of(Op::WriteZeroes);
+            assert!(least.total_ns >= least.ended() * 20_000, "seed {seed}: time is the world's");
+        });
+    }
+}
+
+#[test]
+fn requests_that_a_crash_swallows_are_counted_as_failed() {
+    let world = World::new(7);
+    let disk = world.add_disk(Sectors(64), 512);
+    let runtime = Runtime::new(world.clone());
+    let counters = disk.counters().unwrap();
+    runtime.block_on(async { disk.start(Request::flush()).detach() });
+    assert_eq!(counters.of(Op::Flush).in_flight(), 1);
+    drop(runtime);
+    world.power_cut();
+    assert_eq!((counters.of(Op::Flush).in_flight(), counters.of(Op::Flush).failed), (0, 1));
 }
