@@ -8,13 +8,15 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use block::{Cause, Dev, Device, Failed, Geometry, Request, Ticket};
+use block::{Cause, Counters, Dev, Device, Failed, Geometry, Request, Ticket};
 
 /// A member's device, and whatever has to live as long as it is in use (locks, a connection).
 pub struct Hold {
     held: RefCell<Option<Held>>,
     geometry: Cell<Geometry>,
     height: u8,
+    /// Kept, so that what a member did is still told when it was let go of.
+    counters: Option<Rc<Counters>>,
 }
 
 struct Held {
@@ -28,6 +30,7 @@ impl Hold {
         Rc::new(Hold {
             geometry: Cell::new(device.geometry()),
             height: device.height(),
+            counters: device.counters(),
             held: RefCell::new(Some(Held { device, _keeps: Box::new(keeps) })),
         })
     }
@@ -60,5 +63,9 @@ impl Device for Hold {
 
     fn height(&self) -> u8 {
         self.height
+    }
+
+    fn counters(&self) -> Option<Rc<Counters>> {
+        self.counters.clone()
     }
 }
