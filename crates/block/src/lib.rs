@@ -15,7 +15,7 @@ mod units;
 
 pub use buffer::{Arena, Buf, MAX_BUFFER};
 pub use counters::{BUCKETS, Count, Counters};
-pub use device::{Dev, Device, Geometry, LARGEST_BLOCK};
+pub use device::{Dev, Device, Geometry, LARGEST_BLOCK, State};
 pub use failure::{Cause, Failed, Outcome};
 pub use request::{Extents, Op, Origin, Priority, Request};
 pub use ticket::{Fan, Promise, Ticket, reserve, tickets_in_flight, tickets_short};

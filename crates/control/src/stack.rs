@@ -127,6 +127,10 @@ impl Stack {
         }
         let mut problems = Vec::new();
         for volume in &self.volumes {
+            // Whatever still asks is held: nothing is written behind the last superblock and the snapshot's last look.
+            if let Err(failed) = volume.export.device().quiesce().await {
+                problems.push(format!("{}: could not be quiesced: {failed}", volume.name));
+            }
             if let Err(failed) = volume.array.stop().await {
                 problems.push(format!("{}: could not be marked clean: {failed}", volume.name));
             }

@@ -230,7 +230,7 @@ impl Array {
     }
 
     /// Stops: waits for writes under way, ends a resync at its checkpoint, flushes the members, records a clean array.
-    /// New writes must not be started any more. What was written is then safe, whether anybody flushed it or not.
+    /// The array's device is quiesced before. What was written is then safe, whether anybody flushed it or not.
     pub async fn stop(&self) -> Outcome {
         self.resync.stop().await;
         let stopped = self.metadata.stop(self).await;

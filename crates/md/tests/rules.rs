@@ -2,14 +2,17 @@
 
 mod common;
 
-use block::{Cause, Failed, Request, Sectors};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use block::{Arena, Cause, Failed, Op, Origin, Range, Request, Sectors};
 use common::{Bench, Made, SIZE};
 use md::array::Happening;
 use md::{Array, Condition, Hindrance, Options, SyncState, assemble};
 use md_format::superblock::{Entry, Superblock, sync};
 use md_format::{Level, Place, ResyncOffset, Role, Version};
 use runtime::sim::Fate;
-use runtime::sleep_ms;
+use runtime::{Phase, Seen, set_probe, sleep_ms};
 
 /// The role that a member's superblock, as a power cut would leave it, gives to a device.
 fn durable_role(bench: &Bench, member: usize, of: u32) -> Role {
@@ -387,4 +390,72 @@ fn a_write_that_timed_out_on_the_last_copy_ends_all_writing() {
         assert!(bench.write(&device, 0, 9, 8).await.is_err());
         assert!(device.start(Request::flush()).await.is_err());
     });
+}
+
+/// A stop is: quiesce the device, then stop the array. A write that comes in between is held, and nothing is written behind
+/// the clean mark.
+#[test]
+fn what_comes_while_an_array_stops_is_held_and_writes_nothing() {
+    for seed in 0..20 {
+        let bench = Bench::new(seed, Made::default());
+        bench.run(async {
+            let array = bench.open().await;
+            let device = array.device();
+            let first: Vec<_> = (0..8).map(|n| device.start(zeroes(n))).collect();
+            let quiet = device.quiesce();
+            let late: Vec<_> = (8..100).map(|n| device.start(zeroes(n))).collect();
+            quiet.await.unwrap();
+            for ticket in first {
+                ticket.await.unwrap();
+            }
+            array.stop().await.unwrap();
+            let writes = || bench.world.disks().iter().map(|disk| disk.writes()).sum::<u64>();
+            let before = writes();
+            sleep_ms(1000).await;
+            assert_eq!(writes(), before, "seed {seed}");
+            assert_eq!(bench.summary(0).await.resync, ResyncOffset::Complete, "seed {seed}");
+            drop(device);
+            for ticket in late {
+                assert_eq!(ticket.await, Err(Failed::new(Cause::Gone)), "seed {seed}");
+            }
+        });
+    }
+}
+
+fn zeroes(n: u64) -> Request {
+    Request::write_zeroes(Range::new(Sectors(n * 8), Sectors(8)))
+}
+
+/// What the members are asked to do for a client's request has its number, also a flush and the repair of a read error;
+/// superblocks are written for no client.
+#[test]
+fn what_is_done_for_a_client_has_its_number() {
+    let bench = Bench::new(41, Made::default());
+    let seen: Rc<RefCell<Vec<(u32, Op, Origin)>>> = Rc::default();
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        bench.write(&device, 0, 7, 64).await.unwrap();
+        let at = array.members()[0].data_offset.0 + 10;
+        bench.disk(0).set_faults(|faults| faults.bad_sectors.extend([at]));
+        let to = seen.clone();
+        let probe = move |seen: &Seen<'_>| {
+            if seen.height == 0 && seen.phase == Phase::Begun {
+                to.borrow_mut().push((seen.trace, seen.op, seen.origin));
+            }
+        };
+        set_probe(Some(Box::new(probe)));
+        let buf = Arena::new(1 << 20).take_zeroed(64 * 512).unwrap();
+        device.start(Request::read(Sectors(0), buf).for_trace(5)).await.unwrap();
+        device.start(Request::flush().for_trace(6)).await.unwrap();
+        sleep_ms(1000).await; // the array is marked clean meanwhile
+        set_probe(None);
+    });
+    let seen = seen.take();
+    let count = |what| seen.iter().filter(|seen| **seen == what).count();
+    assert_eq!(count((5, Op::Read, Origin::Client)), 2, "one copy and the other: {seen:?}");
+    assert_eq!(count((5, Op::Write, Origin::Repair)), 1, "{seen:?}");
+    assert_eq!(count((6, Op::Flush, Origin::Client)), 2, "{seen:?}");
+    assert!(count((0, Op::Write, Origin::Metadata)) >= 2, "{seen:?}");
+    assert!(seen.iter().all(|(trace, _, origin)| *trace == 0 || *origin != Origin::Metadata), "{seen:?}");
 }

@@ -2,7 +2,8 @@
 //!
 //! The engine's future type cannot be named, but it can be inferred from the function and kept in slots that never
 //! move; behind `Rc<dyn Device>` nobody above sees it. So an array on an array on a cache is one finite type, and a
-//! request costs no allocation. A request that finds no free slot waits in arrival order.
+//! request costs no allocation. A request that finds no free slot waits in arrival order. A layer that is quiesced gives
+//! no slot to anybody: whoever is above waits, as for a slot.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
@@ -11,7 +12,7 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
-use block::{Counters, Device, Geometry, Outcome, Request, Ticket};
+use block::{Cause, Counters, Device, Failed, Geometry, Outcome, Promise, Request, State, Ticket};
 
 use crate::executor::{Pollable, core};
 use crate::meter::{Answer, Meter};
@@ -38,6 +39,9 @@ pub struct Layer<E, F> {
     slots: Box<[Slot<F>]>,
     free: RefCell<Vec<u32>>,
     waiting: RefCell<VecDeque<(Request, Answer)>>,
+    state: Cell<State>,
+    /// Those who wait for the layer to be quiet.
+    quiescing: RefCell<Vec<Promise>>,
 }
 
 struct Slot<F> {
@@ -68,6 +72,8 @@ where
             slots: (0..slots).map(|_| Slot::default()).collect(),
             free: RefCell::new((0..slots as u32).rev().collect()),
             waiting: RefCell::new(VecDeque::with_capacity(QUEUE)),
+            state: Cell::default(),
+            quiescing: RefCell::default(),
         });
         let core = core();
         for (number, slot) in layer.slots.iter().enumerate() {
@@ -104,10 +110,32 @@ where
         unsafe { *slot.future.get() = None };
         slot.holding.set(None);
         slot.answer.take().expect("an occupied slot has an answer to give").finish(outcome);
-        let next = self.waiting.borrow_mut().pop_front();
-        match next {
-            Some((request, answer)) => self.seat(number as u32, request, answer),
-            None => self.free.borrow_mut().push(number as u32),
+        self.free.borrow_mut().push(number as u32);
+        self.seat_waiting();
+        self.settle();
+    }
+
+    /// Gives free slots to those who wait, unless the layer is to be quiet.
+    fn seat_waiting(&self) {
+        while self.state.get() == State::Running && !self.waiting.borrow().is_empty() {
+            let Some(number) = self.free.borrow_mut().pop() else { return };
+            let (request, answer) = self.waiting.borrow_mut().pop_front().expect("just seen");
+            self.seat(number, request, answer);
+        }
+    }
+
+    /// Tells those who wait for the layer to be quiet, when it is.
+    fn settle(&self) {
+        let under_way = self.slots.len() - self.free.borrow().len();
+        self.state.set(self.state.get().settled(under_way));
+        if self.state.get() == State::Quiesced {
+            self.tell_quiescing(Ok(()));
+        }
+    }
+
+    fn tell_quiescing(&self, outcome: Outcome) {
+        for promise in self.quiescing.take() {
+            promise.finish(outcome);
         }
     }
 }
@@ -131,12 +159,28 @@ where
     fn start(&self, request: Request) -> Ticket {
         Rank::new(self.engine.height(), Step::Slot).wait();
         let (ticket, answer) = self.meter.begin(&request);
-        let free = self.free.borrow_mut().pop();
-        match free {
-            Some(number) => self.seat(number, request, answer),
-            None => self.waiting.borrow_mut().push_back((request, answer)),
-        }
+        self.waiting.borrow_mut().push_back((request, answer));
+        self.seat_waiting();
         ticket
+    }
+
+    fn state(&self) -> State {
+        self.state.get()
+    }
+
+    fn quiesce(&self) -> Ticket {
+        Rank::new(self.engine.height(), Step::Slot).wait();
+        let (ticket, promise) = Ticket::pair();
+        self.quiescing.borrow_mut().push(promise);
+        self.state.set(State::Quiescing);
+        self.settle();
+        ticket
+    }
+
+    fn resume(&self) {
+        self.state.set(State::Running);
+        self.tell_quiescing(Err(Failed::new(Cause::Refused)));
+        self.seat_waiting();
     }
 
     fn geometry(&self) -> Geometry {

@@ -34,6 +34,7 @@ pub(super) struct Session {
     pub(super) arena: Rc<Arena>,
     pub(super) outgoing: Outgoing,
     pub(super) structured: bool,
+    size: u64,
     status: bool,
     stream: Rc<dyn Stream>,
     slots: Box<[Slot]>,
@@ -68,6 +69,7 @@ impl Session {
         Rc::new(Session {
             export: agreed.export,
             structured: agreed.structured,
+            size: agreed.size,
             status: agreed.status,
             arena,
             outgoing: Outgoing::new(),
@@ -123,7 +125,7 @@ impl Session {
 
     fn terms(&self) -> Terms {
         Terms {
-            size: self.export.size(),
+            size: self.size,
             read_only: self.export.is_read_only(),
             structured: self.structured,
             status: self.status,

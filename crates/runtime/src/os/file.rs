@@ -7,6 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use block::{Cause, Counters, Device, Failed, Geometry, Op, Outcome, Request, SECTOR, Sectors, Ticket};
+use rustix::fs::SeekFrom;
 
 use super::helper::Helper;
 use super::inflight::Job;
@@ -53,6 +54,16 @@ impl FileDevice {
     /// The descriptor, for what is asked about the member outside the data path.
     pub fn raw_fd(&self) -> RawFd {
         self.inner.file.as_raw_fd()
+    }
+
+    /// Asks the system how large the member is now, and takes what it has grown by into use. A member that has become
+    /// shorter keeps its size: requests behind the end fail, as they would anyhow.
+    pub fn look_at_size(&self) -> io::Result<Sectors> {
+        let bytes = rustix::fs::seek(&self.inner.file, SeekFrom::End(0))?;
+        let geometry = self.inner.geometry.get();
+        let size = geometry.size.max(Sectors::from_bytes(bytes));
+        self.inner.geometry.set(Geometry { size, ..geometry });
+        Ok(size)
     }
 
     fn check(&self, request: &Request) -> Result<(), Failed> {

@@ -136,6 +136,13 @@ impl Disk {
         self.latency_ns.set((least, most.max(least + 1)));
     }
 
+    /// Makes the disk larger, full of zeroes behind its end of before.
+    pub fn grow(&self, size: Sectors) {
+        let geometry = self.geometry.get();
+        assert!(size >= geometry.size, "a device never shrinks");
+        self.geometry.set(Geometry { size, ..geometry });
+    }
+
     /// Whether writes stay in a cache until they are flushed (the default), or are durable at once.
     pub fn set_volatile(&self, volatile: bool) {
         self.volatile.set(volatile);

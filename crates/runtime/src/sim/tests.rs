@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use block::{Arena, Cause, Dev, Device, Failed, MAX_BUFFER, Op, Range, Request, Sectors};
+use block::{Arena, Cause, Dev, Device, Failed, MAX_BUFFER, Op, Range, Request, Sectors, State};
 
 use super::*;
 use crate::rank::{Rank, Step};
@@ -274,4 +274,154 @@ fn requests_that_a_crash_swallows_are_counted_as_failed() {
     drop(runtime);
     world.power_cut();
     assert_eq!((counters.of(Op::Flush).in_flight(), counters.of(Op::Flush).failed), (0, 1));
+}
+
+/// Numbers of the requests that disks were asked to carry out, in that order.
+fn order_below() -> Rc<RefCell<Vec<u32>>> {
+    let order: Rc<RefCell<Vec<u32>>> = Rc::default();
+    let to = order.clone();
+    set_probe(Some(Box::new(move |seen| {
+        if seen.height == 0 && seen.phase == Phase::Begun {
+            to.borrow_mut().push(seen.trace);
+        }
+    })));
+    order
+}
+
+/// More requests than there are slots, and a layer that is quiesced and resumed at random: while it is quiet nothing
+/// moves below, nothing fails, and all are carried out in the end.
+#[test]
+fn a_quiesced_layer_holds_requests_and_fails_none() {
+    let (mut held_some, mut interrupted) = (0, 0);
+    for seed in 0..60 {
+        let world = World::new(seed);
+        let disk = world.add_disk(Sectors(256), 512);
+        let arena = Arena::new(MAX_BUFFER);
+        let runtime = Runtime::new(world.clone());
+        let order = order_below();
+        runtime.block_on(async {
+            let dev = Overlay::device(disk.clone(), Sectors(2));
+            let below = disk.counters().unwrap();
+            let reads = || below.of(Op::Read);
+            let above = dev.clone();
+            let clients: Vec<_> = (1..=150u32)
+                .map(|n| {
+                    let (dev, buf) = (above.clone(), sector(&arena, 0));
+                    let wait_ns = world.draw(|random| random.below(2_000_000));
+                    spawn(async move {
+                        crate::sleep_until(crate::now().after_ns(u64::from(n) * 10_000 + wait_ns / 100))
+                            .await;
+                        let read = Request::read(Sectors(n.into()), buf).for_trace(n);
+                        dev.start(read).await
+                    })
+                })
+                .collect();
+            for round in 0..4 {
+                sleep_for(world.draw(|random| random.below(600_000))).await;
+                let quiet = dev.quiesce();
+                if world.draw(|random| random.one_in(4)) {
+                    let was = dev.state();
+                    dev.resume();
+                    let expected =
+                        if was == State::Quiesced { Ok(()) } else { Err(Failed::new(Cause::Refused)) };
+                    assert_eq!(quiet.await, expected, "seed {seed}");
+                    interrupted += usize::from(expected.is_err());
+                    continue;
+                }
+                quiet.await.unwrap();
+                assert_eq!((dev.state(), reads().in_flight()), (State::Quiesced, 0), "seed {seed}");
+                let seen = reads();
+                sleep_for(world.draw(|random| random.below(900_000))).await;
+                assert_eq!(reads(), seen, "seed {seed}, round {round}: something moved");
+                held_some += usize::from(dev.counters().unwrap().of(Op::Read).in_flight() > 64);
+                assert_eq!(dev.quiesce().await, Ok(()), "being quiet already is no wait");
+                dev.resume();
+                assert_eq!(dev.state(), State::Running, "seed {seed}");
+            }
+            for client in clients {
+                assert_eq!(client.join().await, Ok(()), "seed {seed}");
+            }
+            assert_eq!(reads().done, 150, "seed {seed}");
+        });
+        set_probe(None);
+        assert_eq!(order.take().len(), 150, "seed {seed}");
+    }
+    assert!(
+        held_some > 10 && interrupted > 10,
+        "{held_some} times many were held, {interrupted} interrupted"
+    );
+}
+
+async fn sleep_for(ns: u64) {
+    crate::sleep_until(crate::now().after_ns(ns)).await;
+}
+
+#[test]
+fn held_requests_are_taken_up_in_the_order_in_which_they_came() {
+    let world = World::new(8);
+    let disk = world.add_disk(Sectors(256), 512);
+    let arena = Arena::new(MAX_BUFFER);
+    let runtime = Runtime::new(world);
+    let order = order_below();
+    runtime.block_on(async {
+        let dev = Overlay::device(disk.clone(), Sectors(2));
+        dev.quiesce().await.unwrap();
+        let read = |n: u32| dev.start(Request::read(Sectors(n.into()), sector(&arena, 0)).for_trace(n));
+        let mut tickets: Vec<_> = (1..=100).map(read).collect();
+        assert!(order.borrow().is_empty());
+        dev.resume();
+        tickets.extend((101..=120).map(read));
+        for ticket in tickets {
+            ticket.await.unwrap();
+        }
+    });
+    set_probe(None);
+    assert_eq!(order.take(), (1..=120).collect::<Vec<u32>>());
+}
+
+#[test]
+fn what_a_dropped_layer_held_is_gone_and_not_forgotten() {
+    let world = World::new(9);
+    let disk = world.add_disk(Sectors(256), 512);
+    let arena = Arena::new(MAX_BUFFER);
+    let runtime = Runtime::new(world);
+    runtime.block_on(async {
+        let dev = Overlay::device(disk.clone(), Sectors(2));
+        dev.quiesce().await.unwrap();
+        let held = dev.start(Request::read(Sectors(0), sector(&arena, 0)));
+        drop(dev);
+        assert_eq!(held.await, Err(Failed::new(Cause::Gone)));
+        assert_eq!(disk.quiesce().await, Err(Failed::new(Cause::Unsupported)), "a disk holds nothing");
+    });
+}
+
+/// A device grows from below to above: what is told above is there below, at every moment.
+#[test]
+fn a_size_that_is_told_can_be_read_to_its_end() {
+    for seed in 0..50 {
+        let world = World::new(seed);
+        let disk = world.add_disk(Sectors(64), 512);
+        let arena = Arena::new(MAX_BUFFER);
+        let runtime = Runtime::new(world.clone());
+        runtime.block_on(async {
+            let dev = Overlay::device(Overlay::device(disk.clone(), Sectors(2)), Sectors(2));
+            let (growing, draws) = (disk.clone(), world.clone());
+            let grown = spawn(async move {
+                for _ in 0..20 {
+                    sleep_for(draws.draw(|random| random.below(500_000))).await;
+                    let more = Sectors(draws.draw(|random| random.below(100)));
+                    growing.grow(growing.geometry().size + more);
+                }
+            });
+            let mut known = Sectors(64);
+            while !grown.is_done() {
+                let size = dev.geometry().size;
+                assert!(size >= known && size <= disk.geometry().size, "seed {seed}");
+                known = size;
+                let last = Request::read(size - Sectors(1), sector(&arena, 0));
+                assert_eq!(dev.start(last).await, Ok(()), "seed {seed}: the last of {size} sectors");
+            }
+            assert_eq!(dev.geometry().size, disk.geometry().size, "seed {seed}");
+        });
+    }
 }
