@@ -9,9 +9,9 @@ use block::{Arena, Cause, Failed, Op, Origin, Range, Request, Sectors};
 use common::{Bench, Made, SIZE};
 use md::array::Happening;
 use md::{Array, Condition, Hindrance, Options, SyncState, assemble};
-use md_format::superblock::{Entry, Superblock, sync};
+use md_format::superblock::{Entry, Superblock, seal, sync};
 use md_format::{Level, Place, ResyncOffset, Role, Version};
-use runtime::sim::Fate;
+use runtime::sim::{Fate, World};
 use runtime::{Phase, Seen, set_probe, sleep_ms};
 
 /// The role that a member's superblock, as a power cut would leave it, gives to a device.
@@ -458,4 +458,60 @@ fn what_is_done_for_a_client_has_its_number() {
     assert_eq!(count((6, Op::Flush, Origin::Client)), 2, "{seen:?}");
     assert!(count((0, Op::Write, Origin::Metadata)) >= 2, "{seen:?}");
     assert!(seen.iter().all(|(trace, _, origin)| *trace == 0 || *origin != Origin::Metadata), "{seen:?}");
+}
+
+/// Offsets of the low bytes of numbers in a version 1 superblock.
+const SIZE_OF_EACH: usize = 80;
+const CHUNK: usize = 88;
+const DATA_OFFSET: usize = 128;
+const DATA_SIZE: usize = 136;
+
+/// A change of a superblock.
+type Edit = fn(&mut [u8]);
+
+/// Takes 256 sectors from what a member gives.
+fn shorten(sb: &mut [u8]) {
+    sb[DATA_SIZE + 1] -= 1;
+    sb[SIZE_OF_EACH + 1] = sb[SIZE_OF_EACH + 1].saturating_sub(1);
+}
+
+/// Superblocks of disks with blocks of 512 bytes, copied to disks with blocks of 4096 where they do not fit: a member that
+/// has to refuse requests would be taken for failed, so such an array is not opened at all.
+#[test]
+fn an_array_whose_pieces_do_not_fit_its_members_blocks_is_refused_at_opening() {
+    let cases: [(Level, Edit, Option<&str>); 4] = [
+        (Level::Raid1, |_| (), None),
+        (Level::Raid1, |sb| (shorten(sb), sb[DATA_OFFSET] += 1).1, Some("data does not begin")),
+        (Level::Raid0, |sb| sb[CHUNK] = 4, Some("the chunk is not")),
+        (
+            Level::Linear,
+            |sb| (shorten(sb), sb[CHUNK] = 0, sb[DATA_SIZE] += 1).2,
+            Some("size is not a multiple"),
+        ),
+    ];
+    for (level, change, expected) in cases {
+        let made = Bench::new(42, Made { level, ..Made::default() });
+        let bench = Bench { world: World::new(42), arena: Arena::new(8 << 20) };
+        for from in made.world.disks() {
+            let mut image = from.image();
+            let sb = &mut image[4096..8192];
+            change(sb);
+            seal(sb).unwrap();
+            bench.world.add_disk(SIZE, 4096).poke(Sectors(0), &image);
+        }
+        bench.run(async {
+            let (set, candidates) = bench.set().await;
+            for write in [false, true] {
+                let options = Options { write, ..Options::default() };
+                let opened = Array::open(&set, &candidates, &bench.devs(), options);
+                let said = opened.err().map(|error| error.to_string());
+                let fits = match (&said, expected) {
+                    (None, None) => true,
+                    (Some(said), Some(expected)) => said.contains(expected),
+                    _ => false,
+                };
+                assert!(fits, "{level}: {said:?}, expected {expected:?}");
+            }
+        });
+    }
 }

@@ -204,3 +204,70 @@ impl Completions {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use block::Ticket;
+
+    use super::*;
+    use crate::meter::Meter;
+
+    fn enter(table: &Inflight, deadline: Option<Moment>) -> (u32, Ticket) {
+        let job = Job {
+            fd: -1,
+            registered_file: None,
+            registered_arena: None,
+            op: Op::Flush,
+            memory: std::ptr::null_mut(),
+            len: 0,
+            offset: 0,
+            fua: false,
+            may_unmap: false,
+        };
+        let request = Request { deadline, ..Request::flush() };
+        let (ticket, answer) = Meter::new("m", 0).begin(&request);
+        (table.enter(request, job, answer, Rc::new(())), ticket)
+    }
+
+    fn outcome(ticket: Ticket) -> Poll<Outcome> {
+        pin!(ticket).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_full_table_grows_and_every_request_gets_its_own_answer() {
+        let table = Inflight::new(2);
+        let (ids, tickets): (Vec<_>, Vec<_>) = (0..7).map(|_| enter(&table, None)).unzip();
+        let mut apart = ids.clone();
+        apart.sort_unstable();
+        apart.dedup();
+        assert_eq!(apart.len(), 7, "no two share an entry");
+        for (n, id) in ids.iter().enumerate().rev() {
+            assert!(table.completed(*id, if n % 2 == 0 { 0 } else { -libc::EIO }).is_none());
+        }
+        for (n, ticket) in tickets.into_iter().enumerate() {
+            let expected = if n % 2 == 0 { Ok(()) } else { Err(Failed::from_errno(libc::EIO)) };
+            assert_eq!(outcome(ticket), Poll::Ready(expected), "request {n}");
+        }
+        (0..7).for_each(|_| drop(enter(&table, None)));
+        assert_eq!(table.entries.borrow().len(), 7, "what it has grown by is used again");
+    }
+
+    #[test]
+    fn an_overdue_request_in_an_entry_that_grew_is_answered_and_stays_until_its_late_answer() {
+        let table = Inflight::new(1);
+        let (_, patient) = enter(&table, None);
+        let (late, ticket) = enter(&table, Some(Moment(1000)));
+        assert!(table.earliest_deadline().is_some());
+        table.expire(Moment(1_000_000_000));
+        assert_eq!(outcome(ticket), Poll::Ready(Err(Failed::new(Cause::Timeout))));
+        assert!(table.entries.borrow()[late as usize].request.is_some(), "its buffer is in quarantine");
+        assert!(table.completed(late, 0).is_none());
+        assert!(table.entries.borrow()[late as usize].request.is_none());
+        assert!(table.earliest_deadline().is_none());
+        drop(patient);
+    }
+}
