@@ -25,7 +25,7 @@ fn an_array_is_made_served_failed_stopped_and_read() {
     bench.refused("fail data a", &["only copy"]);
     bench.write("data", 2);
     assert!(bench.ok("status data").contains("DEGRADED"));
-    bench.refused("examine b", &["in use"]);
+    bench.refused("examine b", &["in use by process", "(ashlar)"]);
     bench.ok("remove data b");
     assert!(bench.ok("examine b").contains("raid1"), "a member that was let go of is free");
     bench.refused("remove data b", &["removed already"]);

@@ -143,7 +143,8 @@ fn a_file_that_is_written_by_one_is_refused_to_others() {
         let writer = os.open(&path, OpenMode::Write).unwrap();
         for mode in [OpenMode::Write, OpenMode::Read] {
             let error = os.open(&path, mode).err().expect("refused").to_string();
-            assert!(error.contains("in use by"), "{error}");
+            let own = format!("in use by process {} (", std::process::id());
+            assert!(error.contains(&own), "locks of open files have a process too: {error}");
         }
         assert!(os.open(&path, OpenMode::ReadLive).is_ok());
         drop(writer);
