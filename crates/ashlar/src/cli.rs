@@ -267,6 +267,9 @@ pub struct Run {
     pub state_dir: Option<PathBuf>,
     #[command(flatten)]
     pub run_dir: RunDir,
+    /// Write when every request begins and ends, in every layer and member, to FILE as lines of JSON; it costs speed
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// With --plan: print JSON
     #[arg(long, requires = "plan")]
     pub json: bool,

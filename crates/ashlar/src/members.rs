@@ -87,7 +87,10 @@ fn open_one(world: &World, name: &str, how: How, give_up: Instant) -> Result<Mem
     if opened.device.geometry().size.is_zero() {
         bail!("{name}: is empty; a member holds at least a superblock");
     }
-    Ok(Member { name: name.to_owned(), hold: Hold::new(opened.device, opened.locks) })
+    if let Some(disk) = opened.disk_of_another.filter(|_| how.mode == OpenMode::Write) {
+        eprintln!("ashlar: warning: {name}: {disk}");
+    }
+    Ok(Member { name: name.to_owned(), hold: Hold::new(opened.device, opened.disk) })
 }
 
 /// Opens a file or a block device; one that is locked is tried again for a moment.

@@ -25,7 +25,7 @@ fn an_array_is_made_served_failed_stopped_and_read() {
     bench.refused("fail data a", &["only copy"]);
     bench.write("data", 2);
     assert!(bench.ok("status data").contains("DEGRADED"));
-    bench.refused("examine b", &["in use"]);
+    bench.refused("examine b", &["in use by process", "(ashlar)"]);
     bench.ok("remove data b");
     assert!(bench.ok("examine b").contains("raid1"), "a member that was let go of is free");
     bench.refused("remove data b", &["removed already"]);
@@ -41,6 +41,50 @@ fn an_array_is_made_served_failed_stopped_and_read() {
     bench.refused("run a b --nbd ./sock", &["1 of 2 members", "--degraded", "b is left out: it is stale"]);
     let serving = bench.serve("run a b --nbd ./sock --degraded", "data");
     drop(serving);
+}
+
+#[test]
+fn what_every_layer_does_is_counted_and_can_be_traced() {
+    let bench = Bench::new();
+    bench.mirror();
+    let _serving = bench.serve("run a b --nbd ./sock --trace trace", "data");
+    bench.settle("data");
+    bench.write("data", 9);
+    let status = bench.status("data");
+    let of = |io: &serde_json::Value, op: &str| -> (u64, u64, u64) {
+        let mut kinds = io.as_array().unwrap().iter();
+        let kind = kinds.find(|kind| kind["op"] == op).cloned().unwrap_or_default();
+        let number = |key: &str| kind[key].as_u64().unwrap_or(0);
+        (number("begun"), number("done"), number("bytes"))
+    };
+    let array = &status["arrays"][0];
+    let (begun, done, bytes) = of(&array["io"], "write");
+    assert!(begun == done && begun > 0 && bytes == 1 << 20, "{array}");
+    for member in array["members"].as_array().unwrap() {
+        let (_, done, written) = of(&member["io"], "write");
+        assert!(done > begun && written > bytes, "superblocks are written too: {member}");
+    }
+    let metrics = bench.get("data", "/v1/metrics");
+    let line =
+        format!(r#"ashlar_request_bytes_total{{stack="data",array="data",member="",op="write"}} {bytes}"#);
+    assert!(metrics.lines().any(|found| found == line), "{metrics}");
+
+    bench.ok("stop data");
+    let lines = std::fs::read_to_string(bench.path().join("trace")).unwrap();
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let write = lines.iter().find(|line| line["op"] == "write" && line["origin"] == "client").unwrap();
+    let own: Vec<_> = lines.iter().filter(|line| line["trace"] == write["trace"]).collect();
+    let seen = |layer: &str, event: &str| {
+        own.iter()
+            .filter(|line| line["layer"].as_str().unwrap().starts_with(layer) && line["event"] == event)
+            .count()
+    };
+    assert!(own[0]["event"] == "begin" && own[0]["height"] == 1, "{own:?}");
+    assert!(own[own.len() - 1]["event"] == "end" && own[own.len() - 1]["took_ns"].as_u64() > Some(0));
+    for layer in ["raid1", "a", "b"] {
+        assert!(seen(layer, "begin") > 0 && seen(layer, "begin") == seen(layer, "end"), "{layer}: {own:?}");
+    }
 }
 
 #[test]
@@ -67,7 +111,12 @@ fn a_service_manager_is_told() {
     let mut child = command.env("NOTIFY_SOCKET", bench.path().join("notify")).spawn().unwrap();
     let said = || {
         let mut bytes = [0; 100];
-        let len = socket.recv(&mut bytes).unwrap();
+        let len = loop {
+            match socket.recv(&mut bytes) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {} // a wait with a limit may be
+                received => break received.unwrap(),
+            }
+        };
         String::from_utf8_lossy(&bytes[..len]).trim().to_owned()
     };
     assert_eq!(said(), "READY=1");

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::{Request, Sectors, Ticket};
+use crate::{Cause, Counters, Failed, Request, Sectors, Ticket};
 
 /// The largest logical block a member may have. 4Kn disks have 4096; nothing larger is on sale, and md's
 /// superblock of 4 KiB could not be written in one piece.
@@ -16,13 +16,62 @@ pub trait Device {
     /// Starts `request`.
     fn start(&self, request: Request) -> Ticket;
 
-    /// Size and block sizes, as of now: a device can be resized while it is in use.
+    /// Size and block sizes, as of now: a device can grow while it is in use. It grows from below to above: what this
+    /// returns lies within what the devices below return, so whoever asks anew before using a size never asks for what
+    /// is not there. A device never shrinks, and its block sizes never change.
     fn geometry(&self) -> Geometry;
 
     /// How many layers lie below: 0 for what talks to the outside world itself. A layer starts requests only on
     /// devices lower than itself, so that nobody can wait in a circle.
     fn height(&self) -> u8 {
         0
+    }
+
+    /// Whether requests are carried out.
+    fn state(&self) -> State {
+        State::Running
+    }
+
+    /// Carries out no more than what is under way: requests that come from now on, and those that wait for a slot, are
+    /// held in the order in which they came, until [`Device::resume`]. The ticket is ready when nothing is under way any
+    /// more; it fails when the device is resumed before that. Several devices are told from above to below, or what is
+    /// under way above would wait for what is held below.
+    ///
+    /// Fails with [`Cause::Unsupported`] on a device that holds no requests back: what talks to the outside world itself is
+    /// quiet when the layer above it is.
+    fn quiesce(&self) -> Ticket {
+        Ticket::ready(Err(Failed::new(Cause::Unsupported)))
+    }
+
+    /// Takes up what was held, and whatever comes. Nothing on a device that runs.
+    fn resume(&self) {}
+
+    /// What the device has been asked so far, and what came of it; `None` for one that does not count. What only passes
+    /// requests on hands out the counters of what lies below.
+    fn counters(&self) -> Option<Rc<Counters>> {
+        None
+    }
+}
+
+/// Whether a device carries requests out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum State {
+    /// It does.
+    #[default]
+    Running,
+    /// It ends what is under way, and holds what comes.
+    Quiescing,
+    /// Nothing is under way, and nothing begins.
+    Quiesced,
+}
+
+impl State {
+    /// The state after [`Device::quiesce`], or after a request has ended, with so many still under way.
+    pub const fn settled(self, under_way: usize) -> State {
+        match (self, under_way) {
+            (State::Quiescing, 0) => State::Quiesced,
+            (other, _) => other,
+        }
     }
 }
 

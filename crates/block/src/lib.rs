@@ -5,6 +5,7 @@
 //! files, sockets, clocks or RAID, and nothing here allocates once a stack has been built.
 
 mod buffer;
+mod counters;
 pub mod counting;
 mod device;
 mod failure;
@@ -14,7 +15,8 @@ mod ticket;
 mod units;
 
 pub use buffer::{Arena, Buf, MAX_BUFFER};
-pub use device::{Dev, Device, Geometry, LARGEST_BLOCK};
+pub use counters::{BUCKETS, Count, Counters};
+pub use device::{Dev, Device, Geometry, LARGEST_BLOCK, State};
 pub use failure::{Cause, Failed, Outcome};
 pub use lend::{MOST_LENT, lend};
 pub use request::{Extents, Op, Origin, Priority, Request};

@@ -19,6 +19,23 @@ pub enum Op {
     Status,
 }
 
+impl Op {
+    /// Every kind, in the order of the variants.
+    pub const ALL: [Op; 6] = [Op::Read, Op::Write, Op::Flush, Op::Discard, Op::WriteZeroes, Op::Status];
+
+    /// One word for documents and traces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Op::Read => "read",
+            Op::Write => "write",
+            Op::Flush => "flush",
+            Op::Discard => "discard",
+            Op::WriteZeroes => "write_zeroes",
+            Op::Status => "status",
+        }
+    }
+}
+
 /// On whose behalf a request runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
@@ -30,6 +47,18 @@ pub enum Origin {
     Metadata,
     /// Repair after an error.
     Repair,
+}
+
+impl Origin {
+    /// One word for documents and traces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Origin::Client => "client",
+            Origin::Sync => "sync",
+            Origin::Metadata => "metadata",
+            Origin::Repair => "repair",
+        }
+    }
 }
 
 /// How urgent a request is, when a device has to choose.
@@ -62,7 +91,8 @@ pub struct Request {
     pub priority: Priority,
     /// When the device counts as not answering.
     pub deadline: Option<Moment>,
-    /// Follows one client request through all layers in traces; 0 when nobody asked.
+    /// Follows one client request through all layers: the front end numbers it, and what a layer starts on its behalf
+    /// inherits the number. 0 where no client asked (superblocks, resync).
     pub trace: u32,
 }
 
@@ -116,6 +146,11 @@ impl Request {
     /// The same request on behalf of `origin`.
     pub fn from_origin(self, origin: Origin) -> Request {
         Request { origin, ..self }
+    }
+
+    /// The same request as a part of what is done for the one numbered `trace`.
+    pub fn for_trace(self, trace: u32) -> Request {
+        Request { trace, ..self }
     }
 
     /// The part of this request that covers `part`, moved to start at `at` on another device: one buffer, many

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! GET  /v1/status                     a StackStatus
+//! GET  /v1/metrics                    the same in numbers, as OpenMetrics text for Prometheus
 //! POST /v1/members/{name}/fail        null, once it is recorded
 //! POST /v1/members/{name}/remove      null
 //! POST /v1/stop                       null, once everything is written
@@ -32,6 +33,7 @@ use tokio::sync::oneshot;
 
 use crate::command::{Command, Refusal};
 use crate::document::{API_VERSION, Event, Happened};
+use crate::metrics;
 
 /// Events that a listener may lag behind before it misses some.
 pub const EVENTS: usize = 256;
@@ -111,6 +113,7 @@ impl Api {
 fn router(shared: Shared) -> Router {
     Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/metrics", get(metrics))
         .route("/v1/members/{name}/fail", post(fail))
         .route("/v1/members/{name}/remove", post(remove))
         .route("/v1/stop", post(stop))
@@ -129,6 +132,14 @@ async fn status(State(shared): State<Shared>) -> Response {
     let (reply, answer) = oneshot::channel();
     match ask(&shared, Command::Status(reply), answer).await {
         Ok(status) => Json(status).into_response(),
+        Err(problem) => problem,
+    }
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let (reply, answer) = oneshot::channel();
+    match ask(&shared, Command::Status(reply), answer).await {
+        Ok(status) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(status)).into_response(),
         Err(problem) => problem,
     }
 }

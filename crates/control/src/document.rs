@@ -61,6 +61,9 @@ pub struct ArrayStatus {
     pub members: Vec<MemberStatus>,
     /// What clients did.
     pub export: ExportStatus,
+    /// What the array itself was asked, by kind; kinds that never came are left out.
+    #[serde(default)]
+    pub io: Vec<IoStatus>,
 }
 
 /// Whether an array is consistent.
@@ -115,6 +118,40 @@ pub struct MemberStatus {
     pub corrected_reads: u32,
     /// Read only if nothing else can answer.
     pub write_mostly: bool,
+    /// What the member was asked, by kind; kinds that never came are left out.
+    #[serde(default)]
+    pub io: Vec<IoStatus>,
+}
+
+/// What became of one kind of requests to a layer or a member since it was opened.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct IoStatus {
+    /// `read`, `write`, `flush`, `discard`, `write_zeroes` or `status`.
+    pub op: String,
+    /// Requests begun.
+    pub begun: u64,
+    /// Requests that ended well.
+    pub done: u64,
+    /// Requests that failed.
+    pub failed: u64,
+    /// Requests that have not ended yet.
+    pub in_flight: u64,
+    /// Bytes in the ranges of those that ended well.
+    pub bytes: u64,
+    /// Nanoseconds that those which ended took, in all.
+    pub total_ns: u64,
+    /// How long they took; empty buckets are left out.
+    pub latency: Vec<LatencyBucket>,
+}
+
+/// A bucket of a latency histogram.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LatencyBucket {
+    /// What is counted here took less than so many nanoseconds, and at least half as many; none in the last one, which
+    /// has no end.
+    pub below_ns: Option<u64>,
+    /// How many.
+    pub count: u64,
 }
 
 /// How a member stands.

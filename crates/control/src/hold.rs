@@ -8,13 +8,15 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use block::{Cause, Dev, Device, Failed, Geometry, Request, Ticket};
+use block::{Cause, Counters, Dev, Device, Failed, Geometry, Request, State, Ticket};
 
 /// A member's device, and whatever has to live as long as it is in use (locks, a connection).
 pub struct Hold {
     held: RefCell<Option<Held>>,
     geometry: Cell<Geometry>,
     height: u8,
+    /// Kept, so that what a member did is still told when it was let go of.
+    counters: Option<Rc<Counters>>,
 }
 
 struct Held {
@@ -28,6 +30,7 @@ impl Hold {
         Rc::new(Hold {
             geometry: Cell::new(device.geometry()),
             height: device.height(),
+            counters: device.counters(),
             held: RefCell::new(Some(Held { device, _keeps: Box::new(keeps) })),
         })
     }
@@ -60,5 +63,26 @@ impl Device for Hold {
 
     fn height(&self) -> u8 {
         self.height
+    }
+
+    fn state(&self) -> State {
+        self.held.borrow().as_ref().map_or(State::Quiesced, |held| held.device.state())
+    }
+
+    fn quiesce(&self) -> Ticket {
+        match &*self.held.borrow() {
+            Some(held) => held.device.quiesce(),
+            None => Ticket::ready(Ok(())), // nothing is under way on what is gone
+        }
+    }
+
+    fn resume(&self) {
+        if let Some(held) = &*self.held.borrow() {
+            held.device.resume();
+        }
+    }
+
+    fn counters(&self) -> Option<Rc<Counters>> {
+        self.counters.clone()
     }
 }

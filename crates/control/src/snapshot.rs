@@ -11,7 +11,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use block::{Arena, Cause, Dev, Device, Failed, Geometry, Origin, Range, Request, Sectors, Ticket};
+use block::{
+    Arena, Cause, Counters, Dev, Device, Failed, Geometry, Origin, Range, Request, Sectors, State, Ticket,
+};
 use md::{Candidate, metadata_areas};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -269,6 +271,22 @@ impl Device for Guarded {
 
     fn height(&self) -> u8 {
         self.below.height()
+    }
+
+    fn state(&self) -> State {
+        self.below.state()
+    }
+
+    fn quiesce(&self) -> Ticket {
+        self.below.quiesce()
+    }
+
+    fn resume(&self) {
+        self.below.resume();
+    }
+
+    fn counters(&self) -> Option<Rc<Counters>> {
+        self.below.counters()
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use block::{Arena, Dev};
+use block::{Arena, BUCKETS, Count, Counters, Dev, Device, Op};
 use md::array::Happening;
 use md::{Array, Condition, SyncState};
 use md_format::UuidText;
@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use crate::api::EVENTS;
 use crate::command::{Command, Refusal};
 use crate::document::{
-    API_VERSION, ArrayState, ArrayStatus, Event, ExportStatus, Happened, MemberState, MemberStatus,
-    ServerStatus, StackStatus, SyncStatus,
+    API_VERSION, ArrayState, ArrayStatus, Event, ExportStatus, Happened, IoStatus, LatencyBucket,
+    MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
 };
 use crate::hold::Hold;
 use crate::snapshot::Keeper;
@@ -127,6 +127,10 @@ impl Stack {
         }
         let mut problems = Vec::new();
         for volume in &self.volumes {
+            // Whatever still asks is held: nothing is written behind the last superblock and the snapshot's last look.
+            if let Err(failed) = volume.export.device().quiesce().await {
+                problems.push(format!("{}: could not be quiesced: {failed}", volume.name));
+            }
             if let Err(failed) = volume.array.stop().await {
                 problems.push(format!("{}: could not be marked clean: {failed}", volume.name));
             }
@@ -191,17 +195,20 @@ impl Stack {
             sync: sync_status(array.sync_state()),
             members: array.members().into_iter().map(|member| self.member_status(member)).collect(),
             export: export_status(&volume.export),
+            io: io_status(volume.export.device().counters()),
         }
     }
 
     fn member_status(&self, member: md::MemberStatus) -> MemberStatus {
+        let hold = self.hold(&member.name);
         let state = match member.condition {
-            _ if self.hold(&member.name).is_some_and(|hold| hold.is_released()) => MemberState::Removed,
+            _ if hold.is_some_and(|hold| hold.is_released()) => MemberState::Removed,
             Condition::InSync => MemberState::InSync,
             Condition::Spare => MemberState::Spare,
             Condition::Faulty => MemberState::Faulty,
         };
         MemberStatus {
+            io: io_status(hold.and_then(|hold| hold.counters())),
             name: member.name,
             slot: member.slot,
             number: member.dev_number,
@@ -331,6 +338,29 @@ fn sync_status(state: SyncState) -> SyncStatus {
             }
         }
     }
+}
+
+/// What was counted, the kinds that never came left out.
+fn io_status(counters: Option<Rc<Counters>>) -> Vec<IoStatus> {
+    let counts = counters.iter().flat_map(|counters| Op::ALL.map(|op| (op, counters.of(op))));
+    let counts = counts.filter(|(_, count)| count.begun > 0);
+    let io = counts.map(|(op, count)| IoStatus {
+        op: op.name().to_owned(),
+        begun: count.begun,
+        done: count.done,
+        failed: count.failed,
+        in_flight: count.in_flight(),
+        bytes: count.bytes,
+        total_ns: count.total_ns,
+        latency: latency(&count),
+    });
+    io.collect()
+}
+
+fn latency(count: &Count) -> Vec<LatencyBucket> {
+    let below = |bucket: usize| (bucket + 1 < BUCKETS).then(|| 2 << bucket);
+    let buckets = count.latency.iter().enumerate().filter(|(_, count)| **count > 0);
+    buckets.map(|(at, count)| LatencyBucket { below_ns: below(at), count: *count }).collect()
 }
 
 fn export_status(export: &Export) -> ExportStatus {

@@ -252,11 +252,11 @@ impl Array {
     }
 
     /// Stops: waits for writes under way, ends a resync at its checkpoint, flushes the members, records a clean array.
-    /// New writes must not be started any more. What was written is then safe, whether anybody flushed it or not.
+    /// The array's device is quiesced before. What was written is then safe, whether anybody flushed it or not.
     pub async fn stop(&self) -> Outcome {
         self.resync.stop().await;
         let stopped = self.metadata.stop(self).await;
-        if self.options.write { stopped.and(self.flush_members().await) } else { stopped }
+        if self.options.write { stopped.and(self.flush_members(0).await) } else { stopped }
     }
 
     /// A member fails: from now on no request reaches it, and the change is on its way to the superblocks. False when
@@ -368,7 +368,8 @@ impl Array {
 
     /// Flushes every member that is in sync. A member whose flush fails is failed, and recorded before this returns;
     /// the last copy cannot be, and then the array is broken.
-    pub(crate) async fn flush_members(&self) -> Outcome {
+    /// On behalf of the client's request numbered `trace`, or of none (0).
+    pub(crate) async fn flush_members(&self, trace: u32) -> Outcome {
         if plant::is(Plant::FlushSwallowed) {
             return Ok(());
         }
@@ -377,7 +378,7 @@ impl Array {
             let mut fan = Fan::<FAN_OUT>::default();
             for (at, member) in chunk.iter().enumerate() {
                 if member.condition() == Condition::InSync {
-                    fan.put(at, member.dev.start(self.to_member(Request::flush())));
+                    fan.put(at, member.dev.start(self.to_member(Request::flush().for_trace(trace))));
                 }
             }
             for (at, member) in chunk.iter().enumerate() {
@@ -400,6 +401,10 @@ impl Engine for Array {
 
     fn height(&self) -> u8 {
         self.height
+    }
+
+    fn name(&self) -> String {
+        format!("{} {}", self.shape.summary.level, self.shape.summary.name).trim_end().to_owned()
     }
 }
 

@@ -240,7 +240,7 @@ async fn write_round(array: &Array) -> bool {
     if clean {
         // What the resync had done before the flush is durable after it, and nothing more (S4).
         let noted = metadata.noted.get();
-        if !plant::is(Plant::CleanBeforeFlush) && array.flush_members().await.is_err() {
+        if !plant::is(Plant::CleanBeforeFlush) && array.flush_members(0).await.is_err() {
             return false;
         }
         metadata.durable.set(noted);

@@ -9,7 +9,14 @@ use crate::member::{Condition, Member};
 /// Writes what others gave over the rows from `start` (from the data offset) that `member` could not read, and reads them
 /// again into `back`. A member that does not take it, or has had too many such errors, is failed. The caller holds the
 /// lock of the range: a write that came meanwhile would be undone.
-pub(crate) async fn write_back(array: &Array, member: &Member, start: Sectors, good: &Buf, back: &Buf) {
+pub(crate) async fn write_back(
+    array: &Array,
+    member: &Member,
+    start: Sectors,
+    good: &Buf,
+    back: &Buf,
+    trace: u32,
+) {
     let writable = array.options.write && member.condition() == Condition::InSync;
     if !writable || member.is_bad(Range::new(start, good.sectors())) {
         return;
@@ -21,7 +28,7 @@ pub(crate) async fn write_back(array: &Array, member: &Member, start: Sectors, g
     }
     // Even a repair is a write to a member: torn by a power cut, it must find the array marked dirty (S5).
     let Ok(_writing) = array.metadata.begin_write(array).await else { return };
-    match rewrite(array, member, start, good, back).await {
+    match rewrite(array, member, start, good, back, trace).await {
         Ok(()) => {
             member.corrected_reads.set(member.corrected_reads.get().saturating_add(1));
             let (name, sector) = (member.name.clone(), start.0);
@@ -34,11 +41,18 @@ pub(crate) async fn write_back(array: &Array, member: &Member, start: Sectors, g
 }
 
 /// Writes `good` to the member, and reads it back into another buffer: what the client is given stays as it is.
-async fn rewrite(array: &Array, member: &Member, start: Sectors, good: &Buf, back: &Buf) -> Outcome {
+async fn rewrite(
+    array: &Array,
+    member: &Member,
+    start: Sectors,
+    good: &Buf,
+    back: &Buf,
+    trace: u32,
+) -> Outcome {
     let at = member.place_of(start);
-    let write = Request { origin: Origin::Repair, ..Request::write(at, good.clone()) };
+    let write = Request { origin: Origin::Repair, trace, ..Request::write(at, good.clone()) };
     member.dev.start(array.to_member(write)).await?;
-    let read = Request { origin: Origin::Repair, ..Request::read(at, back.clone()) };
+    let read = Request { origin: Origin::Repair, trace, ..Request::read(at, back.clone()) };
     member.dev.start(array.to_member(read)).await?;
     if back.same_bytes(good) { Ok(()) } else { Err(Failed::new(Cause::Medium)) }
 }

@@ -158,7 +158,7 @@ fn starting_point(array: &Array) -> Sectors {
 
 /// Everything is equal: flush it, then say so.
 async fn complete(array: &Array) {
-    if !plant::is(Plant::CompleteBeforeFlush) && array.flush_members().await.is_err() {
+    if !plant::is(Plant::CompleteBeforeFlush) && array.flush_members(0).await.is_err() {
         return;
     }
     array.metadata.require_resync(ResyncOffset::Complete);
@@ -230,7 +230,7 @@ async fn record_checkpoint(array: &Array) -> Outcome {
         return Ok(());
     }
     let position = array.resync.offset.get();
-    array.flush_members().await?;
+    array.flush_members(0).await?;
     array.metadata.require_resync(position);
     array.metadata.settled().await
 }

@@ -2,14 +2,17 @@
 
 mod common;
 
-use block::{Cause, Failed, Request, Sectors};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use block::{Arena, Cause, Failed, Op, Origin, Range, Request, Sectors};
 use common::{Bench, Made, SIZE};
 use md::array::Happening;
 use md::{Array, Condition, Hindrance, Options, SyncState, assemble};
-use md_format::superblock::{Entry, Superblock, sync};
+use md_format::superblock::{Entry, Superblock, seal, sync};
 use md_format::{Level, Place, ResyncOffset, Role, Version};
-use runtime::sim::Fate;
-use runtime::sleep_ms;
+use runtime::sim::{Fate, World};
+use runtime::{Phase, Seen, set_probe, sleep_ms};
 
 /// The role that a member's superblock, as a power cut would leave it, gives to a device.
 fn durable_role(bench: &Bench, member: usize, of: u32) -> Role {
@@ -181,14 +184,14 @@ fn a_write_mostly_member_is_read_only_when_no_other_can_answer() {
         let array = bench.open().await;
         let device = array.device();
         bench.write(&device, 0, 7, 256).await.unwrap();
-        let before = bench.disk(0).counts().reads;
+        let before = bench.disk(0).reads();
         for at in 0..64 {
             bench.reads(&device, 4 * at, 7, 4).await.unwrap();
         }
-        assert_eq!(bench.disk(0).counts().reads, before);
+        assert_eq!(bench.disk(0).reads(), before);
         bench.disk(1).set_fate(Fate::Dead);
         bench.reads(&device, 0, 7, 4).await.unwrap();
-        assert_eq!(bench.disk(0).counts().reads, before + 1);
+        assert_eq!(bench.disk(0).reads(), before + 1);
     });
 }
 
@@ -271,7 +274,7 @@ fn reading_an_array_that_is_open_for_reading_writes_nothing_and_starts_no_resync
     let bench = Bench::new(13, Made { assume_clean: false, ..Made::default() });
     bench.run(async {
         let (set, candidates) = bench.set().await;
-        let before: Vec<u64> = bench.world.disks().iter().map(|disk| disk.counts().writes).collect();
+        let before: Vec<u64> = bench.world.disks().iter().map(|disk| disk.writes()).collect();
         let overlays: Vec<_> =
             bench.devs().into_iter().map(|dev| runtime::Overlay::device(dev, Sectors(4096))).collect();
         let array = md::Array::open(&set, &candidates, &overlays, md::Options::default()).unwrap();
@@ -279,7 +282,7 @@ fn reading_an_array_that_is_open_for_reading_writes_nothing_and_starts_no_resync
         bench.reads(&device, 0, 0, 64).await.unwrap();
         assert_eq!(array.sync_state(), SyncState::Pending);
         array.stop().await.unwrap();
-        let after: Vec<u64> = bench.world.disks().iter().map(|disk| disk.counts().writes).collect();
+        let after: Vec<u64> = bench.world.disks().iter().map(|disk| disk.writes()).collect();
         assert_eq!(before, after);
     });
 }
@@ -387,4 +390,128 @@ fn a_write_that_timed_out_on_the_last_copy_ends_all_writing() {
         assert!(bench.write(&device, 0, 9, 8).await.is_err());
         assert!(device.start(Request::flush()).await.is_err());
     });
+}
+
+/// A stop is: quiesce the device, then stop the array. A write that comes in between is held, and nothing is written behind
+/// the clean mark.
+#[test]
+fn what_comes_while_an_array_stops_is_held_and_writes_nothing() {
+    for seed in 0..20 {
+        let bench = Bench::new(seed, Made::default());
+        bench.run(async {
+            let array = bench.open().await;
+            let device = array.device();
+            let first: Vec<_> = (0..8).map(|n| device.start(zeroes(n))).collect();
+            let quiet = device.quiesce();
+            let late: Vec<_> = (8..100).map(|n| device.start(zeroes(n))).collect();
+            quiet.await.unwrap();
+            for ticket in first {
+                ticket.await.unwrap();
+            }
+            array.stop().await.unwrap();
+            let writes = || bench.world.disks().iter().map(|disk| disk.writes()).sum::<u64>();
+            let before = writes();
+            sleep_ms(1000).await;
+            assert_eq!(writes(), before, "seed {seed}");
+            assert_eq!(bench.summary(0).await.resync, ResyncOffset::Complete, "seed {seed}");
+            drop(device);
+            for ticket in late {
+                assert_eq!(ticket.await, Err(Failed::new(Cause::Gone)), "seed {seed}");
+            }
+        });
+    }
+}
+
+fn zeroes(n: u64) -> Request {
+    Request::write_zeroes(Range::new(Sectors(n * 8), Sectors(8)))
+}
+
+/// What the members are asked to do for a client's request has its number, also a flush and the repair of a read error;
+/// superblocks are written for no client.
+#[test]
+fn what_is_done_for_a_client_has_its_number() {
+    let bench = Bench::new(41, Made::default());
+    let seen: Rc<RefCell<Vec<(u32, Op, Origin)>>> = Rc::default();
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        bench.write(&device, 0, 7, 64).await.unwrap();
+        let at = array.members()[0].data_offset.0 + 10;
+        bench.disk(0).set_faults(|faults| faults.bad_sectors.extend([at]));
+        let to = seen.clone();
+        let probe = move |seen: &Seen<'_>| {
+            if seen.height == 0 && seen.phase == Phase::Begun {
+                to.borrow_mut().push((seen.trace, seen.op, seen.origin));
+            }
+        };
+        set_probe(Some(Box::new(probe)));
+        let buf = Arena::new(1 << 20).take_zeroed(64 * 512).unwrap();
+        device.start(Request::read(Sectors(0), buf).for_trace(5)).await.unwrap();
+        device.start(Request::flush().for_trace(6)).await.unwrap();
+        sleep_ms(1000).await; // the array is marked clean meanwhile
+        set_probe(None);
+    });
+    let seen = seen.take();
+    let count = |what| seen.iter().filter(|seen| **seen == what).count();
+    assert_eq!(count((5, Op::Read, Origin::Client)), 2, "one copy and the other: {seen:?}");
+    assert_eq!(count((5, Op::Write, Origin::Repair)), 1, "{seen:?}");
+    assert_eq!(count((6, Op::Flush, Origin::Client)), 2, "{seen:?}");
+    assert!(count((0, Op::Write, Origin::Metadata)) >= 2, "{seen:?}");
+    assert!(seen.iter().all(|(trace, _, origin)| *trace == 0 || *origin != Origin::Metadata), "{seen:?}");
+}
+
+/// Offsets of the low bytes of numbers in a version 1 superblock.
+const SIZE_OF_EACH: usize = 80;
+const CHUNK: usize = 88;
+const DATA_OFFSET: usize = 128;
+const DATA_SIZE: usize = 136;
+
+/// A change of a superblock.
+type Edit = fn(&mut [u8]);
+
+/// Takes 256 sectors from what a member gives.
+fn shorten(sb: &mut [u8]) {
+    sb[DATA_SIZE + 1] -= 1;
+    sb[SIZE_OF_EACH + 1] = sb[SIZE_OF_EACH + 1].saturating_sub(1);
+}
+
+/// Superblocks of disks with blocks of 512 bytes, copied to disks with blocks of 4096 where they do not fit: a member that
+/// has to refuse requests would be taken for failed, so such an array is not opened at all.
+#[test]
+fn an_array_whose_pieces_do_not_fit_its_members_blocks_is_refused_at_opening() {
+    let cases: [(Level, Edit, Option<&str>); 4] = [
+        (Level::Raid1, |_| (), None),
+        (Level::Raid1, |sb| (shorten(sb), sb[DATA_OFFSET] += 1).1, Some("data does not begin")),
+        (Level::Raid0, |sb| sb[CHUNK] = 4, Some("the chunk is not")),
+        (
+            Level::Linear,
+            |sb| (shorten(sb), sb[CHUNK] = 0, sb[DATA_SIZE] += 1).2,
+            Some("size is not a multiple"),
+        ),
+    ];
+    for (level, change, expected) in cases {
+        let made = Bench::new(42, Made { level, ..Made::default() });
+        let bench = Bench { world: World::new(42), arena: Arena::new(8 << 20) };
+        for from in made.world.disks() {
+            let mut image = from.image();
+            let sb = &mut image[4096..8192];
+            change(sb);
+            seal(sb).unwrap();
+            bench.world.add_disk(SIZE, 4096).poke(Sectors(0), &image);
+        }
+        bench.run(async {
+            let (set, candidates) = bench.set().await;
+            for write in [false, true] {
+                let options = Options { write, ..Options::default() };
+                let opened = Array::open(&set, &candidates, &bench.devs(), options);
+                let said = opened.err().map(|error| error.to_string());
+                let fits = match (&said, expected) {
+                    (None, None) => true,
+                    (Some(said), Some(expected)) => said.contains(expected),
+                    _ => false,
+                };
+                assert!(fits, "{level}: {said:?}, expected {expected:?}");
+            }
+        });
+    }
 }

@@ -48,6 +48,7 @@ pub struct Offers {
 
 /// The engine behind the device.
 struct Remote {
+    name: String,
     link: Rc<Link>,
     geometry: Geometry,
     offers: Offers,
@@ -65,7 +66,13 @@ impl Client {
         let (geometry, maximum) = geometry(&facts)?;
         block::reserve(SLOTS);
         let link = Link::new(stream, incoming, facts.structured, facts.context);
-        let remote = Rc::new(Remote { link, geometry, maximum, offers: offers(&facts) });
+        let remote = Rc::new(Remote {
+            name: format!("nbd {export}").trim_end().to_owned(),
+            link,
+            geometry,
+            maximum,
+            offers: offers(&facts),
+        });
         let device = Layer::new(remote.clone(), SLOTS, 1, serve);
         Ok(Client { remote, device })
     }
@@ -148,6 +155,10 @@ impl Engine for Remote {
 
     fn height(&self) -> u8 {
         0 // below it is the network, not a device
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
     }
 }
 

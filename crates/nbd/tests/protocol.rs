@@ -215,3 +215,30 @@ fn disc_ends_the_connection_when_the_requests_before_it_are_answered() {
         assert!(raw.recv(1).await.is_err());
     });
 }
+
+/// NBD has no word for growing: who is connected keeps the size that it was told, who comes later is told the new one.
+#[test]
+fn a_grown_device_is_larger_for_those_who_come_later() {
+    let world = World::new(3);
+    let disk = world.add_disk(SIZE, 4096);
+    run(&world, async {
+        let server = serve(&world, disk.clone());
+        let early = Raw::connect(&world, true).await;
+        let edge = SIZE.bytes();
+        assert_eq!(early.ask(command::READ, 0, edge, 512).await.error, errno::EINVAL);
+        disk.grow(Sectors(2 * SIZE.0));
+        assert_eq!(early.ask(command::READ, 0, edge, 512).await.error, errno::EINVAL);
+        assert_eq!(early.ask(command::WRITE_ZEROES, 0, edge, 512).await.error, errno::ENOSPC);
+        assert_eq!(early.ask(command::READ, 0, edge - 512, 512).await.error, 0);
+
+        let late = Raw::new(world.connect(PLACE).unwrap());
+        late.greet(3).await.unwrap();
+        late.option(option::GO, &go(b"disk", &[])).await.unwrap();
+        let (kind, told) = late.option_reply().await.unwrap();
+        assert!(kind == reply::INFO && told[2..10] == (2 * edge).to_be_bytes(), "{told:?}");
+        assert_eq!(late.option_reply().await.unwrap().0, reply::ACK);
+        assert_eq!(late.ask(command::READ, 0, 2 * edge - 512, 512).await.error, 0);
+        assert_eq!(late.ask(command::READ, 0, 2 * edge, 512).await.error, errno::EINVAL);
+        server.stop().await;
+    });
+}

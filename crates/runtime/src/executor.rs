@@ -67,6 +67,7 @@ pub(crate) struct Core {
     pub(crate) driver: Rc<dyn Driver>,
     remote: Arc<Remote>,
     current: Cell<u32>,
+    traces: Cell<u32>,
 }
 
 struct TaskEntry {
@@ -116,6 +117,7 @@ impl Runtime {
             driver,
             remote,
             current: Cell::new(u32::MAX),
+            traces: Cell::new(0),
         });
         CORE.with_borrow_mut(|slot| {
             assert!(slot.is_none(), "one runtime a thread");
@@ -309,6 +311,19 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// The monotonic clock of this core's driver.
 pub fn now() -> Moment {
     core().driver.now()
+}
+
+/// The clock, where there is one: outside of a runtime there is none.
+pub(crate) fn try_now() -> Option<Moment> {
+    CORE.try_with(|core| core.borrow().as_ref().map(|core| core.driver.now())).ok().flatten()
+}
+
+/// A number for a client's request: every layer below it sees it in [`block::Request::trace`]. Never 0.
+pub fn next_trace() -> u32 {
+    let core = core();
+    let number = core.traces.get().checked_add(1).unwrap_or(1);
+    core.traces.set(number);
+    number
 }
 
 /// Seconds since 1970 by this core's driver.

@@ -2,7 +2,8 @@
 //!
 //! The engine's future type cannot be named, but it can be inferred from the function and kept in slots that never
 //! move; behind `Rc<dyn Device>` nobody above sees it. So an array on an array on a cache is one finite type, and a
-//! request costs no allocation. A request that finds no free slot waits in arrival order.
+//! request costs no allocation. A request that finds no free slot waits in arrival order. A layer that is quiesced gives
+//! no slot to anybody: whoever is above waits, as for a slot.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
@@ -11,9 +12,10 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
-use block::{Device, Geometry, Outcome, Promise, Request, Ticket};
+use block::{Cause, Counters, Device, Failed, Geometry, Outcome, Promise, Request, State, Ticket};
 
 use crate::executor::{Pollable, core};
+use crate::meter::{Answer, Meter};
 use crate::rank::{Holding, Rank, Step};
 
 /// Requests that can wait for a slot before the queue has to grow: the slots of several layers above, fanned out.
@@ -25,20 +27,26 @@ pub trait Engine: 'static {
     fn geometry(&self) -> Geometry;
     /// One more than the highest device below.
     fn height(&self) -> u8;
+    /// What people call the device, in counters and traces.
+    fn name(&self) -> String;
 }
 
 /// An engine in its slots: a [`Device`].
 pub struct Layer<E, F> {
     engine: Rc<E>,
+    meter: Meter,
     body: fn(Rc<E>, Request) -> F,
     slots: Box<[Slot<F>]>,
     free: RefCell<Vec<u32>>,
-    waiting: RefCell<VecDeque<(Request, Promise)>>,
+    waiting: RefCell<VecDeque<(Request, Answer)>>,
+    state: Cell<State>,
+    /// Those who wait for the layer to be quiet.
+    quiescing: RefCell<Vec<Promise>>,
 }
 
 struct Slot<F> {
     future: UnsafeCell<Option<F>>,
-    promise: Cell<Option<Promise>>,
+    answer: Cell<Option<Answer>>,
     holding: Cell<Option<Holding>>,
     task: Cell<u32>,
 }
@@ -58,11 +66,14 @@ where
     ) -> Rc<Layer<E, F>> {
         block::reserve(slots * fan_out);
         let layer = Rc::new(Layer {
+            meter: Meter::new(&engine.name(), engine.height()),
             engine,
             body,
             slots: (0..slots).map(|_| Slot::default()).collect(),
             free: RefCell::new((0..slots as u32).rev().collect()),
             waiting: RefCell::new(VecDeque::with_capacity(QUEUE)),
+            state: Cell::default(),
+            quiescing: RefCell::default(),
         });
         let core = core();
         for (number, slot) in layer.slots.iter().enumerate() {
@@ -77,12 +88,12 @@ where
         &self.engine
     }
 
-    fn seat(&self, number: u32, request: Request, promise: Promise) {
+    fn seat(&self, number: u32, request: Request, answer: Answer) {
         let slot = &self.slots[number as usize];
         let future = (self.body)(self.engine.clone(), request);
         // SAFETY: the slot is free, so its place is empty and nobody polls it.
         unsafe { *slot.future.get() = Some(future) };
-        slot.promise.set(Some(promise));
+        slot.answer.set(Some(answer));
         core().wake(slot.task.get());
     }
 
@@ -98,11 +109,33 @@ where
         // SAFETY: as above; the future has ended.
         unsafe { *slot.future.get() = None };
         slot.holding.set(None);
-        slot.promise.take().expect("an occupied slot has a promise to keep").finish(outcome);
-        let next = self.waiting.borrow_mut().pop_front();
-        match next {
-            Some((request, promise)) => self.seat(number as u32, request, promise),
-            None => self.free.borrow_mut().push(number as u32),
+        slot.answer.take().expect("an occupied slot has an answer to give").finish(outcome);
+        self.free.borrow_mut().push(number as u32);
+        self.seat_waiting();
+        self.settle();
+    }
+
+    /// Gives free slots to those who wait, unless the layer is to be quiet.
+    fn seat_waiting(&self) {
+        while self.state.get() == State::Running && !self.waiting.borrow().is_empty() {
+            let Some(number) = self.free.borrow_mut().pop() else { return };
+            let (request, answer) = self.waiting.borrow_mut().pop_front().expect("just seen");
+            self.seat(number, request, answer);
+        }
+    }
+
+    /// Tells those who wait for the layer to be quiet, when it is.
+    fn settle(&self) {
+        let under_way = self.slots.len() - self.free.borrow().len();
+        self.state.set(self.state.get().settled(under_way));
+        if self.state.get() == State::Quiesced {
+            self.tell_quiescing(Ok(()));
+        }
+    }
+
+    fn tell_quiescing(&self, outcome: Outcome) {
+        for promise in self.quiescing.take() {
+            promise.finish(outcome);
         }
     }
 }
@@ -111,7 +144,7 @@ impl<F> Default for Slot<F> {
     fn default() -> Slot<F> {
         Slot {
             future: UnsafeCell::new(None),
-            promise: Cell::new(None),
+            answer: Cell::new(None),
             holding: Cell::new(None),
             task: Cell::new(0),
         }
@@ -125,13 +158,29 @@ where
 {
     fn start(&self, request: Request) -> Ticket {
         Rank::new(self.engine.height(), Step::Slot).wait();
-        let (ticket, promise) = Ticket::pair();
-        let free = self.free.borrow_mut().pop();
-        match free {
-            Some(number) => self.seat(number, request, promise),
-            None => self.waiting.borrow_mut().push_back((request, promise)),
-        }
+        let (ticket, answer) = self.meter.begin(&request);
+        self.waiting.borrow_mut().push_back((request, answer));
+        self.seat_waiting();
         ticket
+    }
+
+    fn state(&self) -> State {
+        self.state.get()
+    }
+
+    fn quiesce(&self) -> Ticket {
+        Rank::new(self.engine.height(), Step::Slot).wait();
+        let (ticket, promise) = Ticket::pair();
+        self.quiescing.borrow_mut().push(promise);
+        self.state.set(State::Quiescing);
+        self.settle();
+        ticket
+    }
+
+    fn resume(&self) {
+        self.state.set(State::Running);
+        self.tell_quiescing(Err(Failed::new(Cause::Refused)));
+        self.seat_waiting();
     }
 
     fn geometry(&self) -> Geometry {
@@ -140,6 +189,10 @@ where
 
     fn height(&self) -> u8 {
         self.engine.height()
+    }
+
+    fn counters(&self) -> Option<Rc<Counters>> {
+        Some(self.meter.counters())
     }
 }
 

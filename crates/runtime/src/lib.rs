@@ -11,8 +11,10 @@ mod event;
 mod executor;
 mod layer;
 pub mod mailbox;
+mod meter;
 pub mod os;
 mod overlay;
+mod probe;
 mod ranges;
 pub mod rank;
 pub mod sim;
@@ -20,9 +22,13 @@ mod stream;
 mod timer;
 
 pub use event::Event;
-pub use executor::{Driver, Runtime, Task, Wait, now, random, random_uuid, spawn, wall_seconds, yield_now};
+pub use executor::{
+    Driver, Runtime, Task, Wait, next_trace, now, random, random_uuid, spawn, wall_seconds, yield_now,
+};
 pub use layer::{Engine, Layer};
+pub use meter::{Answer, Meter};
 pub use overlay::Overlay;
+pub use probe::{Phase, Probe, Seen, set_probe};
 pub use ranges::{Held, RangeLocks};
 pub use stream::{Address, Listener, Part, Stream, accept, recv, recv_exact, send_all};
 pub use timer::{sleep_ms, sleep_until};

@@ -49,6 +49,13 @@ impl Engine for Overlay {
     fn height(&self) -> u8 {
         self.below.height() + 1
     }
+
+    fn name(&self) -> String {
+        match self.below.counters() {
+            Some(below) => format!("overlay of {}", below.name()),
+            None => "overlay".to_owned(),
+        }
+    }
 }
 
 async fn serve(overlay: Rc<Overlay>, request: Request) -> Outcome {

@@ -1,6 +1,7 @@
 //! `ashlar run`: assembles arrays and serves them until it is told to stop.
 
 mod plan;
+mod trace;
 mod wish;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use crate::serve;
 use crate::volumes::refused;
 use crate::world::World;
 use plan::Plan;
+use trace::Trace;
 use wish::Wish;
 
 /// What an overlay of a read-only stack holds at most.
@@ -49,6 +51,7 @@ pub fn run(args: Run, driver: Driver) -> Result<()> {
     plan.warnings.iter().for_each(|warning| eprintln!("ashlar: warning: {warning}"));
     let (taken, control) = Place::new(&run_dir, &plan.stack)?.take()?;
     let listeners = listeners(&world, &wish)?;
+    let _trace = args.trace.as_deref().map(Trace::start).transpose()?;
     let problems = world.runtime.block_on(async {
         let running = open(&world, &wish, &plan, &pile, listeners, &state_dir).await?;
         serve_until_told(running, taken, control).await.context("the control interface cannot be started")

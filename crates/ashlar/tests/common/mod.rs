@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -131,6 +133,16 @@ impl Bench {
     /// The status of what runs, as JSON.
     pub fn status(&self, name: &str) -> serde_json::Value {
         serde_json::from_str(&self.ok(&format!("status {name} --json"))).unwrap()
+    }
+
+    /// What the control socket answers to a GET, head and body.
+    pub fn get(&self, name: &str, path: &str) -> String {
+        let socket = self.path().join("run").join(format!("{name}.sock"));
+        let mut stream = UnixStream::connect(socket).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// Waits until no array is being synced.

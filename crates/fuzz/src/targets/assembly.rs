@@ -30,7 +30,7 @@ pub fn play(mut random: Random) -> Result<(), String> {
         0 => put_kept_superblocks(&mut random, &world),
         _ => make_array(&mut random, &world),
     }
-    let writes = || world.disks().iter().map(|disk| disk.counts().writes).sum::<u64>();
+    let writes = || world.disks().iter().map(|disk| disk.writes()).sum::<u64>();
     let (before, start) = (writes(), world.events_done());
     let runtime = Runtime::new(world.clone());
     let ended = runtime.run_until(open_and_read(&mut random, &world), |_| {

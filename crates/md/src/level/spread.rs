@@ -22,7 +22,7 @@ pub(super) async fn serve(
         return Err(failed);
     }
     match request.op {
-        Op::Flush => array.flush_members().await,
+        Op::Flush => array.flush_members(request.trace).await,
         Op::Status => status(array, request, locate).await,
         Op::Read | Op::Write | Op::Discard | Op::WriteZeroes => pieces(array, request, locate).await,
     }

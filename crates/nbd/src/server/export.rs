@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use block::{Dev, SECTOR, Sectors};
+use block::{Dev, Request, SECTOR, Sectors, Ticket};
 
 use super::plan::Command;
 use super::unaligned::WriteTurns;
@@ -97,8 +97,13 @@ impl Export {
     }
 
     /// The device behind it.
-    pub(super) fn device(&self) -> &Dev {
+    pub fn device(&self) -> &Dev {
         &self.device
+    }
+
+    /// Starts a request on the device, as a part of what is done for the client's request numbered `trace`.
+    pub(super) fn start(&self, request: Request, trace: u32) -> Ticket {
+        self.device.start(request.for_trace(trace))
     }
 
     pub(super) fn is_read_only(&self) -> bool {

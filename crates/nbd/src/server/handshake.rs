@@ -23,6 +23,8 @@ use crate::wire::{EXPORT_NAME_ZEROES, Greeting, OPTION_MAGIC, SERVER_MAGIC, allo
 /// What server and client have agreed on.
 pub(super) struct Agreed {
     pub(super) export: Rc<Export>,
+    /// Bytes that the client was told of. It keeps them for as long as it stays: NBD has no word for growing.
+    pub(super) size: u64,
     /// Replies come in chunks.
     pub(super) structured: bool,
     /// Block status can be asked for.
@@ -44,7 +46,8 @@ pub(super) struct Handshake<'a> {
 
 enum Next {
     GoOn,
-    Transmit(Rc<Export>),
+    /// With this size.
+    Transmit(Rc<Export>, u64),
     Leave,
 }
 
@@ -70,9 +73,9 @@ impl<'a> Handshake<'a> {
             match next {
                 Next::GoOn => {}
                 Next::Leave => return Ok(None),
-                Next::Transmit(export) => {
+                Next::Transmit(export, size) => {
                     let status = self.context.is_some_and(|chosen| Rc::ptr_eq(&chosen, &export));
-                    return Ok(Some(Agreed { export, structured: self.structured, status }));
+                    return Ok(Some(Agreed { export, size, structured: self.structured, status }));
                 }
             }
         }
@@ -130,11 +133,12 @@ impl<'a> Handshake<'a> {
         let Some(export) = self.exports.find(name).cloned() else {
             return Err(Error::NoExport { name: String::from_utf8_lossy(name).into_owned() });
         };
-        put(&mut self.answer, &export_facts(&export, self.structured));
+        let facts = export_facts(&export, self.structured);
+        put(&mut self.answer, &facts);
         if !self.no_zeroes {
             self.answer.extend([0; EXPORT_NAME_ZEROES]);
         }
-        Ok(Next::Transmit(export))
+        Ok(Next::Transmit(export, facts.size.get()))
     }
 
     fn facts(&mut self, option: u32, data: &[u8]) -> Next {
@@ -163,7 +167,7 @@ impl<'a> Handshake<'a> {
         }
         self.reply(option, reply::ACK, &[]);
         match option {
-            option::GO => Next::Transmit(export),
+            option::GO => Next::Transmit(export, facts.size.get()),
             _ => Next::GoOn,
         }
     }

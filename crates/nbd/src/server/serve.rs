@@ -26,21 +26,22 @@ enum Answer {
 pub(super) async fn serve(session: &Session, slot: u16, job: Job) {
     let (export, reply) = (&session.export, Reply { cookie: job.cookie, structured: session.structured });
     let done = |outcome: Outcome| outcome.map(|()| Answer::Done);
-    let answer = match job.command {
-        Command::Read { span } => read(session, slot, reply, span, job.buf).await,
-        Command::Write { span, fua } => write(session, slot, span, fua).await,
+    let (command, trace) = (job.command, job.trace);
+    let answer = match command {
+        Command::Read { span } => read(session, slot, reply, span, job).await,
+        Command::Write { span, fua } => write(session, slot, span, fua, trace).await,
         Command::Zero { span, fua, may_unmap, fast_only } => {
-            done(zero(session, span, fua, may_unmap, fast_only).await)
+            done(zero(session, span, Zeroing { fua, may_unmap, fast_only, trace }).await)
         }
-        Command::Trim { span, fua } => done(trim(session, span, fua).await),
-        Command::Cache { span } => done(cache(session, span).await),
-        Command::Status { span, one } => status(session, span, one).await.map(Answer::Extents),
-        Command::Flush => done(export.device().start(Request::flush()).await),
+        Command::Trim { span, fua } => done(trim(session, span, fua, trace).await),
+        Command::Cache { span } => done(cache(session, span, trace).await),
+        Command::Status { span, one } => status(session, span, one, trace).await.map(Answer::Extents),
+        Command::Flush => done(export.start(Request::flush(), trace).await),
         Command::Disconnect => unreachable!("the receiver ends the connection"),
     };
     match answer {
         Ok(Answer::Abandoned) => return,
-        Ok(_) => export.counters().served(job.command),
+        Ok(_) => export.counters().served(command),
         Err(_) => count(&export.counters().errors, 1),
     }
     let message = match answer {
@@ -57,21 +58,15 @@ pub(super) async fn serve(session: &Session, slot: u16, job: Job) {
 
 /// Reads `span` piece after piece through `buf`. A simple reply of several pieces keeps the floor from the first to the
 /// last, since nothing may come in between; a failure in the middle of it can only end the connection.
-async fn read(
-    session: &Session,
-    slot: u16,
-    reply: Reply,
-    span: Span,
-    buf: Option<Buf>,
-) -> Result<Answer, Failed> {
-    let Some(buf) = buf else { return Ok(Answer::Done) };
+async fn read(session: &Session, slot: u16, reply: Reply, span: Span, job: Job) -> Result<Answer, Failed> {
+    let (Some(buf), trace) = (job.buf, job.trace) else { return Ok(Answer::Done) };
     let (export, outgoing) = (&session.export, &session.outgoing);
     let (block, mut floor) = (export.block(), None);
     for piece in span.pieces(block) {
         let (first, last) = (piece.start == span.start, piece.end() == span.end());
         let cover = piece.cover(block);
         let blocks = buf.slice(0, cover.count.byte_len());
-        match export.device().start(Request::read(cover.start, blocks)).await {
+        match export.start(Request::read(cover.start, blocks), trace).await {
             Ok(()) => {}
             Err(failed) if first => return Err(failed),
             Err(failed) => {
@@ -101,19 +96,29 @@ async fn fail_midway(session: &Session, reply: Reply, piece: Span, failed: Faile
 }
 
 /// Writes the pieces of `span` as they arrive. After a failure the rest is received all the same, and dropped.
-async fn write(session: &Session, slot: u16, span: Span, fua: bool) -> Result<Answer, Failed> {
+async fn write(session: &Session, slot: u16, span: Span, fua: bool, trace: u32) -> Result<Answer, Failed> {
     let mut outcome = Ok(Answer::Done);
     for piece in span.pieces(session.export.block()) {
         let Some(buf) = session.payload(slot).await else { return Ok(Answer::Abandoned) };
         if outcome.is_ok() {
-            outcome = session.export.write(piece, buf, fua).await.map(|()| Answer::Done);
+            outcome = session.export.write(piece, buf, fua, trace).await.map(|()| Answer::Done);
         }
     }
     outcome
 }
 
+/// How zeroes are to be made.
+#[derive(Clone, Copy)]
+struct Zeroing {
+    fua: bool,
+    may_unmap: bool,
+    fast_only: bool,
+    trace: u32,
+}
+
 /// Makes `span` read as zeroes: whole blocks by the device if it can, else by writing; parts of blocks by writing.
-async fn zero(session: &Session, span: Span, fua: bool, may_unmap: bool, fast_only: bool) -> Outcome {
+async fn zero(session: &Session, span: Span, how: Zeroing) -> Outcome {
+    let Zeroing { fua, may_unmap, fast_only, trace } = how;
     let (export, arena) = (&session.export, &session.arena);
     let block = export.block();
     if fast_only && !(span.is_aligned(block) && export.device().geometry().discards) {
@@ -122,60 +127,60 @@ async fn zero(session: &Session, span: Span, fua: bool, may_unmap: bool, fast_on
     if let Some(range) = span.whole_blocks(block) {
         let turn = export.writes.aligned(range).await;
         let request = Request { fua, may_unmap, ..Request::write_zeroes(range) };
-        let outcome = export.device().start(request).await;
+        let outcome = export.start(request, trace).await;
         drop(turn);
         match outcome {
             Err(Failed { cause: Cause::Unsupported, .. }) if !fast_only => {
-                write_zeroes(session, range, fua).await?;
+                write_zeroes(session, range, fua, trace).await?;
             }
             other => other?,
         }
     }
     for edge in span.edges(block) {
         let work = arena.wait_take(block as usize).await;
-        export.zero_edge(edge, work, fua).await?;
+        export.zero_edge(edge, work, fua, trace).await?;
     }
     Ok(())
 }
 
-async fn write_zeroes(session: &Session, range: Range, fua: bool) -> Outcome {
+async fn write_zeroes(session: &Session, range: Range, fua: bool, trace: u32) -> Outcome {
     let span = Span { start: range.start.bytes(), len: range.count.bytes() };
     let block = session.export.block();
     let zeroes = session.arena.wait_take(MAX_BUFFER.min(range.count.byte_len())).await;
     zeroes.fill_zero();
     for piece in span.pieces(block) {
-        session.export.write(piece, zeroes.slice(0, piece.len as usize), fua).await?;
+        session.export.write(piece, zeroes.slice(0, piece.len as usize), fua, trace).await?;
     }
     Ok(())
 }
 
 /// Discards the whole blocks of `span`. It is a hint, so a device that cannot do it has done it.
-async fn trim(session: &Session, span: Span, fua: bool) -> Outcome {
+async fn trim(session: &Session, span: Span, fua: bool, trace: u32) -> Outcome {
     let export = &session.export;
     let Some(range) = span.whole_blocks(export.block()) else { return Ok(()) };
-    match export.device().start(Request { fua, ..Request::discard(range) }).await {
+    match export.start(Request { fua, ..Request::discard(range) }, trace).await {
         Err(Failed { cause: Cause::Unsupported, .. }) => Ok(()),
         outcome => outcome,
     }
 }
 
 /// Reads `span` and forgets it: whatever caches below has it then.
-async fn cache(session: &Session, span: Span) -> Outcome {
+async fn cache(session: &Session, span: Span, trace: u32) -> Outcome {
     let block = session.export.block();
     for piece in span.pieces(block) {
         let cover = piece.cover(block);
         let buf = session.arena.wait_take(cover.count.byte_len()).await;
-        session.export.device().start(Request::read(cover.start, buf)).await?;
+        session.export.start(Request::read(cover.start, buf), trace).await?;
     }
     Ok(())
 }
 
 /// The extents from the start of `span` on, as they travel. A device that does not know says that all is data.
-async fn status(session: &Session, span: Span, one: bool) -> Result<Buf, Failed> {
+async fn status(session: &Session, span: Span, one: bool, trace: u32) -> Result<Buf, Failed> {
     let export = &session.export;
     let cover = span.cover(export.block());
     let buf = session.arena.wait_take(STATUS_BYTES).await;
-    match export.device().start(Request::status(cover, buf.clone())).await {
+    match export.start(Request::status(cover, buf.clone()), trace).await {
         Err(Failed { cause: Cause::Unsupported, .. }) => Extents::new(&buf).set(0, cover.count, false),
         outcome => outcome?,
     }

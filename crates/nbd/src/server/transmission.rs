@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use block::{Arena, Buf};
-use runtime::{Event, Stream, Task, spawn};
+use runtime::{Event, Stream, Task, next_trace, spawn};
 
 use super::export::{Export, count};
 use super::handshake::Agreed;
@@ -34,6 +34,7 @@ pub(super) struct Session {
     pub(super) arena: Rc<Arena>,
     pub(super) outgoing: Outgoing,
     pub(super) structured: bool,
+    size: u64,
     status: bool,
     stream: Rc<dyn Stream>,
     slots: Box<[Slot]>,
@@ -57,6 +58,8 @@ struct Slot {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) cookie: u64,
+    /// The number under which the device and what lies below it know the request.
+    pub(super) trace: u32,
     pub(super) command: Command,
     pub(super) buf: Option<Buf>,
 }
@@ -66,6 +69,7 @@ impl Session {
         Rc::new(Session {
             export: agreed.export,
             structured: agreed.structured,
+            size: agreed.size,
             status: agreed.status,
             arena,
             outgoing: Outgoing::new(),
@@ -121,7 +125,7 @@ impl Session {
 
     fn terms(&self) -> Terms {
         Terms {
-            size: self.export.size(),
+            size: self.size,
             read_only: self.export.is_read_only(),
             structured: self.structured,
             status: self.status,
@@ -135,7 +139,9 @@ impl Session {
             let cookie = request.cookie.get();
             match plan(&request, &self.terms()) {
                 Ok(Command::Disconnect) => return Ok(Ended::Politely),
-                Ok(command) => self.seat(Job { cookie, command, buf: None }, incoming).await?,
+                Ok(command) => {
+                    self.seat(Job { cookie, trace: next_trace(), command, buf: None }, incoming).await?
+                }
                 Err(refusal) => {
                     if request.command == command::WRITE {
                         incoming.skip(request.length.into()).await?;

@@ -82,38 +82,38 @@ pub(super) fn buffer_bytes(piece: Span, block: u64) -> usize {
 
 impl Export {
     /// Writes `piece`, which lies in `buf` as far from its begin as from the edge of its first block.
-    pub(super) async fn write(&self, piece: Span, buf: Buf, fua: bool) -> Outcome {
+    pub(super) async fn write(&self, piece: Span, buf: Buf, fua: bool, trace: u32) -> Outcome {
         let block = self.block();
         assert_eq!(buf.len(), buffer_bytes(piece, block), "the buffer was taken for this piece");
         let cover = piece.cover(block);
         if piece.is_aligned(block) {
             let _turn = self.writes.aligned(cover).await;
-            return self.device().start(Request { fua, ..Request::write(cover.start, buf) }).await;
+            return self.start(Request { fua, ..Request::write(cover.start, buf) }, trace).await;
         }
         let _turn = self.writes.unaligned(cover).await;
-        self.fill_edges(piece, &buf).await?;
+        self.fill_edges(piece, &buf, trace).await?;
         let blocks = buf.slice(0, cover.count.byte_len());
-        self.device().start(Request { fua, ..Request::write(cover.start, blocks) }).await
+        self.start(Request { fua, ..Request::write(cover.start, blocks) }, trace).await
     }
 
     /// Makes `edge`, a part of one block, read as zeroes. `work` holds a block.
-    pub(super) async fn zero_edge(&self, edge: Span, work: Buf, fua: bool) -> Outcome {
+    pub(super) async fn zero_edge(&self, edge: Span, work: Buf, fua: bool, trace: u32) -> Outcome {
         let block = self.block();
         let cover = edge.cover(block);
         let _turn = self.writes.unaligned(cover).await;
-        self.device().start(Request::read(cover.start, work.clone())).await?;
+        self.start(Request::read(cover.start, work.clone()), trace).await?;
         work.slice(edge.head(block), edge.len as usize).fill_zero();
-        self.device().start(Request { fua, ..Request::write(cover.start, work) }).await
+        self.start(Request { fua, ..Request::write(cover.start, work) }, trace).await
     }
 
     /// Completes the first and the last block of `piece` with what the device holds around it.
-    async fn fill_edges(&self, piece: Span, buf: &Buf) -> Outcome {
+    async fn fill_edges(&self, piece: Span, buf: &Buf, trace: u32) -> Outcome {
         let block = self.block();
         let cover = piece.cover(block);
         let work = buf.slice(cover.count.byte_len(), block as usize);
         for edge in piece.edges(block) {
             let around = edge.cover(block);
-            self.device().start(Request::read(around.start, work.clone())).await?;
+            self.start(Request::read(around.start, work.clone()), trace).await?;
             let at = (around.start - cover.start).byte_len();
             let (before, behind) = (edge.head(block), edge.head(block) + edge.len as usize);
             if before > 0 {

@@ -3,13 +3,16 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::rc::Rc;
 
-use block::{Cause, Device, Failed, Geometry, Op, Outcome, Request, SECTOR, Sectors, Ticket};
+use block::{Cause, Counters, Device, Failed, Geometry, Op, Outcome, Request, SECTOR, Sectors, Ticket};
+use rustix::fs::SeekFrom;
 
 use super::helper::Helper;
 use super::inflight::Job;
 use super::{Os, Way, crew};
+use crate::meter::Meter;
 
 /// A file or a block device. Made by [`Os::open`](super::Os::open).
 pub struct FileDevice {
@@ -23,6 +26,7 @@ struct Inner {
     registered: Option<u32>,
     helper: Helper,
     geometry: Cell<Geometry>,
+    meter: Meter,
     /// The file lives in memory (tmpfs): a transfer is a copy, done at once. A ring would hand it to a worker thread.
     in_memory: bool,
 }
@@ -31,24 +35,35 @@ impl FileDevice {
     pub(super) fn new(
         os: &Rc<Os>,
         file: OwnedFd,
-        name: &str,
+        path: &Path,
         is_block: bool,
         geometry: Geometry,
     ) -> io::Result<Rc<FileDevice>> {
-        let helper = Helper::new(name, file.try_clone()?, is_block, &os.completions)?;
+        let helper = Helper::new(&thread_name(path), file.try_clone()?, is_block, &os.completions)?;
         let registered = match &os.way {
             Way::Uring(uring) => uring.register_file(file.as_raw_fd()),
             Way::Crew(_) => None,
         };
         let in_memory = is_in_memory(&file);
-        let os = os.clone();
-        let inner = Rc::new(Inner { os, file, registered, helper, geometry: Cell::new(geometry), in_memory });
+        let (os, meter) = (os.clone(), Meter::new(&path.to_string_lossy(), 0));
+        let inner =
+            Rc::new(Inner { os, file, registered, helper, geometry: Cell::new(geometry), meter, in_memory });
         Ok(Rc::new(FileDevice { inner }))
     }
 
     /// The descriptor, for what is asked about the member outside the data path.
     pub fn raw_fd(&self) -> RawFd {
         self.inner.file.as_raw_fd()
+    }
+
+    /// Asks the system how large the member is now, and takes what it has grown by into use. A member that has become
+    /// shorter keeps its size: requests behind the end fail, as they would anyhow.
+    pub fn look_at_size(&self) -> io::Result<Sectors> {
+        let bytes = rustix::fs::seek(&self.inner.file, SeekFrom::End(0))?;
+        let geometry = self.inner.geometry.get();
+        let size = geometry.size.max(Sectors::from_bytes(bytes));
+        self.inner.geometry.set(Geometry { size, ..geometry });
+        Ok(size)
     }
 
     fn check(&self, request: &Request) -> Result<(), Failed> {
@@ -64,10 +79,12 @@ impl FileDevice {
 
 impl Device for FileDevice {
     fn start(&self, request: Request) -> Ticket {
-        if let Err(refused) = self.check(&request) {
-            return Ticket::ready(Err(refused));
-        }
         let inner = &self.inner;
+        let (ticket, answer) = inner.meter.begin(&request);
+        if let Err(refused) = self.check(&request) {
+            answer.finish(Err(refused));
+            return ticket;
+        }
         let job = Job {
             fd: inner.file.as_raw_fd(),
             registered_file: inner.registered,
@@ -80,10 +97,10 @@ impl Device for FileDevice {
             may_unmap: request.may_unmap,
         };
         if inner.in_memory && matches!(job.op, Op::Read | Op::Write) {
-            return Ticket::ready(transfer_all(job));
+            answer.finish(transfer_all(job));
+            return ticket;
         }
-        let (ticket, promise) = Ticket::pair();
-        let id = inner.os.inflight.enter(request, job, promise, inner.clone());
+        let id = inner.os.inflight.enter(request, job, answer, inner.clone());
         match job.op {
             Op::Read | Op::Write => inner.os.submit(id, job),
             _ => inner.helper.submit(id, job),
@@ -94,6 +111,16 @@ impl Device for FileDevice {
     fn geometry(&self) -> Geometry {
         self.inner.geometry.get()
     }
+
+    fn counters(&self) -> Option<Rc<Counters>> {
+        Some(self.inner.meter.counters())
+    }
+}
+
+/// What the helper thread is called: the kernel keeps 15 bytes.
+fn thread_name(path: &Path) -> String {
+    let name = path.file_name().map_or("member".into(), |name| name.to_string_lossy());
+    format!("h-{name}").chars().take(15).filter(|c| *c != '\0').collect()
 }
 
 fn is_in_memory(file: &OwnedFd) -> bool {

@@ -10,8 +10,10 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use block::{Cause, Failed, Moment, Op, Outcome, Promise, Request};
+use block::{Cause, Failed, Moment, Op, Outcome, Request};
 use rustix::event::{EventfdFlags, eventfd};
+
+use crate::meter::Answer;
 
 /// How often deadlines are looked at: they are seconds, so late by this much is on time.
 const DEADLINE_STEP_MS: u64 = 100;
@@ -55,7 +57,7 @@ pub(super) struct Inflight {
 }
 
 struct Entry {
-    promise: Option<Promise>,
+    answer: Option<Answer>,
     request: Option<(Request, Job)>,
     _file: Option<Rc<dyn std::any::Any>>,
     deadline: Option<Moment>,
@@ -63,7 +65,7 @@ struct Entry {
 
 impl Inflight {
     pub fn new(capacity: usize) -> Inflight {
-        let entry = || Entry { promise: None, request: None, _file: None, deadline: None };
+        let entry = || Entry { answer: None, request: None, _file: None, deadline: None };
         Inflight {
             entries: RefCell::new((0..capacity).map(|_| entry()).collect()),
             free: RefCell::new((0..capacity as u32).rev().collect()),
@@ -73,17 +75,17 @@ impl Inflight {
     }
 
     /// Enters a request. `file` stays open until the answer is there.
-    pub fn enter(&self, request: Request, job: Job, promise: Promise, file: Rc<dyn std::any::Any>) -> u32 {
+    pub fn enter(&self, request: Request, job: Job, answer: Answer, file: Rc<dyn std::any::Any>) -> u32 {
         let mut entries = self.entries.borrow_mut();
         // Full: more arrays at work than the table was made for. Growing it allocates, failing a member would be worse.
         let id = self.free.borrow_mut().pop().unwrap_or_else(|| {
-            entries.push(Entry { promise: None, request: None, _file: None, deadline: None });
+            entries.push(Entry { answer: None, request: None, _file: None, deadline: None });
             u32::try_from(entries.len() - 1).expect("fewer than 2^32 requests in flight")
         });
         let deadline = request.deadline;
         self.deadlines.set(self.deadlines.get() + u32::from(deadline.is_some()));
         let entry =
-            Entry { promise: Some(promise), request: Some((request, job)), _file: Some(file), deadline };
+            Entry { answer: Some(answer), request: Some((request, job)), _file: Some(file), deadline };
         entries[id as usize] = entry;
         id
     }
@@ -105,11 +107,11 @@ impl Inflight {
             Ok(_) => Ok(()),
         };
         let done =
-            std::mem::replace(entry, Entry { promise: None, request: None, _file: None, deadline: None });
+            std::mem::replace(entry, Entry { answer: None, request: None, _file: None, deadline: None });
         drop(entries);
         self.free.borrow_mut().push(id);
         self.deadlines.set(self.deadlines.get() - u32::from(done.deadline.is_some()));
-        answer(done.promise, outcome);
+        give(done.answer, outcome);
         None
     }
 
@@ -131,17 +133,17 @@ impl Inflight {
             if entry.deadline.is_some_and(|deadline| deadline <= now) {
                 entry.deadline = None;
                 self.deadlines.set(self.deadlines.get() - 1);
-                let promise = entry.promise.take();
+                let answer = entry.answer.take();
                 drop(entries);
-                answer(promise, Err(Failed::new(Cause::Timeout)));
+                give(answer, Err(Failed::new(Cause::Timeout)));
             }
         }
     }
 }
 
-fn answer(promise: Option<Promise>, outcome: Outcome) {
-    if let Some(promise) = promise {
-        promise.finish(outcome);
+fn give(answer: Option<Answer>, outcome: Outcome) {
+    if let Some(answer) = answer {
+        answer.finish(outcome);
     }
 }
 
@@ -201,4 +203,71 @@ impl Completions {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use block::Ticket;
+
+    use super::*;
+    use crate::meter::Meter;
+
+    fn enter(table: &Inflight, deadline: Option<Moment>) -> (u32, Ticket) {
+        let job = Job {
+            fd: -1,
+            registered_file: None,
+            registered_arena: None,
+            op: Op::Flush,
+            memory: std::ptr::null_mut(),
+            len: 0,
+            offset: 0,
+            fua: false,
+            may_unmap: false,
+        };
+        let request = Request { deadline, ..Request::flush() };
+        let (ticket, answer) = Meter::new("m", 0).begin(&request);
+        (table.enter(request, job, answer, Rc::new(())), ticket)
+    }
+
+    fn outcome(ticket: Ticket) -> Poll<Outcome> {
+        pin!(ticket).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_full_table_grows_and_every_request_gets_its_own_answer() {
+        let table = Inflight::new(2);
+        let (ids, tickets): (Vec<_>, Vec<_>) = (0..7).map(|_| enter(&table, None)).unzip();
+        let mut apart = ids.clone();
+        apart.sort_unstable();
+        apart.dedup();
+        assert_eq!(apart.len(), 7, "no two share an entry");
+        for (n, id) in ids.iter().enumerate().rev() {
+            assert!(table.completed(*id, if n % 2 == 0 { 0 } else { -libc::EIO }).is_none());
+        }
+        for (n, ticket) in tickets.into_iter().enumerate() {
+            let expected = if n % 2 == 0 { Ok(()) } else { Err(Failed::from_errno(libc::EIO)) };
+            assert_eq!(outcome(ticket), Poll::Ready(expected), "request {n}");
+        }
+        (0..7).for_each(|_| drop(enter(&table, None)));
+        assert_eq!(table.entries.borrow().len(), 7, "what it has grown by is used again");
+    }
+
+    #[test]
+    fn an_overdue_request_in_an_entry_that_grew_is_answered_and_stays_until_its_late_answer() {
+        let table = Inflight::new(1);
+        let (_, patient) = enter(&table, None);
+        let (late, ticket) = enter(&table, Some(Moment(1000)));
+        assert!(table.earliest_deadline().is_some());
+        table.expire(Moment(1_000_000_000));
+        assert_eq!(outcome(ticket), Poll::Ready(Err(Failed::new(Cause::Timeout))));
+        assert!(table.entries.borrow()[late as usize].request.is_some(), "its buffer is in quarantine");
+        assert!(table.completed(late, 0).is_none());
+        assert!(table.entries.borrow()[late as usize].request.is_none());
+        assert!(table.earliest_deadline().is_none());
+        drop(patient);
+    }
 }

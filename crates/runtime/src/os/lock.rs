@@ -2,9 +2,8 @@
 //!
 //! Files take an OFD lock over the whole file, shared for reading and exclusive for writing, and are refused when a
 //! loop device has them. Block devices are opened O_EXCL, which the kernel's own users (md, mounts, swap) take too, and
-//! their node is flocked, exclusively for writing, which is how udev is told to leave a whole disk alone. The disk under a
-//! partition is flocked shared, because other partitions of it may be members too: that stops programs which want the
-//! whole disk for themselves, not udev.
+//! their node is flocked, exclusively for writing, which is how udev is told to leave a whole disk alone. What is done about
+//! the whole disk under a partition stands in `whole_disk`, and how a lock's holder is found in `holder`.
 
 use std::fmt;
 use std::fs;
@@ -12,10 +11,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, major, minor};
+use rustix::fs::{FlockOperation, flock, major, minor};
 use rustix::io::Errno;
 
+use super::holder::Holder;
 use super::open::OpenMode;
+use super::whole_disk;
 
 /// Who else has a member.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub enum LockError {
     },
     /// Another process has a lock on the file that excludes ours.
     Process {
-        /// Its number, where the system says.
-        pid: Option<i32>,
+        /// Which, where the system says.
+        holder: Option<Holder>,
         /// Whether we wanted to write.
         writing: bool,
     },
@@ -36,11 +37,15 @@ pub enum LockError {
     Kernel {
         /// What holds it, where the system says (md127, dm-0, ...).
         holders: Vec<String>,
+        /// A process that has locked its node, where the system says.
+        holder: Option<Holder>,
     },
     /// Another process has flocked the disk's node.
     Flock {
         /// The node.
         node: PathBuf,
+        /// Which, where the system says.
+        holder: Option<Holder>,
     },
     /// The lock could not be asked for.
     System {
@@ -55,7 +60,7 @@ impl LockError {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             LockError::Process { .. } | LockError::Flock { .. } => true,
-            LockError::Kernel { holders } => holders.is_empty(),
+            LockError::Kernel { holders, .. } => holders.is_empty(),
             LockError::Loop { .. } | LockError::System { .. } => false,
         }
     }
@@ -66,7 +71,23 @@ impl LockError {
         let names = fs::read_dir(holders).map(|entries| {
             entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
         });
-        LockError::Kernel { holders: names.unwrap_or_default() }
+        LockError::Kernel { holders: names.unwrap_or_default(), holder: None }
+    }
+
+    /// Looks up which process has locked the member at `path`. That takes a look at every process, so it is done once,
+    /// when nobody tries again.
+    pub(super) fn with_holder(self, path: &Path) -> LockError {
+        let find = |path: &Path, kinds| Holder::find(&fs::metadata(path).ok()?, kinds);
+        match self {
+            LockError::Process { holder: None, writing } => {
+                LockError::Process { holder: find(path, &["OFDLCK", "POSIX"]), writing }
+            }
+            LockError::Kernel { holders, .. } if holders.is_empty() => {
+                LockError::Kernel { holders, holder: find(path, &["FLOCK"]) }
+            }
+            LockError::Flock { node, .. } => LockError::Flock { holder: find(&node, &["FLOCK"]), node },
+            other => other,
+        }
     }
 }
 
@@ -76,9 +97,9 @@ impl fmt::Display for LockError {
             LockError::Loop { device } => {
                 write!(f, "in use by {device}; detach it first (losetup -d {device})")
             }
-            LockError::Process { pid, writing } => {
-                match pid {
-                    Some(pid) => write!(f, "in use by process {pid}")?,
+            LockError::Process { holder, writing } => {
+                match holder {
+                    Some(holder) => write!(f, "in use by {holder}")?,
                     None => write!(f, "in use by another process")?,
                 }
                 let hint = if *writing {
@@ -88,11 +109,19 @@ impl fmt::Display for LockError {
                 };
                 write!(f, "; {hint}")
             }
-            LockError::Kernel { holders } if holders.is_empty() => {
+            LockError::Kernel { holders, holder: Some(holder) } if holders.is_empty() => {
+                write!(f, "in use by {holder}; stop it first")
+            }
+            LockError::Kernel { holders, .. } if holders.is_empty() => {
                 write!(f, "in use (mounted, part of an array, or opened exclusively); free it first")
             }
-            LockError::Kernel { holders } => write!(f, "in use by {}; stop that first", holders.join(", ")),
-            LockError::Flock { node } => {
+            LockError::Kernel { holders, .. } => {
+                write!(f, "in use by {}; stop that first", holders.join(", "))
+            }
+            LockError::Flock { node, holder: Some(holder) } => {
+                write!(f, "{holder} has locked {}; stop it first", node.display())
+            }
+            LockError::Flock { node, holder: None } => {
                 write!(f, "another process has locked {}; stop it first", node.display())
             }
             LockError::System { errno } => write!(f, "cannot be locked: {}", std::io::Error::from(*errno)),
@@ -101,11 +130,7 @@ impl fmt::Display for LockError {
 }
 
 /// Locks a file that was just opened. The lock ends when the file is closed.
-pub(super) fn lock_file(
-    file: &OwnedFd,
-    metadata: &fs::Metadata,
-    mode: OpenMode,
-) -> Result<Vec<OwnedFd>, LockError> {
+pub(super) fn lock_file(file: &OwnedFd, metadata: &fs::Metadata, mode: OpenMode) -> Result<(), LockError> {
     if let Some(device) = loop_device_of(metadata) {
         return Err(LockError::Loop { device });
     }
@@ -113,12 +138,13 @@ pub(super) fn lock_file(
     let kind = if writing { libc::F_WRLCK } else { libc::F_RDLCK };
     let mut lock = whole_file(kind);
     match ofd_lock(file.as_fd(), libc::F_OFD_SETLK, &mut lock) {
-        Ok(()) => Ok(Vec::new()),
+        Ok(()) => Ok(()),
         Err(Errno::AGAIN | Errno::ACCESS) => {
             let mut other = whole_file(kind);
             let asked = ofd_lock(file.as_fd(), libc::F_OFD_GETLK, &mut other);
-            let pid = (asked.is_ok() && other.l_pid > 0).then_some(other.l_pid);
-            Err(LockError::Process { pid, writing })
+            // Locks of open files belong to no process, and the kernel says -1.
+            let pid = u32::try_from(other.l_pid).ok().filter(|pid| asked.is_ok() && *pid > 0);
+            Err(LockError::Process { holder: pid.map(Holder::of_pid), writing })
         }
         Err(errno) => Err(LockError::System { errno }),
     }
@@ -164,39 +190,21 @@ fn loop_device_of(metadata: &fs::Metadata) -> Option<String> {
 }
 
 /// Locks a block device that was just opened with O_EXCL: flocks its node, and the node of the whole disk if this is
-/// a partition.
+/// a partition. The locks are the file's own, and the disk's.
 pub(super) fn lock_disk(
     file: &OwnedFd,
     path: &Path,
     number: u64,
     mode: OpenMode,
-) -> Result<Vec<OwnedFd>, LockError> {
-    let how = match mode {
-        OpenMode::Write => FlockOperation::NonBlockingLockExclusive,
-        _ => FlockOperation::NonBlockingLockShared,
+) -> Result<Option<whole_disk::Taken>, LockError> {
+    let writing = mode == OpenMode::Write;
+    let how = match writing {
+        true => FlockOperation::NonBlockingLockExclusive,
+        false => FlockOperation::NonBlockingLockShared,
     };
-    let refused = |node: &Path| {
-        let node = node.to_owned();
-        move |errno| match errno {
-            Errno::AGAIN => LockError::Flock { node },
-            errno => LockError::System { errno },
-        }
-    };
-    flock(file, how).map_err(refused(path))?;
-    let Some(whole) = whole_disk_of(number) else { return Ok(Vec::new()) };
-    let node = rustix::fs::open(&whole, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| LockError::System { errno })?;
-    // Several partitions of one disk may be members: they share the whole disk's node.
-    flock(&node, FlockOperation::NonBlockingLockShared).map_err(refused(&whole))?;
-    Ok(vec![node])
-}
-
-/// The node of the disk that a partition is on; `None` for a whole disk.
-fn whole_disk_of(number: u64) -> Option<PathBuf> {
-    let own = format!("/sys/dev/block/{}:{}", major(number), minor(number));
-    if !Path::new(&own).join("partition").exists() {
-        return None;
-    }
-    let parent = fs::canonicalize(own).ok()?.parent()?.file_name()?.to_owned();
-    Some(Path::new("/dev").join(parent))
+    flock(file, how).map_err(|errno| match errno {
+        Errno::AGAIN => LockError::Flock { node: path.to_owned(), holder: None },
+        errno => LockError::System { errno },
+    })?;
+    whole_disk::under(number).map(|disk| whole_disk::take(&disk, writing)).transpose()
 }

@@ -8,6 +8,7 @@
 mod crew;
 mod file;
 mod helper;
+mod holder;
 mod inflight;
 mod lock;
 mod open;
@@ -17,11 +18,14 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod uring;
+mod whole_disk;
 
 pub use file::FileDevice;
+pub use holder::Holder;
 pub use lock::LockError;
 pub use open::{Identity, OpenError, OpenMode, Opened};
 pub use socket::{connect, listen};
+pub use whole_disk::DiskOfAnother;
 
 use std::cell::Cell;
 use std::fmt;

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use block::{Geometry, LARGEST_BLOCK, Sectors};
 use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, StatxFlags, seek, statx};
@@ -14,6 +15,7 @@ use rustix::ioctl;
 
 use super::file::FileDevice;
 use super::lock::{self, LockError};
+use super::whole_disk::{DiskOfAnother, Taken};
 use super::{Os, PATIENCE};
 
 /// How a member is opened.
@@ -44,8 +46,10 @@ pub struct Opened {
     pub identity: Identity,
     /// Whether it is a block device.
     pub is_block: bool,
-    /// Locks that live as long as the member is in use.
-    pub locks: Vec<OwnedFd>,
+    /// The lock of the whole disk under it, which lives as long as the member is in use.
+    pub disk: Option<Arc<OwnedFd>>,
+    /// The whole disk under it is locked by another process of this program, and by it alone.
+    pub disk_of_another: Option<DiskOfAnother>,
 }
 
 /// Why a member could not be opened.
@@ -116,13 +120,21 @@ impl Os {
             let found = if kind.is_dir() { "a directory" } else { "neither" };
             return Err(OpenError::Kind { path: path.to_owned(), found });
         }
-        let (file, locks) = loop {
+        let (file, taken) = loop {
             match open_and_lock(path, mode, &metadata) {
                 Err(OpenError::Locked { why, .. }) if why.may_pass() && self.has_patience() => {
                     std::thread::sleep(PATIENCE);
                 }
+                Err(OpenError::Locked { path, why }) => {
+                    return Err(OpenError::Locked { why: why.with_holder(&path), path });
+                }
                 done => break done?,
             }
+        };
+        let (disk, disk_of_another) = match taken {
+            Some(Taken::Own(disk)) => (Some(disk), None),
+            Some(Taken::Another(disk)) => (None, Some(disk)),
+            None => (None, None),
         };
         let geometry = match is_block {
             true => block_geometry(file.as_fd()).map_err(system("asking for its size"))?,
@@ -136,12 +148,10 @@ impl Os {
             true => Identity::Block(metadata.rdev()),
             false => Identity::File(metadata.dev(), metadata.ino()),
         };
-        let name = path.file_name().map_or("member".into(), |name| name.to_string_lossy());
-        let name: String = format!("h-{name}").chars().take(15).filter(|c| *c != '\0').collect();
-        let device = FileDevice::new(self, file, &name, is_block, geometry)
+        let device = FileDevice::new(self, file, path, is_block, geometry)
             .map_err(|error| errno_of(&error))
             .map_err(system("making its helper thread"))?;
-        Ok(Opened { device, identity, is_block, locks })
+        Ok(Opened { device, identity, is_block, disk, disk_of_another })
     }
 }
 
@@ -150,19 +160,19 @@ fn open_and_lock(
     path: &Path,
     mode: OpenMode,
     metadata: &fs::Metadata,
-) -> Result<(OwnedFd, Vec<OwnedFd>), OpenError> {
+) -> Result<(OwnedFd, Option<Taken>), OpenError> {
     let is_block = metadata.file_type().is_block_device();
     let locked = |why| OpenError::Locked { path: path.to_owned(), why };
     let file = open_file(path, mode, is_block).map_err(|errno| match errno {
         Errno::BUSY if is_block => locked(LockError::held_by_kernel(metadata.rdev())),
         errno => OpenError::System { path: path.to_owned(), doing: "opening it", errno },
     })?;
-    let locks = match (mode, is_block) {
-        (OpenMode::ReadLive, _) => Vec::new(),
+    let taken = match (mode, is_block) {
+        (OpenMode::ReadLive, _) => None,
         (_, true) => lock::lock_disk(&file, path, metadata.rdev(), mode).map_err(locked)?,
-        (_, false) => lock::lock_file(&file, metadata, mode).map_err(locked)?,
+        (_, false) => lock::lock_file(&file, metadata, mode).map(|()| None).map_err(locked)?,
     };
-    Ok((file, locks))
+    Ok((file, taken))
 }
 
 fn errno_of(error: &std::io::Error) -> Errno {

@@ -114,6 +114,28 @@ fn holes_are_told_from_data() {
 }
 
 #[test]
+fn a_file_that_has_grown_is_served_to_its_new_end_when_somebody_looks() {
+    each_way(|os, folder| {
+        let path = member(&folder, "m", 1 << 20);
+        let runtime = Runtime::new(os.clone());
+        let arena = Arena::new(MAX_BUFFER);
+        let opened = os.open(&path, OpenMode::Write).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        runtime.block_on(async {
+            let write =
+                || opened.device.start(Request::write(Sectors(4095), arena.take_zeroed(512).unwrap()));
+            file.set_len(2 << 20).unwrap();
+            assert_eq!(write().await, Err(Failed::new(Cause::Refused)), "nobody has looked");
+            assert_eq!(opened.device.look_at_size().unwrap(), Sectors(4096));
+            assert_eq!(opened.device.geometry().size, Sectors(4096));
+            write().await.unwrap();
+            file.set_len(1 << 20).unwrap();
+            assert_eq!(opened.device.look_at_size().unwrap(), Sectors(4096), "a device never shrinks");
+        });
+    });
+}
+
+#[test]
 fn a_file_that_is_written_by_one_is_refused_to_others() {
     each_way(|os, folder| {
         let path = member(&folder, "m", 1 << 20);
@@ -121,7 +143,8 @@ fn a_file_that_is_written_by_one_is_refused_to_others() {
         let writer = os.open(&path, OpenMode::Write).unwrap();
         for mode in [OpenMode::Write, OpenMode::Read] {
             let error = os.open(&path, mode).err().expect("refused").to_string();
-            assert!(error.contains("in use by"), "{error}");
+            let own = format!("in use by process {} (", std::process::id());
+            assert!(error.contains(&own), "locks of open files have a process too: {error}");
         }
         assert!(os.open(&path, OpenMode::ReadLive).is_ok());
         drop(writer);

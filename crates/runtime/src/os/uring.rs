@@ -165,8 +165,10 @@ impl Uring {
             let entry = opcode::PollAdd::new(bell, libc::POLLIN as u32).build();
             self.push(entry.user_data(BELL));
         }
-        if wait == Wait::No || !self.look_again(wait, now, os) {
+        if wait == Wait::No {
             self.enter(wait, now);
+        } else if !self.look_again(wait, now, os) {
+            self.enter(wait, os.now()); // what was spent on looking is not waited for again
         }
         let mut happened = false;
         loop {

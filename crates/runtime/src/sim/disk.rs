@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 
 use block::{
-    Buf, Cause, Device, Extents, Failed, Geometry, Op, Outcome, Promise, Range, Request, SECTOR, Sectors,
+    Buf, Cause, Counters, Device, Extents, Failed, Geometry, Op, Outcome, Range, Request, SECTOR, Sectors,
     Ticket,
 };
 
 use super::{Random, World};
+use crate::meter::{Answer, Meter};
 
 const SECTOR_BYTES: usize = SECTOR as usize;
 
@@ -73,18 +74,7 @@ pub struct Disk {
     latency_ns: Cell<(u64, u64)>,
     volatile: Cell<bool>,
     observers: RefCell<Vec<Observer>>,
-    counts: RefCell<Counts>,
-}
-
-/// How many requests of each kind a disk has completed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    /// Reads.
-    pub reads: u64,
-    /// Writes, discards and zeroes.
-    pub writes: u64,
-    /// Flushes.
-    pub flushes: u64,
+    meter: Meter,
 }
 
 #[derive(Default)]
@@ -94,7 +84,7 @@ struct State {
     completed: u64,
     in_flight: BTreeMap<u64, (Range, Option<Buf>)>,
     /// Requests that wait for the disk to answer again, and whoever still waits for them.
-    hung: BTreeMap<u64, (Request, Option<Promise>)>,
+    hung: BTreeMap<u64, (Request, Option<Answer>)>,
 }
 
 struct Version {
@@ -116,7 +106,7 @@ impl Disk {
             latency_ns: Cell::new((20_000, 200_000)),
             volatile: Cell::new(true),
             observers: RefCell::default(),
-            counts: RefCell::default(),
+            meter: Meter::new(&format!("disk {number}"), 0),
         })
     }
 
@@ -135,8 +125,8 @@ impl Disk {
         self.fate.set(fate);
         if fate != Fate::Hung {
             let waiting = std::mem::take(&mut self.state.borrow_mut().hung);
-            for (request, promise) in waiting.into_values() {
-                self.schedule(request, promise);
+            for (request, answer) in waiting.into_values() {
+                self.schedule(request, answer);
             }
         }
     }
@@ -144,6 +134,13 @@ impl Disk {
     /// Requests take from `least` to `most` nanoseconds.
     pub fn set_latency_ns(&self, least: u64, most: u64) {
         self.latency_ns.set((least, most.max(least + 1)));
+    }
+
+    /// Makes the disk larger, full of zeroes behind its end of before.
+    pub fn grow(&self, size: Sectors) {
+        let geometry = self.geometry.get();
+        assert!(size >= geometry.size, "a device never shrinks");
+        self.geometry.set(Geometry { size, ..geometry });
     }
 
     /// Whether writes stay in a cache until they are flushed (the default), or are durable at once.
@@ -156,9 +153,15 @@ impl Disk {
         self.observers.borrow_mut().push(Box::new(observer));
     }
 
-    /// What the disk has done so far.
-    pub fn counts(&self) -> Counts {
-        *self.counts.borrow()
+    /// How many reads it has been asked for.
+    pub fn reads(&self) -> u64 {
+        self.meter.counters().of(Op::Read).begun
+    }
+
+    /// How many writes, discards and zeroes it has been asked for.
+    pub fn writes(&self) -> u64 {
+        let counters = self.meter.counters();
+        [Op::Write, Op::WriteZeroes, Op::Discard].iter().map(|op| counters.of(*op).begun).sum()
     }
 
     /// What a reader would get now, without time passing or faults: for checkers.
@@ -219,10 +222,10 @@ impl Disk {
         }
     }
 
-    fn schedule(&self, request: Request, promise: Option<Promise>) {
+    fn schedule(&self, request: Request, answer: Option<Answer>) {
         let world = self.world.upgrade().expect("a disk lives in its world");
         if self.fate.get() == Fate::Hung {
-            return self.hang(&world, request, promise);
+            return self.hang(&world, request, answer);
         }
         let (least, most) = self.latency_ns.get();
         let (ns, id) = world.draw(|random| (least + random.below(most - least), random.word()));
@@ -234,26 +237,26 @@ impl Disk {
         world.after_ns(ns, move || {
             disk.state.borrow_mut().in_flight.remove(&id);
             let outcome = disk.carry_out(&request, flushed);
-            if let Some(promise) = promise {
-                promise.finish(outcome);
+            if let Some(answer) = answer {
+                answer.finish(outcome);
             }
         });
     }
 
     /// Keeps a request until the disk answers again. When its deadline passes before, whoever waits is told; it may
     /// still be carried out later.
-    fn hang(&self, world: &Rc<World>, request: Request, promise: Option<Promise>) {
+    fn hang(&self, world: &Rc<World>, request: Request, answer: Option<Answer>) {
         let id = world.draw(Random::word);
         if let Some(deadline) = request.deadline {
             let disk = self.itself.upgrade().expect("a disk in use is held");
             world.after_ns(deadline.since(world.now.get()), move || {
-                let late = disk.state.borrow_mut().hung.get_mut(&id).and_then(|(_, promise)| promise.take());
-                if let Some(promise) = late {
-                    promise.finish(Err(Failed::new(Cause::Timeout)));
+                let late = disk.state.borrow_mut().hung.get_mut(&id).and_then(|(_, answer)| answer.take());
+                if let Some(answer) = late {
+                    answer.finish(Err(Failed::new(Cause::Timeout)));
                 }
             });
         }
-        self.state.borrow_mut().hung.insert(id, (request, promise));
+        self.state.borrow_mut().hung.insert(id, (request, answer));
     }
 
     fn carry_out(&self, request: &Request, flushed: u64) -> Outcome {
@@ -274,7 +277,6 @@ impl Disk {
             }
             Op::Flush if chance(faults.flush_error_one_in) => Err(Failed::new(Cause::Medium)),
             Op::Flush => {
-                self.counts.borrow_mut().flushes += 1;
                 self.state.borrow_mut().flush(flushed);
                 Ok(())
             }
@@ -292,7 +294,6 @@ impl Disk {
         if fails || bad {
             return Err(Failed::new(Cause::Medium));
         }
-        self.counts.borrow_mut().reads += 1;
         let (state, buf) = (self.state.borrow(), request.buf.as_ref().expect("a read has a buffer"));
         for (n, sector) in sectors(request.range).enumerate() {
             buf.copy_from_slice(n * SECTOR_BYTES, &state.current(sector));
@@ -304,7 +305,6 @@ impl Disk {
         let world = self.world.upgrade().expect("a disk lives in its world");
         let bad = sectors(request.range).any(|sector| faults.bad_sectors.contains(&sector));
         let fails = fails || bad && faults.bad_for_good;
-        self.counts.borrow_mut().writes += 1;
         let mut state = self.state.borrow_mut();
         for sector in sectors(request.range) {
             if fails && world.draw(|random| random.one_in(2)) {
@@ -327,20 +327,25 @@ impl Device for Disk {
             request.range.start.checked_add(request.range.count).is_some_and(|end| end <= geometry.size);
         let block = Sectors(u64::from(geometry.logical_block) / SECTOR);
         let aligned = request.range.start.is_multiple_of(block) && request.range.count.is_multiple_of(block);
+        let (ticket, answer) = self.meter.begin(&request);
         if !fits || !aligned {
-            return Ticket::ready(Err(Failed::new(Cause::Refused)));
+            answer.finish(Err(Failed::new(Cause::Refused)));
+            return ticket;
         }
         if request.is_write() {
             let seen = WriteSeen { disk: self.number, range: request.range, buf: request.buf.as_ref() };
             self.observers.borrow().iter().for_each(|observer| observer(&seen));
         }
-        let (ticket, promise) = Ticket::pair();
-        self.schedule(request, Some(promise));
+        self.schedule(request, Some(answer));
         ticket
     }
 
     fn geometry(&self) -> Geometry {
         self.geometry.get()
+    }
+
+    fn counters(&self) -> Option<Rc<Counters>> {
+        Some(self.meter.counters())
     }
 }
 

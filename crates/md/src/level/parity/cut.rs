@@ -113,7 +113,7 @@ mod tests {
         let mut parts = Vec::new();
         for (start, end) in ranges {
             let range = Range::new(Sectors(*start), Sectors(end - start));
-            groups.join(0, Part { range, buf: None, fua: false });
+            groups.join(0, Part { range, buf: None, fua: false, trace: 0 });
         }
         groups.take(0, &mut parts);
         let (mut cuts, mut segments) = (Vec::new(), Vec::new());

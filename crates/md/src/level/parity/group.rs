@@ -20,6 +20,8 @@ pub(crate) struct Part {
     pub buf: Option<Buf>,
     /// It is to be durable before it is answered.
     pub fua: bool,
+    /// The client's request that it belongs to.
+    pub trace: u32,
 }
 
 /// Identifies a part that has joined.
@@ -135,7 +137,7 @@ mod tests {
     use super::*;
 
     fn part(start: u64) -> Part {
-        Part { range: Range::new(Sectors(start), Sectors(8)), buf: None, fua: false }
+        Part { range: Range::new(Sectors(start), Sectors(8)), buf: None, fua: false, trace: 0 }
     }
 
     #[test]

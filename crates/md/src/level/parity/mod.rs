@@ -75,7 +75,7 @@ pub(super) async fn serve(array: &Rc<Array>, level: &Striped, request: Request) 
         Op::Write => write::write(array, level, request).await,
         Op::Discard | Op::WriteZeroes => zero::zero(array, level, request).await,
         Op::Flush => {
-            array.flush_members().await?;
+            array.flush_members(request.trace).await?;
             array.recorded().await
         }
     }

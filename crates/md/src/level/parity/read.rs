@@ -82,7 +82,8 @@ async fn read_part(array: &Array, level: &Striped, stripe: u64, request: &Reques
     let _rows = array.lanes.of(rows.start).ranges.lock(rows).await;
     let mut work = level.works.take().await;
     let stripe = level.map.stripe(stripe);
-    let mut reading = Reading { array, level, stripe, unreadable: Slots::NONE, medium: None };
+    let trace = request.trace;
+    let mut reading = Reading { array, level, stripe, trace, unreadable: Slots::NONE, medium: None };
     let outcome = loop {
         match reading.read(&mut work, request).await {
             Ok(()) => break Ok(()),
@@ -108,6 +109,7 @@ struct Reading<'a> {
     array: &'a Array,
     level: &'a Striped,
     stripe: Stripe,
+    trace: u32,
     /// Slots with a member that could not read.
     unreadable: Slots,
     medium: Option<Failed>,
@@ -145,7 +147,7 @@ impl Reading<'_> {
             self.unreadable.add(slot);
             return Err(Trouble::Again);
         }
-        let read = Request::read(member.place_of(row), buf);
+        let read = Request::read(member.place_of(row), buf).for_trace(self.trace);
         work.tickets.push((slot, member.dev.start(self.array.to_member(read))));
         Ok(())
     }
@@ -168,7 +170,7 @@ impl Reading<'_> {
                 let member = self.array.seat(piece.slot).cloned();
                 let scratch = work.blocks[usize::from(piece.slot)].slice(0, count.byte_len());
                 if let Some(member) = member {
-                    repair::write_back(self.array, &member, rows.start, &target, &scratch).await;
+                    repair::write_back(self.array, &member, rows.start, &target, &scratch, self.trace).await;
                 }
             }
             done += count;

@@ -29,7 +29,9 @@ pub(super) async fn write(
     let (mut cuts, mut segments) = (std::mem::take(&mut work.cuts), std::mem::take(&mut work.segments));
     cut(&level.map, &stripe, parts, level.works.window(), &mut cuts, &mut segments);
     let fua = parts.iter().any(|(_, part)| part.fua);
-    let mut writing = Writing { array, level, stripe, parts, segments: &segments, fua, used: 0 };
+    // In traces the group goes under the request that leads it.
+    let trace = parts.first().map_or(0, |(_, part)| part.trace);
+    let mut writing = Writing { array, level, stripe, parts, segments: &segments, fua, trace, used: 0 };
     work.outcomes.clear();
     work.outcomes.resize(parts.len(), Ok(()));
     let mut at = 0;
@@ -62,6 +64,7 @@ struct Writing<'a> {
     parts: &'a [(PartId, Part)],
     segments: &'a [Segment],
     fua: bool,
+    trace: u32,
     /// Blocks of the work that hold parity under way.
     used: usize,
 }
@@ -109,7 +112,7 @@ impl Writing<'_> {
             // One that went since the plan was made is found missing when the next is.
             if let Some(member) = self.array.seat(slot) {
                 let buf = work.blocks[usize::from(slot)].slice(0, rows.count.byte_len());
-                let read = Request::read(member.place_of(rows.start), buf);
+                let read = Request::read(member.place_of(rows.start), buf).for_trace(self.trace);
                 let ticket = match member.is_bad(rows) {
                     true => block::Ticket::ready(Err(Failed::new(Cause::Medium))),
                     false => member.dev.start(self.array.to_member(read)),
@@ -248,7 +251,8 @@ impl Writing<'_> {
     fn start(&self, work: &mut Work, slot: u16, start: u64, content: Buf) {
         let Some(member) = self.array.seat(slot) else { return };
         let row = self.level.map.rows_of(self.stripe.number).start + Sectors(start);
-        let write = Request { fua: self.fua, ..Request::write(member.place_of(row), content) };
+        let write = Request::write(member.place_of(row), content).for_trace(self.trace);
+        let write = Request { fua: self.fua, ..write };
         work.tickets.push((slot, member.dev.start(self.array.to_member(write))));
     }
 

@@ -35,7 +35,7 @@ pub(super) async fn write(array: &Array, level: &Striped, request: Request) -> O
 
 fn part_of(request: &Request, range: Range) -> Part {
     let buf = request.buf.as_ref().map(|_| request.piece(range, range.start).buf.expect("it has one"));
-    Part { range, buf, fua: request.fua }
+    Part { range, buf, fua: request.fua, trace: request.trace }
 }
 
 /// Carries out the group of a stripe.

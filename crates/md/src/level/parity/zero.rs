@@ -43,7 +43,11 @@ async fn zero_rows(array: &Array, level: &Striped, request: &Request, rows: Rang
         for slot in first..last {
             let Some(member) = array.seat(slot) else { continue };
             let there = Range::new(member.place_of(rows.start), rows.count);
-            let zero = Request { may_unmap, fua: request.fua, ..Request::write_zeroes(there) };
+            let zero = Request {
+                may_unmap,
+                fua: request.fua,
+                ..Request::write_zeroes(there).for_trace(request.trace)
+            };
             work.tickets.push((slot, member.dev.start(array.to_member(zero))));
         }
         unable.fill(None);
@@ -86,7 +90,10 @@ async fn write_zeroes(
     while !left.count.is_zero() {
         let count = left.count.min(level.works.window());
         let zeroes = level.zeroes.slice(0, count.byte_len());
-        let write = Request { fua: request.fua, ..Request::write(member.place_of(left.start), zeroes) };
+        let write = Request {
+            fua: request.fua,
+            ..Request::write(member.place_of(left.start), zeroes).for_trace(request.trace)
+        };
         member.dev.start(array.to_member(write)).await?;
         left = Range::new(left.start + count, left.count - count);
     }

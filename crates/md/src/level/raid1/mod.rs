@@ -22,7 +22,7 @@ pub(super) async fn serve(array: &Rc<Array>, request: Request) -> Outcome {
     match request.op {
         Op::Read | Op::Write | Op::Discard | Op::WriteZeroes => parts(array, request).await,
         Op::Status => read::status(array, request).await,
-        Op::Flush => flush(array).await,
+        Op::Flush => flush(array, request.trace).await,
     }
 }
 
@@ -43,13 +43,13 @@ async fn parts(array: &Array, request: Request) -> Outcome {
 
 /// Every member that is in sync is flushed. A member whose flush fails is failed, and that is recorded before the flush
 /// is answered; when it is the last copy, this flush and every later one fails.
-async fn flush(array: &Array) -> Outcome {
+async fn flush(array: &Array, trace: u32) -> Outcome {
     if let Some(failed) = array.broken() {
         return Err(failed);
     }
     if plant::is(Plant::FlushSwallowed) {
         return Ok(());
     }
-    array.flush_members().await?;
+    array.flush_members(trace).await?;
     array.recorded().await
 }

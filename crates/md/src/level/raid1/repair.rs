@@ -75,11 +75,11 @@ async fn write_back(array: &Array, member: &Member, request: &Request) {
 async fn rewrite(array: &Array, member: &Member, request: &Request) -> Outcome {
     let at = member.place_of(request.range.start);
     let good = request.buf.clone().expect("a read has a buffer");
-    let write = Request { origin: Origin::Repair, ..Request::write(at, good.clone()) };
+    let write = Request { origin: Origin::Repair, trace: request.trace, ..Request::write(at, good.clone()) };
     member.dev.start(array.to_member(write)).await?;
     array.rank(Step::Buffers).wait();
     let back = array.arena.wait_take(good.len()).await;
-    let read = Request { origin: Origin::Repair, ..Request::read(at, back.clone()) };
+    let read = Request { origin: Origin::Repair, trace: request.trace, ..Request::read(at, back.clone()) };
     member.dev.start(array.to_member(read)).await?;
     if back.same_bytes(&good) { Ok(()) } else { Err(Failed::new(Cause::Medium)) }
 }

@@ -61,7 +61,7 @@ async fn zero(array: &Array, member: &Member, request: &Request) -> Outcome {
     while !left.count.is_zero() {
         let some = left.count.min(Sectors::from_bytes(ZEROES as u64));
         let write = Request::write(member.place_of(left.start), zeroes.slice(0, some.byte_len()));
-        let write = Request { fua: request.fua, origin: request.origin, ..write };
+        let write = Request { fua: request.fua, origin: request.origin, trace: request.trace, ..write };
         member.dev.start(array.to_member(write)).await?;
         left = Range::new(left.start + some, left.count - some);
     }
