@@ -57,5 +57,9 @@ pub const ACCEPT_PAUSE_MS: u64 = 100;
 /// How often a client looks at the deadlines of its requests in flight: deadlines are seconds, so a tenth will do.
 pub const DEADLINE_TICK_MS: u64 = 100;
 
+/// Runs of bytes, with gaps between them, in which a read may be answered at a time: a server that carries out the longest
+/// one in pieces of 1 MiB and sends whichever is done first comes to no more.
+pub const FRAGMENTS: usize = 16;
+
 /// Bytes of the answer to one block status request: 512 extents.
 pub const STATUS_BYTES: usize = 4096;
