@@ -256,7 +256,11 @@ async fn write_round(array: &Array) -> bool {
     metadata.events.set(metadata.events.get().saturating_add(step));
     let epoch = array.epoch();
     let mut good = true;
-    for wave in waves(array) {
+    let (alone, rest) = waves(array);
+    if !write_wave(array, alone, dirty, resync).await {
+        return false; // in the next round another one is written alone
+    }
+    for wave in rest {
         good &= write_wave(array, wave, dirty, resync).await;
     }
     if good && dirty {
@@ -265,17 +269,16 @@ async fn write_round(array: &Array) -> bool {
     good && array.epoch() == epoch
 }
 
-/// Which members are written together. Where a superblock is longer than a sector, a power cut can tear it: then the
-/// first member is written alone, so that one whole superblock is always left.
-fn waves(array: &Array) -> impl Iterator<Item = &[Rc<Member>]> {
+/// Who is written alone, and which members are then written together. Where a superblock is longer than a sector, a power
+/// cut can tear it: then the first member is written alone, so that one whole superblock is always left.
+fn waves(array: &Array) -> (&[Rc<Member>], impl Iterator<Item = &[Rc<Member>]>) {
     let summary = &array.shape.summary;
     let one_sector = summary.version.is_v1() && 256 + 2 * summary.max_dev <= 512;
     let members = &array.members;
     let written = members.iter().position(|member| member.condition() != Condition::Faulty);
     let alone = if one_sector { 0..0 } else { written.map_or(0..0, |first| first..first + 1) };
     let (before, behind) = (&members[..alone.start], &members[alone.end..]);
-    let rest = before.chunks(FAN_OUT).chain(behind.chunks(FAN_OUT));
-    [&members[alone]].into_iter().filter(|wave| !wave.is_empty()).chain(rest)
+    (&members[alone], before.chunks(FAN_OUT).chain(behind.chunks(FAN_OUT)))
 }
 
 async fn write_wave(array: &Array, wave: &[Rc<Member>], dirty: bool, resync: ResyncOffset) -> bool {

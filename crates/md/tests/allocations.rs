@@ -5,10 +5,11 @@ use std::cell::Cell;
 use std::fs::File;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 
 use block::counting::Counting;
-use block::{Arena, Dev, Request, Sectors};
-use md::{Array, Candidate, Creation, Options, assemble, create, examine, plan_creation};
+use block::{Arena, Cause, Dev, Device, Failed, Geometry, Request, Sectors, Ticket};
+use md::{Array, Candidate, Creation, Options, SyncState, assemble, create, examine, plan_creation};
 use md_format::{Level, Version};
 use runtime::os::{Choice, OpenMode, Os};
 use runtime::sim::Random;
@@ -27,30 +28,66 @@ const COUNTED: u64 = 250;
 /// Bytes of a member.
 const MEMBER: u64 = 16 << 20;
 
+/// Bytes of a member whose resync takes longer than the load.
+const LARGE_MEMBER: u64 = 2 << 30;
+
+/// Requests of a member after which it dies.
+const HALF_WAY: u64 = CLIENTS * COUNTED / 4;
+
+/// A member that dies when told to.
+struct Mortal {
+    inner: Dev,
+    dead: Cell<bool>,
+    requests: Cell<u64>,
+}
+
+impl Device for Mortal {
+    fn start(&self, request: Request) -> Ticket {
+        self.requests.set(self.requests.get() + 1);
+        match self.dead.get() {
+            true => Ticket::ready(Err(Failed::new(Cause::Gone))),
+            false => self.inner.start(request),
+        }
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.inner.geometry()
+    }
+}
+
 #[test]
 fn a_loaded_array_allocates_nothing_and_makes_no_thread() {
+    for level in [Level::Raid1, Level::Raid0, Level::Linear] {
+        each_way(|os, folder, choice| load(os, folder, level, &format!("{level} over {choice:?}")));
+    }
+}
+
+/// Runs a test with each way of reading and writing files that there is here; one test at a time, for allocations and
+/// threads are those of the whole process.
+fn each_way(test: impl Fn(Rc<Os>, &Path, Choice)) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for choice in [Choice::Uring, Choice::Threads] {
-        for level in [Level::Raid1, Level::Raid0, Level::Linear] {
-            let os = match Os::new(choice) {
-                Ok(os) => os,
-                Err(error) => {
-                    println!("left out: {choice:?} ({error})");
-                    continue;
-                }
-            };
-            let folder = tempfile::tempdir().unwrap();
-            load(os, folder.path(), level, &format!("{level} over {choice:?}"));
+        match Os::new(choice) {
+            Ok(os) => test(os, tempfile::tempdir().unwrap().path(), choice),
+            Err(error) => println!("left out: {choice:?} ({error})"),
         }
     }
 }
 
-fn load(os: Rc<Os>, folder: &Path, level: Level, what: &str) {
+/// A runtime, three members and memory.
+fn stage(os: &Rc<Os>, folder: &Path, bytes: u64) -> (Runtime, Vec<Dev>, Rc<Arena>) {
     let runtime = Runtime::new(os.clone());
-    let devs: Vec<Dev> = (0..3).map(|number| member(&os, &folder.join(number.to_string()))).collect();
+    let devs = (0..3).map(|number| member(os, &folder.join(number.to_string()), bytes)).collect();
     let arena = Arena::new(8 << 20);
     os.register(&arena);
+    (runtime, devs, arena)
+}
+
+fn load(os: Rc<Os>, folder: &Path, level: Level, what: &str) {
+    let (runtime, devs, arena) = stage(&os, folder, MEMBER);
     runtime.block_on(async {
-        let array = open(level, &devs, &arena).await;
+        let array = open(level, &devs, &arena, true).await;
         let device = array.device();
         block::reserve(CLIENTS as usize);
         run_counted(&device, &arena, WARM).await;
@@ -65,12 +102,64 @@ fn load(os: Rc<Os>, folder: &Path, level: Level, what: &str) {
     });
 }
 
-fn member(os: &Rc<Os>, path: &Path) -> Dev {
-    File::create(path).unwrap().set_len(MEMBER).unwrap();
+#[test]
+fn an_array_that_is_loaded_while_it_resyncs_allocates_nothing() {
+    each_way(|os, folder, choice| {
+        let (runtime, devs, arena) = stage(&os, folder, LARGE_MEMBER);
+        runtime.block_on(async {
+            let array = open(Level::Raid1, &devs, &arena, false).await;
+            let device = array.device();
+            block::reserve(CLIENTS as usize);
+            run_counted(&device, &arena, WARM).await;
+            let SyncState::Resync(before) = array.sync_state() else { panic!("the resync has begun") };
+            let short = block::tickets_short();
+            let (allocations, threads) = run_counted(&device, &arena, WARM).await;
+            let SyncState::Resync(after) = array.sync_state() else { panic!("the resync has not ended") };
+            assert!(after.done > before.done, "{choice:?}: the resync went on meanwhile");
+            assert_eq!((allocations, threads), (0, 0), "{choice:?}: allocations, threads");
+            assert_eq!(block::tickets_short(), short, "{choice:?}");
+            array.stop().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_member_that_fails_under_load_costs_no_allocation_but_its_name_for_people() {
+    each_way(|os, folder, choice| {
+        let (runtime, mut devs, arena) = stage(&os, folder, MEMBER);
+        let mortal =
+            Rc::new(Mortal { inner: devs[1].clone(), dead: Cell::new(false), requests: Cell::new(0) });
+        devs[1] = mortal.clone();
+        runtime.block_on(async {
+            let array = open(Level::Raid1, &devs, &arena, true).await;
+            let device = array.device();
+            block::reserve(CLIENTS as usize);
+            run_counted(&device, &arena, WARM).await;
+            sleep_ms(300).await;
+            let dies = mortal.clone();
+            // In the middle of the load: half of the requests come before it.
+            let dying = spawn(async move {
+                while dies.requests.get() < HALF_WAY {
+                    sleep_ms(1).await;
+                }
+                dies.dead.set(true);
+            });
+            mortal.requests.set(0);
+            let (allocations, threads) = run_counted(&device, &arena, COUNTED).await;
+            assert!(dying.is_done() && array.in_sync() == 2, "{choice:?}: it has failed");
+            assert!(allocations <= 1, "{choice:?}: {allocations} allocations");
+            assert_eq!(threads, 0, "{choice:?}: threads made");
+            array.stop().await.unwrap();
+        });
+    });
+}
+
+fn member(os: &Rc<Os>, path: &Path, bytes: u64) -> Dev {
+    File::create(path).unwrap().set_len(bytes).unwrap();
     os.open(path, OpenMode::Write).unwrap().device
 }
 
-async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>) -> Rc<Array> {
+async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool) -> Rc<Array> {
     let creation = Creation {
         name: "counted".to_owned(),
         host: None,
@@ -78,7 +167,7 @@ async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>) -> Rc<Array> {
         version: Version::V1_2,
         chunk_sectors: (level == Level::Raid0).then_some(8),
         layout: None,
-        assume_clean: true,
+        assume_clean,
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),
         spares: Vec::new(),

@@ -122,7 +122,7 @@ async fn load(bench: &Bench, device: &Dev, model: &mut [u8], rounds: u64) {
                     let buf: Buf = bench.arena.wait_take(range.count.byte_len()).await;
                     let seed = bench.world.draw(|random| random.below(1 << 40));
                     let bytes: Vec<u8> =
-                        (0..buf.len()).map(|at| (seed + at as u64 * 7 >> (at % 23)) as u8).collect();
+                        (0..buf.len()).map(|at| ((seed + at as u64 * 7) >> (at % 23)) as u8).collect();
                     buf.copy_from_slice(0, &bytes);
                     model[place].copy_from_slice(&bytes);
                     Request { fua: kind == 1, ..Request::write(range.start, buf) }
@@ -251,10 +251,10 @@ fn a_whole_stripe_is_written_without_reading() {
         let array = open(&bench, 1).await;
         let device = array.device();
         let stripe = Sectors(u64::from(device.geometry().optimal_io) / 512);
-        let before: u64 = bench.world.disks().iter().map(|disk| disk.counts().reads).sum();
+        let before: u64 = bench.world.disks().iter().map(|disk| disk.reads()).sum();
         let buf = bench.arena.take(stripe.byte_len()).unwrap();
         device.start(Request::write(stripe, buf)).await.unwrap();
-        let after: u64 = bench.world.disks().iter().map(|disk| disk.counts().reads).sum();
+        let after: u64 = bench.world.disks().iter().map(|disk| disk.reads()).sum();
         assert_eq!(after, before, "{case:?}");
     });
 }

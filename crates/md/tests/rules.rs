@@ -2,10 +2,11 @@
 
 mod common;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use block::{Arena, Cause, Failed, Op, Origin, Range, Request, Sectors};
+use block::{Arena, Buf, Cause, Failed, Op, Origin, Range, Request, Sectors};
 use common::{Bench, Made, SIZE};
 use md::array::Happening;
 use md::{Array, Condition, Hindrance, Options, SyncState, assemble};
@@ -512,6 +513,61 @@ fn an_array_whose_pieces_do_not_fit_its_members_blocks_is_refused_at_opening() {
                 };
                 assert!(fits, "{level}: {said:?}, expected {expected:?}");
             }
+        });
+    }
+}
+
+/// Whether `bytes` begin as every superblock does.
+fn is_superblock(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xfc, 0x4e, 0x2b, 0xa9])
+}
+
+/// Watches every superblock that is written: while it is, another one, whole and durable, lies on a disk that is alive.
+fn watch_for_whole_superblocks(bench: &Bench, dead: &Rc<RefCell<BTreeSet<usize>>>) -> Rc<Cell<u32>> {
+    type Last = Rc<RefCell<BTreeMap<usize, (Range, Vec<u8>)>>>;
+    let (last, seen) = (Last::default(), Rc::new(Cell::new(0)));
+    for disk in bench.world.disks() {
+        let (last, seen, dead, disks) = (last.clone(), seen.clone(), dead.clone(), bench.world.disks());
+        disk.observe(move |write| {
+            let mut bytes = vec![0; write.buf.map_or(0, Buf::len)];
+            write.buf.inspect(|buf| buf.copy_to_slice(0, &mut bytes));
+            if !is_superblock(&bytes) {
+                return;
+            }
+            let is_whole = |number: usize| {
+                let last = last.borrow();
+                last.get(&number).is_none_or(|(range, bytes)| disks[number].peek_durable(*range) == *bytes)
+            };
+            let others = (0..disks.len()).filter(|at| *at != write.disk && !dead.borrow().contains(at));
+            assert!(others.into_iter().any(is_whole), "a power cut could tear every superblock that is left");
+            last.borrow_mut().insert(write.disk, (write.range, bytes));
+            seen.set(seen.get() + 1);
+        });
+    }
+    seen
+}
+
+/// A 0.90 superblock is longer than a sector, so one is written alone; when that one's member dies, another is.
+#[test]
+fn a_whole_superblock_is_always_left_also_when_the_member_that_is_written_alone_dies() {
+    for seed in 30..50 {
+        let bench = Bench::new(seed, Made { version: Version::V0_90, members: 4, ..Made::default() });
+        let dead = Rc::new(RefCell::new(BTreeSet::new()));
+        let seen = watch_for_whole_superblocks(&bench, &dead);
+        bench.run(async {
+            let array = bench.open().await;
+            let device = array.device();
+            for dies in [0, 1] {
+                bench.write(&device, 0, 7, 64).await.unwrap();
+                sleep_ms(1000).await;
+                assert!(!array.is_dirty(), "the next write begins with a round of superblocks");
+                bench.disk(dies).set_fate(Fate::Dead);
+                dead.borrow_mut().insert(dies);
+                bench.write(&device, 64, 8, 64).await.unwrap();
+                assert_eq!(array.members()[dies].condition, Condition::Faulty);
+            }
+            array.stop().await.unwrap();
+            assert!(seen.get() > 12, "only {} superblocks were written", seen.get());
         });
     }
 }

@@ -4,6 +4,7 @@
 //! nobody knows) and all later ones find the device gone; nothing is ever sent twice. A server that breaks the protocol,
 //! or does not answer before a deadline, is fenced off in the same way.
 
+mod coverage;
 mod handshake;
 mod reply;
 mod transmission;

@@ -5,7 +5,7 @@ use std::io;
 
 use block::Failed;
 
-use crate::limits::PATIENCE_MS;
+use crate::limits::{FRAGMENTS, PATIENCE_MS};
 use crate::wire::errno;
 
 /// A connection that could not be made, or had to be given up; or an address that is none.
@@ -41,6 +41,13 @@ pub enum Error {
         /// The request's cookie, as the server gave it.
         cookie: u64,
     },
+    /// The server sent a part of a read twice.
+    Twice {
+        /// Where, in bytes from the start of the read.
+        at: u64,
+    },
+    /// The server sends a read in more runs than are kept apart.
+    Scattered,
     /// The server answered an option with an error.
     Refused {
         /// The option's number.
@@ -108,6 +115,10 @@ impl fmt::Display for Error {
             }
             Error::Stray { cookie } => {
                 write!(f, "the server answers request {cookie:#x}, which is not in flight")
+            }
+            Error::Twice { at } => write!(f, "the server sends byte {at} of a read twice"),
+            Error::Scattered => {
+                write!(f, "the server sends a read in more than {FRAGMENTS} runs with gaps between them")
             }
             Error::Refused { option, reply, text } => {
                 write!(f, "the server refuses option {option} (reply {reply:#x})")?;

@@ -18,6 +18,10 @@ pub const SLOTS: usize = 64;
 /// The longest read or write, which is what the protocol tells clients to expect of a server they know nothing of.
 pub const REQUEST_BYTES: u32 = 32 << 20;
 
+/// Discards and zeroes of more than this reach the device in parts: whatever else waits for a lock of their range below
+/// gets its turn in between. A disk zeroes or discards a GiB in well under a second.
+pub const PORTION_BYTES: u64 = 1 << 30;
+
 /// The longest read that is answered with a single chunk if the client insists: it fits a buffer wherever it begins.
 pub const SINGLE_CHUNK_BYTES: u64 = MAX_BUFFER as u64 / 4;
 
@@ -56,6 +60,10 @@ pub const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// How often a client looks at the deadlines of its requests in flight: deadlines are seconds, so a tenth will do.
 pub const DEADLINE_TICK_MS: u64 = 100;
+
+/// Runs of bytes, with gaps between them, in which a read may be answered at a time: a server that carries out the longest
+/// one in pieces of 1 MiB and sends whichever is done first comes to no more.
+pub const FRAGMENTS: usize = 16;
 
 /// Bytes of the answer to one block status request: 512 extents.
 pub const STATUS_BYTES: usize = 4096;

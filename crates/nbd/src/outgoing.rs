@@ -16,7 +16,7 @@ use crate::limits::{GATHER, QUEUE, SLOTS};
 use crate::wire::Header;
 
 /// Bytes of the longest head: a chunk with an error, its text and its offset.
-const HEAD: usize = 80;
+const HEAD: usize = 96;
 
 /// What is sent in one piece: a few bytes of head, and maybe a buffer behind them.
 pub(crate) struct Message {

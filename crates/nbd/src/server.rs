@@ -9,6 +9,7 @@ mod handshake;
 mod plan;
 mod reply;
 mod serve;
+mod style;
 mod transmission;
 mod unaligned;
 

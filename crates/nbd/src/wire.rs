@@ -22,6 +22,10 @@ pub const OPTION_MAGIC: u64 = u64::from_be_bytes(*b"IHAVEOPT");
 pub const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 /// First word of a request.
 pub const REQUEST_MAGIC: u32 = 0x2560_9513;
+/// First word of a request where extended headers were agreed on.
+pub const EXTENDED_REQUEST_MAGIC: u32 = 0x21e4_1c71;
+/// First word of a chunk where extended headers were agreed on.
+pub const EXTENDED_CHUNK_MAGIC: u32 = 0x6e8a_278c;
 /// First word of a simple reply.
 pub const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
 /// First word of a chunk of a structured reply.
@@ -112,6 +116,8 @@ pub mod command_flag {
     pub const REQ_ONE: u16 = 1 << 3;
     /// `WRITE_ZEROES` fails at once where it would be no faster than writing.
     pub const FAST_ZERO: u16 = 1 << 4;
+    /// The length is that of a payload behind the header. With extended headers only, where each `WRITE` has it.
+    pub const PAYLOAD_LEN: u16 = 1 << 5;
 }
 
 /// A request: 28 bytes, then the payload of a `WRITE`.
@@ -137,6 +143,30 @@ pub struct Request {
     pub length: U32,
 }
 const _: () = assert!(size_of::<Request>() == 28);
+
+/// A request where extended headers were agreed on: 32 bytes, then a payload if the flag `PAYLOAD_LEN` is set.
+///
+/// ```text
+/// 0     4     6       8      16     24     32
+/// magic flags command cookie offset length
+/// ```
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct ExtendedRequest {
+    /// [`EXTENDED_REQUEST_MAGIC`].
+    pub magic: U32,
+    /// [`command_flag`]s.
+    pub flags: U16,
+    /// A [`command`].
+    pub command: U16,
+    /// The client's name for the request, repeated in each chunk of its reply.
+    pub cookie: U64,
+    /// Where, in bytes; repeated in each chunk too.
+    pub offset: U64,
+    /// How many bytes: of the payload that follows, or of the export.
+    pub length: U64,
+}
+const _: () = assert!(size_of::<ExtendedRequest>() == 32);
 
 /// A simple reply: 16 bytes, then the data of a successful `READ`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -173,6 +203,30 @@ pub struct Chunk {
 }
 const _: () = assert!(size_of::<Chunk>() == 20);
 
+/// A chunk where extended headers were agreed on: 32 bytes, then `length` bytes.
+///
+/// ```text
+/// 0     4     6    8      16     24     32
+/// magic flags kind cookie offset length
+/// ```
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct ExtendedChunk {
+    /// [`EXTENDED_CHUNK_MAGIC`].
+    pub magic: U32,
+    /// [`chunk::DONE`] on the last of a reply.
+    pub flags: U16,
+    /// What the chunk is: see [`chunk`].
+    pub kind: U16,
+    /// Which request this answers.
+    pub cookie: U64,
+    /// The request's offset, whatever the chunk speaks of.
+    pub offset: U64,
+    /// Bytes that follow.
+    pub length: U64,
+}
+const _: () = assert!(size_of::<ExtendedChunk>() == 32);
+
 /// Flags and kinds of chunks.
 pub mod chunk {
     /// Flag: the reply ends here.
@@ -186,6 +240,8 @@ pub mod chunk {
     pub const OFFSET_HOLE: u16 = 2;
     /// A context's number (32 bits) and extents.
     pub const BLOCK_STATUS: u16 = 5;
+    /// A context's number (32 bits), how many extents follow (32 bits), and these, of the extended kind.
+    pub const BLOCK_STATUS_EXT: u16 = 6;
     /// An error (32 bits), the length of a text (16 bits), the text.
     pub const ERROR: u16 = ERROR_BIT | 1;
     /// The same, and an offset (64 bits) behind it.
@@ -204,6 +260,17 @@ pub struct Extent {
     pub flags: U32,
 }
 const _: () = assert!(size_of::<Extent>() == 8);
+
+/// An extent of a block status reply where extended headers were agreed on: 16 bytes.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct ExtendedExtent {
+    /// How many bytes, never 0.
+    pub length: U64,
+    /// [`allocation`] flags.
+    pub flags: U64,
+}
+const _: () = assert!(size_of::<ExtendedExtent>() == 16);
 
 /// The metadata context that tells what is allocated.
 pub mod allocation {

@@ -258,7 +258,12 @@ impl Script {
     }
 
     async fn chunk(&self, cookie: u64, kind: u16, payload: &[u8]) {
-        let (flags, kind, length) = (chunk::DONE.into(), kind.into(), (payload.len() as u32).into());
+        self.part(cookie, kind, payload, true).await;
+    }
+
+    async fn part(&self, cookie: u64, kind: u16, payload: &[u8], last: bool) {
+        let flags = if last { chunk::DONE.into() } else { 0.into() };
+        let (kind, length) = (kind.into(), (payload.len() as u32).into());
         let header = Chunk { magic: wire::CHUNK_MAGIC.into(), flags, kind, cookie: cookie.into(), length };
         self.say(&header, payload).await;
     }
@@ -385,6 +390,60 @@ fn a_server_that_breaks_the_protocol_is_fenced_off_with_what_it_did() {
                 assert!(text.contains(reason), "{reason:?} expected, found {text:?}");
             },
         );
+    }
+}
+
+/// The chunks of a reply to a read of 64 KiB from sector 1 on: where in it each begins, its length, whether it is a hole.
+async fn send_chunks(server: &Script, cookie: u64, chunks: &[(u64, u32, bool)]) {
+    for (number, &(at, bytes, hole)) in chunks.iter().enumerate() {
+        let offset = (512 + at).to_be_bytes();
+        let (kind, rest) = match hole {
+            true => (chunk::OFFSET_HOLE, bytes.to_be_bytes().to_vec()),
+            false => (chunk::OFFSET_DATA, vec![at as u8 / 16; bytes as usize]),
+        };
+        server.part(cookie, kind, &[&offset[..], &rest].concat(), number + 1 == chunks.len()).await;
+    }
+}
+
+/// What became of a read of 64 KiB that is answered with `chunks`, and why the server was fenced off if it was.
+fn read_in_chunks(chunks: Vec<(u64, u32, bool)>) -> (Outcome, String) {
+    let result = Rc::new(Cell::new(None));
+    let seen = result.clone();
+    against(
+        |listener| async move {
+            let server = Script::accept(listener).await;
+            server.shake_hands(true, 0, [512, 4096, 65536]).await;
+            let cookie = server.hear::<wire::Request>().await.cookie.get();
+            send_chunks(&server, cookie, &chunks).await;
+        },
+        async move |client| {
+            let client = client.unwrap();
+            let (arena, device) = (Arena::new(MAX_BUFFER), client.device());
+            let read = device.start(Request::read(Sectors(1), buffer(&arena, 65536, 0))).await;
+            seen.set(Some((read, client.fault().map(|fault| fault.to_string()).unwrap_or_default())));
+        },
+    );
+    result.take().unwrap()
+}
+
+#[test]
+fn chunks_come_in_any_order_but_each_byte_once_and_all_of_them() {
+    let backwards = (0..16).rev().map(|n| (n * 4096, 4096, n % 3 == 0)).collect();
+    assert_eq!(read_in_chunks(backwards).0, Ok(()));
+    let evens_then_odds = (0..32).map(|n| ((n * 2 % 32 + n / 16) * 2048, 2048, false)).collect();
+    assert_eq!(read_in_chunks(evens_then_odds).0, Ok(()));
+    for (chunks, reason) in [
+        // As many bytes as were asked for, but one part twice and another not at all.
+        (vec![(0, 32768, false), (0, 32768, false)], "sends byte 0 of a read twice"),
+        (vec![(0, 32768, false), (32767, 32768, false)], "sends byte 32767 of a read twice"),
+        (vec![(32768, 32768, true), (0, 32769, true)], "sends byte 32768 of a read twice"),
+        (vec![(0, 32768, false), (32769, 32767, false)], "0xffff as the bytes of a reply to a read"),
+        (vec![(0, 65536, false), (0, 0, true)], "a hole's length"),
+        ((0..17).map(|n| (n * 1024, 512, false)).collect(), "more than 16 runs"),
+    ] {
+        let (outcome, text) = read_in_chunks(chunks);
+        assert_eq!(outcome, Err(Failed::new(Cause::Transport)), "{reason}");
+        assert!(text.contains(reason), "{reason:?} expected, found {text:?}");
     }
 }
 

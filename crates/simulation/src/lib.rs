@@ -10,10 +10,13 @@
 //! - **S5** when a member write starts, every superblock in use says dirty, durably; when a write or a flush is answered,
 //!   every failed member is on record, durably;
 //! - **S8** repeated reads of the same range return the same while nobody writes;
+//! - **fence** a member whose connection broke has failed, is never connected to again, and gets nothing sent again;
 //! - **P3** while requests are pending, something completes.
 
+mod answer;
 mod load;
 mod model;
+mod remote;
 mod run;
 mod scenario;
 mod watch;

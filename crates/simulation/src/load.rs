@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use block::{Arena, Buf, Dev, Op, Range, Request, SECTOR, Sectors};
+use block::{Arena, Buf, Dev, Outcome, Range, Request, SECTOR, Sectors};
 use runtime::sim::{Random, World};
 
+use crate::answer::{Look, answered};
 use crate::model::{Left, Model, Value};
 use crate::run::Violation;
 use crate::scenario::Scenario;
@@ -20,8 +21,8 @@ pub struct Load {
     pub arena: Rc<Arena>,
     /// The world, for chance.
     pub world: Rc<World>,
-    /// Called after each answered write and flush.
-    pub answered: Box<dyn Fn(Op)>,
+    /// Failures that are not on record, looked for when a write or a flush is answered.
+    pub unrecorded: Look,
     /// What was found wrong.
     pub violations: Rc<RefCell<Vec<Violation>>>,
     /// The bytes of a sector on each copy that is in sync: more than one may be right while a resync has not come by.
@@ -82,12 +83,10 @@ impl Load {
             buf.copy_from_slice(n * SECTOR as usize, &content(token.value(), sector));
         }
         let request = Request { fua, ..Request::write(range.start, buf) };
-        let outcome = self.dev.start(request).await;
+        let (outcome, unrecorded) = answered(self.dev.start(request), &self.unrecorded).await;
         self.model.borrow_mut().end_write(token, outcome.is_ok(), fua);
         self.judge_failure("write", range, outcome);
-        if outcome.is_ok() {
-            (self.answered)(Op::Write);
-        }
+        self.judge_record(outcome, unrecorded);
     }
 
     async fn zeroes(&self, range: Range, fua: bool) {
@@ -108,11 +107,11 @@ impl Load {
 
     async fn flush(&self) {
         let began = self.model.borrow_mut().begin_flush();
-        let outcome = self.dev.start(Request::flush()).await;
+        let (outcome, unrecorded) = answered(self.dev.start(Request::flush()), &self.unrecorded).await;
         self.judge_failure("flush", Range::default(), outcome);
+        self.judge_record(outcome, unrecorded);
         if outcome.is_ok() {
             self.model.borrow_mut().end_flush(began);
-            (self.answered)(Op::Flush);
         }
     }
 
@@ -192,9 +191,15 @@ impl Load {
         }
     }
 
-    fn judge_failure(&self, what: &str, range: Range, outcome: block::Outcome) {
+    fn judge_failure(&self, what: &str, range: Range, outcome: Outcome) {
         if let (Err(failed), false) = (outcome, self.tolerates_errors) {
             self.complain("redundancy", format!("{what} of {range} failed though a copy is well: {failed}"));
+        }
+    }
+
+    fn judge_record(&self, outcome: Outcome, unrecorded: Vec<String>) {
+        if outcome.is_ok() {
+            unrecorded.into_iter().for_each(|what| self.complain("S5", what));
         }
     }
 

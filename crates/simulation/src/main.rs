@@ -56,7 +56,10 @@ fn by_name(name: &str) -> Result<Plant, String> {
 fn play_one(seed: u64, plant: Option<Plant>) -> bool {
     let report = run_seed(seed, plant);
     println!("seed {seed}: {}", report.scenario.describe());
-    println!("{} events, {} members failed, {} resyncs", report.events, report.failures, report.resyncs);
+    println!(
+        "{} events, {} members failed, {} resyncs, {} connections broken",
+        report.events, report.failures, report.resyncs, report.breaks
+    );
     for violation in &report.violations {
         println!("  {violation}");
     }
@@ -64,12 +67,13 @@ fn play_one(seed: u64, plant: Option<Plant>) -> bool {
 }
 
 fn play(from: u64, count: u64, plant: Option<Plant>) -> bool {
-    let (mut bad, mut events, mut failures, mut resyncs) = (0, 0, 0, 0);
+    let (mut bad, mut events, mut failures, mut resyncs, mut breaks) = (0, 0, 0, 0, 0);
     for seed in from..from + count {
         let report = run_seed(seed, plant);
         events += report.events;
         failures += report.failures;
         resyncs += report.resyncs;
+        breaks += report.breaks;
         if let Some(violation) = report.violations.first() {
             bad += 1;
             println!("seed {seed}: {violation}");
@@ -77,7 +81,8 @@ fn play(from: u64, count: u64, plant: Option<Plant>) -> bool {
         }
     }
     println!(
-        "{count} seeds, {bad} bad; {events} events, {failures} members failed, {resyncs} resyncs completed"
+        "{count} seeds, {bad} bad; {events} events, {failures} members failed, {resyncs} resyncs completed, \
+         {breaks} connections broken"
     );
     bad == 0
 }

@@ -1,6 +1,7 @@
 //! Playing a seed: make the array, then era after era of load, faults and an end, with everything watched.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
@@ -13,6 +14,7 @@ use runtime::{Driver, Runtime, now, sleep_ms, sleep_until, spawn};
 
 use crate::load::Load;
 use crate::model::Model;
+use crate::remote::Remote;
 use crate::scenario::{End, Scenario};
 use crate::watch::{Watch, compare_copies};
 
@@ -44,6 +46,8 @@ pub struct Report {
     pub failures: u32,
     /// Resyncs that were completed.
     pub resyncs: u32,
+    /// Connections to members that broke.
+    pub breaks: u32,
 }
 
 /// Memory of the clients: what eight of them need at most, and stock-taking.
@@ -52,11 +56,15 @@ const ARENA_BYTES: usize = 16 << 20;
 /// Events after which an era that does not end by itself has surely gone wrong (P3).
 const FAR_TOO_MANY_EVENTS: u64 = 5_000_000;
 
+/// What tells the chance of remote members from all other: `remote` as a number.
+const REMOTE: u64 = 0x7265_6d6f_7465;
+
 /// Plays `seed`, with a defect planted or none.
 pub fn run_seed(seed: u64, planted: Option<Plant>) -> Report {
     plant::set(planted);
     let world = World::new(seed);
-    let scenario = world.draw(Scenario::draw);
+    let mut scenario = world.draw(Scenario::draw);
+    scenario.draw_remote(&mut Random::new(seed ^ REMOTE));
     let mut play = Play::new(world, scenario);
     play.make();
     let eras = play.scenario.eras.clone();
@@ -79,7 +87,12 @@ struct Play {
     crashed: bool,
     failures: Rc<Cell<u32>>,
     resyncs: Rc<Cell<u32>>,
+    breaks: Rc<Cell<u32>>,
+    /// The members behind NBD in this era, by disk.
+    remotes: Remotes,
 }
+
+type Remotes = Rc<RefCell<BTreeMap<usize, Remote>>>;
 
 impl Play {
     fn new(world: Rc<World>, scenario: Scenario) -> Play {
@@ -102,6 +115,8 @@ impl Play {
             crashed: false,
             failures: Rc::default(),
             resyncs: Rc::default(),
+            breaks: Rc::default(),
+            remotes: Rc::default(),
         }
     }
 
@@ -115,6 +130,7 @@ impl Play {
             events: self.world.events_done(),
             failures: self.failures.get(),
             resyncs: self.resyncs.get(),
+            breaks: self.breaks.get(),
             scenario: self.scenario,
         }
     }
@@ -168,6 +184,7 @@ impl Play {
             !world.is_stuck() && world.events_done() < limit.min(start + FAR_TOO_MANY_EVENTS)
         });
         self.watch.set(None, Vec::new());
+        self.remotes.borrow_mut().clear();
         let (stuck, events) = (self.world.is_stuck(), self.world.events_done() - start);
         if ended.is_none() && (stuck || events >= FAR_TOO_MANY_EVENTS) {
             self.complain(
@@ -189,14 +206,15 @@ impl Play {
     }
 
     async fn live(&self, end: End) {
-        let Some(array) = self.open().await else { return };
+        let devs = self.connected().await;
+        let Some(array) = self.open(&devs).await else { return };
         if let Err(violation) = compare_copies(&self.world, &array) {
             self.violations.borrow_mut().push(violation);
             return;
         }
         let load = Rc::new(self.load(&array));
         load.take_stock(&self.scenario, self.crashed).await;
-        let faults = spawn(trouble(self.world.clone(), array.clone()));
+        let faults = spawn(self.trouble(array.clone()));
         // Sometimes nobody comes: then no flush of a client covers up what a resync forgot to flush.
         let idle = self.world.draw(|random| random.one_in(4));
         let clients = if idle { 0 } else { self.scenario.clients };
@@ -214,11 +232,33 @@ impl Play {
             if let Err(failed) = array.stop().await {
                 self.complain("redundancy", format!("stopping failed though a copy is well: {failed}"));
             }
+            self.watch.see_end(&array);
         } else {
             // The cut may come while nothing happens: clean marks, timers, a resync going on.
             sleep_ms(3_600_000).await;
         }
         self.count(&array);
+        for (disk, remote) in &*self.remotes.borrow() {
+            if remote.connections() != 1 {
+                self.complain(
+                    "fence",
+                    format!("disk {disk} was connected to {} times", remote.connections()),
+                );
+            }
+        }
+    }
+
+    /// What goes wrong in an era, as a task of its own.
+    fn trouble(&self, array: Rc<Array>) -> impl Future<Output = ()> + use<> {
+        let (world, watch) = (self.world.clone(), self.watch.clone());
+        let (remotes, breaks) = (self.remotes.clone(), self.breaks.clone());
+        trouble(world, array, move |world, disk| {
+            if let Some(remote) = remotes.borrow().get(&disk) {
+                watch.see_break(world, disk);
+                breaks.set(breaks.get() + 1);
+                remote.break_off();
+            }
+        })
     }
 
     fn count(&self, array: &Array) {
@@ -229,8 +269,22 @@ impl Play {
         self.resyncs.set(self.resyncs.get() + u32::from(done));
     }
 
-    async fn open(&self) -> Option<Rc<Array>> {
-        let (arena, devs) = (Arena::new(1 << 20), self.devs());
+    /// The disks, and clients of their servers in place of those that are remote.
+    async fn connected(&self) -> Vec<Dev> {
+        let mut devs = self.devs();
+        for (disk, dev) in self.world.disks().into_iter().zip(&mut devs) {
+            if self.scenario.is_remote(disk.number()) {
+                let number = disk.number();
+                let remote = Remote::new(&self.world, disk).await;
+                *dev = remote.device();
+                self.remotes.borrow_mut().insert(number, remote);
+            }
+        }
+        devs
+    }
+
+    async fn open(&self, devs: &[Dev]) -> Option<Rc<Array>> {
+        let arena = Arena::new(1 << 20);
         let mut candidates = Vec::new();
         let mut used = Vec::new();
         let mut layout = vec![None; devs.len()];
@@ -271,7 +325,7 @@ impl Play {
             model: self.model.clone(),
             arena: Arena::new(ARENA_BYTES),
             world: self.world.clone(),
-            answered: Box::new(move |_| watch.see_answer(&world)),
+            unrecorded: Rc::new(move || watch.unrecorded(&world)),
             violations: self.violations.clone(),
             copies: copies_of(&self.world, array),
             tolerates_errors: array.shape().summary.level != Level::Raid1,
@@ -279,7 +333,8 @@ impl Play {
     }
 }
 
-/// Looks a sector up on every copy that is in sync; on none where the level has no copies.
+/// Looks a sector up on every copy that is in sync, as it reads and as a power cut would leave it: a resync may have
+/// come by a moment ago, and what it wrote is not durable yet. On none where the level has no copies.
 fn copies_of(world: &Rc<World>, array: &Rc<Array>) -> Box<dyn Fn(u64) -> Vec<Vec<u8>>> {
     let (world, array) = (world.clone(), array.clone());
     let has_copies = array.shape().summary.level == Level::Raid1;
@@ -289,14 +344,15 @@ fn copies_of(world: &Rc<World>, array: &Rc<Array>) -> Box<dyn Fn(u64) -> Vec<Vec
         let in_sync = members.iter().filter(|member| has_copies && member.condition == Condition::InSync);
         let on_disk = |member: &md::MemberStatus| {
             let disk = &disks[member.name.parse::<usize>().expect("members are named by their disk")];
-            disk.peek(Range::new(member.data_offset + Sectors(sector), Sectors(1)))
+            let range = Range::new(member.data_offset + Sectors(sector), Sectors(1));
+            [disk.peek(range), disk.peek_durable(range)]
         };
-        in_sync.map(on_disk).collect()
+        in_sync.flat_map(on_disk).collect()
     })
 }
 
 /// What goes wrong in an era: to every member of a mirror but one. That one is well, so no client ever sees an error.
-async fn trouble(world: Rc<World>, array: Rc<Array>) {
+async fn trouble(world: Rc<World>, array: Rc<Array>, break_off: impl Fn(&World, usize)) {
     if array.shape().summary.level != Level::Raid1 {
         return;
     }
@@ -337,7 +393,7 @@ async fn trouble(world: Rc<World>, array: Rc<Array>) {
                     let _ = array.fail_member(at).await; // the last copy is refused, and rightly
                 }
             }
-            _ => {}
+            _ => break_off(&world, disk.number()), // nothing, but to those that are remote
         }
     }
 }
@@ -348,11 +404,12 @@ impl Scenario {
         let blocks = self.logical_block;
         let eras: Vec<String> = self.eras.iter().map(|end| format!("{end:?}")).collect();
         format!(
-            "{} on {} with {} members and {} spares, blocks of {blocks}, {} clients, eras: {}",
+            "{} on {} with {} members, {} spares and {} of them remote, blocks of {blocks}, {} clients, eras: {}",
             self.level,
             self.version,
             self.slots(),
             self.spares,
+            self.remote.iter().filter(|remote| **remote).count(),
             self.clients,
             eras.join(", ")
         )

@@ -17,6 +17,8 @@ pub struct Scenario {
     pub spares: usize,
     /// Logical block size of each member.
     pub logical_block: u32,
+    /// Which members are NBD clients, each of a server of its own over the disk. Their connections can break.
+    pub remote: Vec<bool>,
     /// Chunk of a raid0.
     pub chunk_sectors: u32,
     /// raid0 layout.
@@ -72,6 +74,7 @@ impl Scenario {
             members,
             spares,
             logical_block,
+            remote: Vec::new(),
             chunk_sectors,
             layout: 1 + random.below(2) as u32,
             clients: 1 + random.below(8),
@@ -82,6 +85,19 @@ impl Scenario {
             lanes: 1 + random.below(2) as usize,
             eras,
         }
+    }
+
+    /// Puts some members behind NBD, in every other scenario. Drawn apart from the rest, so that the others stay what
+    /// they were. Only with blocks of 512 bytes: a server of ours promises any client that much.
+    pub fn draw_remote(&mut self, random: &mut Random) {
+        if random.one_in(2) && self.logical_block == 512 {
+            self.remote = self.members.iter().map(|_| random.one_in(2)).collect();
+        }
+    }
+
+    /// Whether a member is behind NBD.
+    pub fn is_remote(&self, member: usize) -> bool {
+        self.remote.get(member).copied().unwrap_or(false)
     }
 
     /// The members in slots.

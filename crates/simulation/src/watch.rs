@@ -1,13 +1,15 @@
 //! Watching the disks: what the superblocks say, at every moment, against what is done and what is there.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use block::{Range, Sectors};
+use block::{Moment, Range, Sectors};
 use md::{Array, Condition};
 use md_format::limits::SUPERBLOCK_SECTORS;
 use md_format::superblock::Summary;
 use md_format::{Level, Place, ResyncOffset, Role, Superblock};
+use runtime::Driver;
 use runtime::sim::{Disk, World, WriteSeen};
 
 use crate::run::Violation;
@@ -19,13 +21,52 @@ pub struct Watch {
     /// The superblock's place and the data's first sector, by disk.
     pub layout: RefCell<Vec<Option<(Place, Sectors)>>>,
     pub violations: Rc<RefCell<Vec<Violation>>>,
+    /// When the connection to a disk broke.
+    pub broken: RefCell<BTreeMap<usize, Moment>>,
 }
+
+/// What left before a connection broke has landed by then: the net and a disk take less than a millisecond each for
+/// every one of the requests that can be under way.
+const LANDED_NS: u64 = 1_000_000_000;
 
 impl Watch {
     /// Watches `array` from now on; `None`: nothing is open.
     pub fn set(&self, array: Option<Rc<Array>>, layout: Vec<Option<(Place, Sectors)>>) {
         *self.layout.borrow_mut() = layout;
         *self.array.borrow_mut() = array;
+        self.broken.borrow_mut().clear();
+    }
+
+    /// Notes that the connection to a disk breaks now.
+    pub fn see_break(&self, world: &World, disk: usize) {
+        self.broken.borrow_mut().insert(disk, world.now());
+    }
+
+    /// Nothing is sent again to a member whose connection broke. Its late writes are no writes of the array any more.
+    fn see_late(&self, world: &World, array: &Array, seen: &WriteSeen<'_>) -> bool {
+        let broken = self.broken.borrow().get(&seen.disk).copied();
+        if let Some(moment) = broken.filter(|moment| world.now().since(*moment) > LANDED_NS) {
+            let what = format!("disk {} is written long after its connection broke at {moment:?}", seen.disk);
+            self.complain("fence", what);
+        }
+        let name = seen.disk.to_string();
+        let members = array.members();
+        let member = members.iter().find(|member| member.name == name);
+        member.is_some_and(|member| member.condition == Condition::Faulty)
+    }
+
+    /// At the end of an era that ended well: whoever lost the connection to a member in a slot has failed it.
+    pub fn see_end(&self, array: &Array) {
+        let broken = self.broken.borrow();
+        for member in array.members().iter().filter(|member| member.slot.is_some()) {
+            let disk = member.name.parse::<usize>().expect("members are named by their disk");
+            if broken.contains_key(&disk) && member.condition != Condition::Faulty {
+                self.complain(
+                    "fence",
+                    format!("disk {disk} lost its connection and is {:?}", member.condition),
+                );
+            }
+        }
     }
 
     /// S5: when a member write starts, every superblock in use says, durably, that this range may be inconsistent.
@@ -34,6 +75,9 @@ impl Watch {
         let Some(array) = array.as_ref().filter(|array| array.shape().summary.level == Level::Raid1) else {
             return;
         };
+        if self.see_late(world, array, seen) {
+            return;
+        }
         let Some((_, data)) = self.layout.borrow().get(seen.disk).copied().flatten() else { return };
         let Some(start) = seen.range.start.checked_sub(data) else { return };
         if start >= array.shape().size {
@@ -54,31 +98,31 @@ impl Watch {
         }
     }
 
-    /// S5: when a write or a flush is answered, every failed member is on record on all that are left.
-    pub fn see_answer(&self, world: &World) {
+    /// S5: when a write or a flush is answered, every failed member is on record on all that are left. Those that are not.
+    pub fn unrecorded(&self, world: &World) -> Vec<String> {
         let array = self.array.borrow();
-        let Some(array) = array.as_ref() else { return };
+        let Some(array) = array.as_ref() else { return Vec::new() };
         let failed: Vec<u32> = array
             .members()
             .iter()
             .filter(|member| member.condition == Condition::Faulty && member.slot.is_some())
             .map(|member| member.dev_number)
             .collect();
+        let mut found = Vec::new();
         if failed.is_empty() {
-            return;
+            return found;
         }
         for (disk, place) in self.places(array) {
             let bytes = durable(&world.disks()[disk], place);
             let Ok(superblock) = Superblock::view(place, &bytes) else { continue };
-            for number in &failed {
-                if matches!(superblock.role_of(*number), Role::Active(_)) {
-                    let what = format!(
-                        "a request was answered while the superblock on disk {disk} still calls member {number} active"
-                    );
-                    self.complain("S5", what);
-                }
-            }
+            let active = |number: &&u32| matches!(superblock.role_of(**number), Role::Active(_));
+            found.extend(failed.iter().filter(active).map(|number| {
+                format!(
+                    "a request was answered while the superblock on disk {disk} still calls member {number} active"
+                )
+            }));
         }
+        found
     }
 
     fn in_sync<'a>(

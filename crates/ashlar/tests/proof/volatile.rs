@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,8 +29,26 @@ const LEAVE: u16 = 2;
 const FLUSH: u16 = 3;
 const FUA: u16 = 1;
 
-/// Has flags, flush, forced unit access.
-const EXPORT_FLAGS: u16 = 1 | 4 | 8;
+/// The fact that tells block sizes.
+const BLOCK_SIZES: [u8; 2] = [0, 3];
+
+/// What a disk's server tells of it.
+#[derive(Clone, Copy)]
+pub struct Offer {
+    /// Flushes, and forced unit access with them.
+    pub flush: bool,
+    /// Requests are multiples of this; the server sees to it.
+    pub block: usize,
+}
+
+impl Offer {
+    /// What every disk should have.
+    pub const PLAIN: Offer = Offer { flush: true, block: SECTOR };
+
+    fn flags(self) -> u16 {
+        if self.flush { 1 | 4 | 8 } else { 1 }
+    }
+}
 
 /// The disk.
 pub struct VolatileDisk {
@@ -46,14 +64,21 @@ struct State {
     /// Nobody is let in.
     dark: bool,
     lost: usize,
+    writes: usize,
+    offer: Offer,
 }
 
 impl VolatileDisk {
     /// A disk of zeroes, served at `socket`.
     pub fn new(socket: &Path, bytes: usize) -> VolatileDisk {
+        VolatileDisk::offering(socket, bytes, Offer::PLAIN)
+    }
+
+    /// The same, with a server that has more or less to offer.
+    pub fn offering(socket: &Path, bytes: usize, offer: Offer) -> VolatileDisk {
         let listener = UnixListener::bind(socket).unwrap();
         let (durable, cached, connections) = (vec![0; bytes], BTreeMap::new(), Vec::new());
-        let state = State { durable, cached, connections, dark: false, lost: 0 };
+        let state = State { durable, cached, connections, dark: false, lost: 0, writes: 0, offer };
         let state = Arc::new(Mutex::new(state));
         let own = state.clone();
         // The thread ends with the test's process.
@@ -85,6 +110,11 @@ impl VolatileDisk {
         }
     }
 
+    /// What the server tells those who come from now on.
+    pub fn set_offer(&self, offer: Offer) {
+        self.lock().offer = offer;
+    }
+
     /// Whether anybody is let in from now on.
     pub fn set_dark(&self, dark: bool) {
         self.lock().dark = dark;
@@ -95,6 +125,26 @@ impl VolatileDisk {
         self.lock().lost
     }
 
+    /// Requests so far that write.
+    pub fn writes(&self) -> usize {
+        self.lock().writes
+    }
+
+    /// A TCP port of this machine that leads to the disk, as a member's name.
+    pub fn tcp_url(&self) -> String {
+        let (listener, socket) = (TcpListener::bind("127.0.0.1:0").unwrap(), self.socket.clone());
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(disk) = UnixStream::connect(&socket) else { return };
+                let (client_too, disk_too) = (client.try_clone().unwrap(), disk.try_clone().unwrap());
+                relay(client, disk_too);
+                relay(disk, client_too);
+            }
+        });
+        format!("nbd://127.0.0.1:{port}/")
+    }
+
     /// What a power cut would leave.
     pub fn durable(&self) -> Vec<u8> {
         self.lock().durable.clone()
@@ -103,6 +153,11 @@ impl VolatileDisk {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
+}
+
+/// Hands on what comes, until one of both leaves.
+fn relay(mut from: impl Read + Send + 'static, mut to: impl Write + Send + 'static) {
+    std::thread::spawn(move || std::io::copy(&mut from, &mut to));
 }
 
 fn accept(listener: &UnixListener, state: &Arc<Mutex<State>>) {
@@ -129,13 +184,17 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>) -> io::Result<()> {
         let mut payload = vec![0; if command == WRITE { length } else { 0 }];
         stream.read_exact(&mut payload)?;
         let mut state = state.lock().unwrap();
+        let block = state.offer.block;
+        assert!(offset % block == 0 && length % block == 0, "{length} bytes at {offset}: no whole blocks");
         let answer = match command {
             READ => state.read(offset, length),
             WRITE => {
+                state.writes += 1;
                 state.write(offset, &payload, flags & FUA != 0);
                 Vec::new()
             }
             FLUSH => {
+                assert!(state.offer.flush, "flushes were never offered");
                 state.flush();
                 Vec::new()
             }
@@ -154,6 +213,7 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>) -> io::Result<()> {
 /// Fixed newstyle; nothing but the plain export is known. False when the client leaves.
 fn shake_hands(stream: &mut UnixStream, state: &Mutex<State>) -> io::Result<bool> {
     let size = state.lock().unwrap().durable.len() as u64;
+    let offer = state.lock().unwrap().offer;
     stream.write_all(b"NBDMAGICIHAVEOPT\0\x03")?;
     let no_zeroes = u32_at(&take::<4>(stream)?, 0) & 2 != 0;
     loop {
@@ -168,7 +228,7 @@ fn shake_hands(stream: &mut UnixStream, state: &Mutex<State>) -> io::Result<bool
             bytes.extend(data);
             bytes
         };
-        let facts = [&size.to_be_bytes()[..], &EXPORT_FLAGS.to_be_bytes()].concat();
+        let facts = [&size.to_be_bytes()[..], &offer.flags().to_be_bytes()].concat();
         match option {
             EXPORT_NAME => {
                 let zeroes = if no_zeroes { 0 } else { 124 };
@@ -177,6 +237,8 @@ fn shake_hands(stream: &mut UnixStream, state: &Mutex<State>) -> io::Result<bool
             }
             GO | INFO => {
                 stream.write_all(&reply(FACT, &[&[0, 0], &facts[..]].concat()))?;
+                let sizes = [offer.block as u32, 4096, 1 << 20].map(u32::to_be_bytes);
+                stream.write_all(&reply(FACT, &[&BLOCK_SIZES[..], sizes.as_flattened()].concat()))?;
                 stream.write_all(&reply(ACK, &[]))?;
                 if option == GO {
                     return Ok(true);

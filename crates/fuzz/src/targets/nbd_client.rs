@@ -1,8 +1,9 @@
-//! The NBD client against a hostile server: answers of the right form, damaged. Every request ends, with data or an error.
+//! The NBD client against a hostile server: answers of the right form, damaged. Every request ends, with data or an error,
+//! and no read succeeds of which a part never came.
 
 use std::rc::Rc;
 
-use block::{Arena, MAX_BUFFER, Range, Request, Sectors};
+use block::{Arena, Buf, MAX_BUFFER, Op, Range, Request, Sectors};
 use nbd::Client;
 use nbd::wire::options::{OptionReply, put, reply};
 use nbd::wire::{self, Chunk, Greeting, SimpleReply};
@@ -17,6 +18,12 @@ const FAR_TOO_MANY_EVENTS: u64 = 200_000;
 
 const PLACE: &str = "server";
 
+/// What buffers hold before they are read into; the server sends other bytes, but where damage happens to make these.
+const UNTOUCHED: u8 = 0xa5;
+
+/// So many of them in a row are no damage.
+const RUN: usize = 64;
+
 /// One hostile server, which hangs up in the end.
 pub fn play(mut random: Random) -> Result<(), String> {
     let world = World::new(random.word());
@@ -25,10 +32,11 @@ pub fn play(mut random: Random) -> Result<(), String> {
         !world.is_stuck() && world.events_done() < FAR_TOO_MANY_EVENTS
     });
     drop(runtime);
-    require(ended.is_some(), || "requests are pending and nothing completes".into())
+    ended.unwrap_or_else(|| Err("requests are pending and nothing completes".into()))
 }
 
-async fn talk(random: &mut Random, world: &Rc<World>) {
+async fn talk(random: &mut Random, world: &Rc<World>) -> Result<(), String> {
+    let mut good = Ok(());
     let listener = world.listen(PLACE);
     let stream = world.connect(PLACE).expect("somebody listens");
     let hostile = Random::new(random.word());
@@ -42,9 +50,10 @@ async fn talk(random: &mut Random, world: &Rc<World>) {
         Err(error) => assert!(!error.to_string().is_empty(), "an error without words"),
         Ok(client) => {
             let (device, arena) = (client.device(), Arena::new(4 * MAX_BUFFER));
-            let mut tickets = Vec::new();
+            let mut flights = Vec::new();
             for _ in 0..1 + random.below(12) {
                 let buf = arena.take(4096 << random.below(5)).expect("there is room for a dozen");
+                buf.copy_from_slice(0, &vec![UNTOUCHED; buf.len()]);
                 let start = Sectors(8 * random.below(600));
                 let range = Range::new(start, buf.sectors());
                 let request = match random.below(6) {
@@ -54,16 +63,28 @@ async fn talk(random: &mut Random, world: &Rc<World>) {
                     3 => Request::write_zeroes(range),
                     _ => Request::read(start, buf),
                 };
+                let read = request.buf.clone().filter(|_| request.op == Op::Read);
                 // A server that says half a sentence and waits is told from a slow one by nothing else.
                 let deadline = Some(runtime::now().after_ms(5_000));
-                tickets.push(device.start(Request { deadline, ..request }));
+                flights.push((device.start(Request { deadline, ..request }), read));
             }
-            for ticket in tickets {
-                let _ = ticket.await; // whatever it is, it has an end
+            for (ticket, read) in flights {
+                let (outcome, read) = (ticket.await, read.filter(|_| good.is_ok())); // it has an end, whichever
+                if let (Ok(()), Some(buf)) = (outcome, read) {
+                    good = require(!has_run(&buf), || "a read succeeded of which a part never came".into());
+                }
             }
         }
     }
     serving.join().await;
+    good
+}
+
+/// Whether so many bytes in a row are as they were before the read that they cannot have come.
+fn has_run(buf: &Buf) -> bool {
+    let mut bytes = vec![0; buf.len()];
+    buf.copy_to_slice(0, &mut bytes);
+    bytes.split(|byte| *byte != UNTOUCHED).any(|run| run.len() >= RUN)
 }
 
 struct Hostile {
@@ -174,7 +195,11 @@ impl Hostile {
                 fitting
             };
             let share = length.min(MAX_BUFFER) / count as usize;
-            let at = offset + (number - 1) * share as u64;
+            // Now and then another's place: one part twice, and another never.
+            let place = if self.random.one_in(4) { self.random.below(count) } else { number - 1 };
+            let at = offset + place * share as u64;
+            let rest = if place + 1 == count { length.min(MAX_BUFFER) % count as usize } else { 0 };
+            let share = share + rest;
             let mut data = match kind {
                 1 => [&at.to_be_bytes()[..], &vec![9; share]].concat(),
                 2 => [&at.to_be_bytes()[..], &(share as u32).to_be_bytes()].concat(),

@@ -76,15 +76,16 @@ fn script(random: &mut Random) -> Vec<u8> {
         let kind = random.below(12) as u32;
         say(random, &mut bytes, kind);
     }
+    let extended = random.one_in(3);
     if !random.one_in(4) {
-        say(random, &mut bytes, option::STRUCTURED_REPLY);
+        say(random, &mut bytes, if extended { option::EXTENDED_HEADERS } else { option::STRUCTURED_REPLY });
         say(random, &mut bytes, option::SET_META_CONTEXT);
     }
     let handshake = bytes.len();
     let last = *random.choose(&[option::GO, option::EXPORT_NAME]);
     say(random, &mut bytes, last);
     let mut requests = Vec::new();
-    (0..random.below(24)).for_each(|_| ask(random, &mut requests));
+    (0..random.below(24)).for_each(|_| ask(random, &mut requests, extended));
     if random.one_in(2) {
         damage(random, &mut requests);
     }
@@ -114,7 +115,7 @@ fn say(random: &mut Random, bytes: &mut Vec<u8>, kind: u32) {
             data.extend(1u32.to_be_bytes());
             put_string(&mut data, b"base:allocation");
         }
-        option::STRUCTURED_REPLY | option::LIST | option::ABORT => {}
+        option::STRUCTURED_REPLY | option::EXTENDED_HEADERS | option::LIST | option::ABORT => {}
         _ => data.extend(vec![7; random.below(100) as usize]),
     }
     if random.one_in(6) {
@@ -130,7 +131,7 @@ fn name(random: &mut Random) -> &'static [u8] {
     random.choose::<&[u8]>(&[b"disk", b"", b"disk", b"", b"disk", b"nobody"])
 }
 
-fn ask(random: &mut Random, bytes: &mut Vec<u8>) {
+fn ask(random: &mut Random, bytes: &mut Vec<u8>, extended: bool) {
     let kind = random.below(10) as u16;
     let end = SIZE.bytes();
     let offset = if random.one_in(8) { odd(random) } else { random.below(end) };
@@ -140,6 +141,9 @@ fn ask(random: &mut Random, bytes: &mut Vec<u8>) {
         _ => random.below(20_000) as u32,
     };
     let flags = if random.one_in(3) { random.below(64) as u16 } else { 0 };
+    if extended {
+        return ask_extended(random, bytes, kind, flags, offset, length);
+    }
     let request = wire::Request {
         magic: wire::REQUEST_MAGIC.into(),
         flags: flags.into(),
@@ -150,6 +154,26 @@ fn ask(random: &mut Random, bytes: &mut Vec<u8>) {
     };
     put(bytes, &request);
     if kind == command::WRITE {
+        bytes.extend(std::iter::repeat_n(5, length.min(1 << 20) as usize));
+    }
+}
+
+/// The same with extended headers: mostly with the payload that belongs to it.
+fn ask_extended(random: &mut Random, bytes: &mut Vec<u8>, kind: u16, flags: u16, offset: u64, length: u32) {
+    let has_payload = (kind == command::WRITE) != random.one_in(12);
+    let payload = if has_payload { wire::command_flag::PAYLOAD_LEN } else { 0 };
+    let flags = flags & !wire::command_flag::PAYLOAD_LEN | payload;
+    let length = if random.one_in(16) { odd(random) } else { length.into() };
+    let request = wire::ExtendedRequest {
+        magic: wire::EXTENDED_REQUEST_MAGIC.into(),
+        flags: flags.into(),
+        command: kind.into(),
+        cookie: random.word().into(),
+        offset: offset.into(),
+        length: length.into(),
+    };
+    put(bytes, &request);
+    if has_payload {
         bytes.extend(std::iter::repeat_n(5, length.min(1 << 20) as usize));
     }
 }

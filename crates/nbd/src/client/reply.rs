@@ -34,6 +34,7 @@ impl Link {
             return self.take_error(number, reply.error.get(), true);
         }
         if op == Op::Read && !self.structured {
+            self.with(number, |flight| flight.arrived.add(0, bytes))?;
             self.fill(number, incoming, 0, bytes).await?;
         }
         self.conclude(number)
@@ -55,7 +56,8 @@ impl Link {
             (chunk::OFFSET_HOLE, Op::Read) => {
                 expect("the length of a chunk of zeroes", length, 12u32)?;
                 let offset = incoming.header::<U64>("a chunk's offset").await?.get();
-                let bytes = incoming.header::<U32>("a hole's length").await?.get().into();
+                let bytes = incoming.header::<U32>("a hole's length").await?.get();
+                let bytes = above("a hole's length", bytes, 0)?;
                 let at = self.place(number, offset, bytes)?;
                 self.fill_zero(number, at, bytes);
             }
@@ -85,11 +87,12 @@ impl Link {
 
     /// A reply has come to its end; what it had to bring has to be there.
     fn conclude(&self, number: u16) -> Result<(), Error> {
-        let (op, arrived, outcome, bytes) = self
-            .with(number, |flight| (flight.op, flight.arrived, flight.outcome, flight.range.count.bytes()));
+        let (op, outcome, arrived, told, bytes) = self.with(number, |flight| {
+            (flight.op, flight.outcome, flight.arrived.bytes(), flight.told, flight.range.count.bytes())
+        });
         match op {
             Op::Read if outcome.is_ok() => expect("the bytes of a reply to a read", arrived, bytes)?,
-            Op::Status if outcome.is_ok() && arrived == 0 => {
+            Op::Status if outcome.is_ok() && !told => {
                 return Err(unexpected("the extents of a reply", 0u32, 1));
             }
             _ => {}
@@ -98,28 +101,26 @@ impl Link {
         Ok(())
     }
 
-    /// Where in a read's buffer the `bytes` at `offset` of the export belong.
+    /// Where in a read's buffer the `bytes` at `offset` of the export belong, which have not come before.
     fn place(&self, number: u16, offset: u64, bytes: u64) -> Result<u64, Error> {
-        let (start, length) =
-            self.with(number, |flight| (flight.range.start.bytes(), flight.range.count.bytes()));
-        let at =
-            offset.checked_sub(start).filter(|at| at.checked_add(bytes).is_some_and(|end| end <= length));
-        at.ok_or(unexpected("the offset of a chunk", offset, start))
+        self.with(number, |flight| {
+            let (start, length) = (flight.range.start.bytes(), flight.range.count.bytes());
+            let at =
+                offset.checked_sub(start).filter(|at| at.checked_add(bytes).is_some_and(|end| end <= length));
+            let at = at.ok_or(unexpected("the offset of a chunk", offset, start))?;
+            flight.arrived.add(at, bytes)?;
+            Ok(at)
+        })
     }
 
     async fn fill(&self, number: u16, incoming: &mut Incoming, at: u64, bytes: u64) -> Result<(), Error> {
-        let buf = self.with(number, |flight| {
-            flight.arrived += bytes;
-            flight.buf.clone().expect("a read has a buffer")
-        });
+        let buf = self.with(number, |flight| flight.buf.clone()).expect("a read has a buffer");
         incoming.fill(&buf, at as usize, bytes as usize).await
     }
 
     fn fill_zero(&self, number: u16, at: u64, bytes: u64) {
-        self.with(number, |flight| {
-            flight.arrived += bytes;
-            flight.buf.as_ref().expect("a read has a buffer").slice(at as usize, bytes as usize).fill_zero();
-        });
+        let buf = self.with(number, |flight| flight.buf.clone()).expect("a read has a buffer");
+        buf.slice(at as usize, bytes as usize).fill_zero();
     }
 
     /// Translates extents into the device's words, up to the first that is not whole sectors: behind it nothing is
@@ -146,7 +147,7 @@ impl Link {
         if place == 0 {
             words.set(0, left, false);
         }
-        self.with(number, |flight| flight.arrived += bytes);
+        self.with(number, |flight| flight.told = true);
         Ok(())
     }
 }

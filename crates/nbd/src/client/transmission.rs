@@ -11,6 +11,7 @@ use block::{Buf, Cause, Failed, Moment, Op, Outcome, Promise, Range, Request, Ti
 use runtime::{Event, Stream, now, sleep_ms, spawn};
 use zerocopy::big_endian::{U16, U32, U64};
 
+use super::coverage::Coverage;
 use crate::Error;
 use crate::incoming::Incoming;
 use crate::limits::{DEADLINE_TICK_MS, SLOTS};
@@ -48,8 +49,10 @@ pub(super) struct Flight {
     pub(super) op: Op,
     pub(super) range: Range,
     pub(super) buf: Option<Buf>,
-    /// Bytes of data that have come in reply.
-    pub(super) arrived: u64,
+    /// What has come of a read.
+    pub(super) arrived: Coverage,
+    /// Extents have come.
+    pub(super) told: bool,
     /// What is known so far.
     pub(super) outcome: Outcome,
     promise: Promise,
@@ -136,7 +139,8 @@ impl Link {
         let number = self.free.borrow_mut().pop().expect("the layer above has no more slots than this");
         let seat = &mut self.seats.borrow_mut()[usize::from(number)];
         let (op, range, buf, deadline) = (request.op, request.range, request.buf.clone(), request.deadline);
-        seat.flight = Some(Flight { op, range, buf, arrived: 0, outcome: Ok(()), promise, deadline });
+        let (arrived, told, outcome) = (Coverage::default(), false, Ok(()));
+        seat.flight = Some(Flight { op, range, buf, arrived, told, outcome, promise, deadline });
         if deadline.is_some() {
             self.timed.set(self.timed.get() + 1);
             self.timing.notify();

@@ -9,6 +9,7 @@ use runtime::{Stream, send_all};
 use zerocopy::big_endian::{U16, U32, U64};
 
 use super::export::{Export, Exports};
+use super::style::Style;
 use super::transmission::ALLOCATION;
 use crate::Error;
 use crate::error::expect;
@@ -25,8 +26,8 @@ pub(super) struct Agreed {
     pub(super) export: Rc<Export>,
     /// Bytes that the client was told of. It keeps them for as long as it stays: NBD has no word for growing.
     pub(super) size: u64,
-    /// Replies come in chunks.
-    pub(super) structured: bool,
+    /// How requests and replies look.
+    pub(super) style: Style,
     /// Block status can be asked for.
     pub(super) status: bool,
 }
@@ -37,7 +38,7 @@ pub(super) struct Handshake<'a> {
     stream: &'a dyn Stream,
     incoming: &'a mut Incoming,
     no_zeroes: bool,
-    structured: bool,
+    style: Style,
     /// The export for which `base:allocation` was chosen.
     context: Option<Rc<Export>>,
     /// The answer to the option at hand, sent in one go.
@@ -58,7 +59,7 @@ impl<'a> Handshake<'a> {
         incoming: &'a mut Incoming,
     ) -> Handshake<'a> {
         let answer = Vec::new();
-        Handshake { exports, stream, incoming, no_zeroes: false, structured: false, context: None, answer }
+        Handshake { exports, stream, incoming, no_zeroes: false, style: Style::Simple, context: None, answer }
     }
 
     /// Haggles until the client has chosen an export; `None` when it leaves instead.
@@ -75,7 +76,7 @@ impl<'a> Handshake<'a> {
                 Next::Leave => return Ok(None),
                 Next::Transmit(export, size) => {
                     let status = self.context.is_some_and(|chosen| Rc::ptr_eq(&chosen, &export));
-                    return Ok(Some(Agreed { export, size, structured: self.structured, status }));
+                    return Ok(Some(Agreed { export, size, style: self.style, status }));
                 }
             }
         }
@@ -107,11 +108,18 @@ impl<'a> Handshake<'a> {
             }
             option::INFO | option::GO => return Ok(self.facts(option, &data)),
             option::LIST if data.is_empty() => self.list(),
+            option::STRUCTURED_REPLY if data.is_empty() && self.style == Style::Extended => {
+                self.error(option, reply::ERR_EXT_HEADER_REQD, "extended headers were agreed on");
+            }
             option::STRUCTURED_REPLY if data.is_empty() => {
-                self.structured = true;
+                self.style = Style::Structured;
                 self.reply(option, reply::ACK, &[]);
             }
-            option::LIST | option::STRUCTURED_REPLY => {
+            option::EXTENDED_HEADERS if data.is_empty() => {
+                self.style = Style::Extended;
+                self.reply(option, reply::ACK, &[]);
+            }
+            option::LIST | option::STRUCTURED_REPLY | option::EXTENDED_HEADERS => {
                 self.error(option, reply::ERR_INVALID, "it carries no data")
             }
             option::LIST_META_CONTEXT | option::SET_META_CONTEXT => self.contexts(option, &data),
@@ -133,7 +141,7 @@ impl<'a> Handshake<'a> {
         let Some(export) = self.exports.find(name).cloned() else {
             return Err(Error::NoExport { name: String::from_utf8_lossy(name).into_owned() });
         };
-        let facts = export_facts(&export, self.structured);
+        let facts = export_facts(&export, self.style);
         put(&mut self.answer, &facts);
         if !self.no_zeroes {
             self.answer.extend([0; EXPORT_NAME_ZEROES]);
@@ -150,7 +158,7 @@ impl<'a> Handshake<'a> {
             self.error(option, reply::ERR_UNKNOWN, "no such export");
             return Next::GoOn;
         };
-        let facts = export_facts(&export, self.structured);
+        let facts = export_facts(&export, self.style);
         self.fact(option, info::EXPORT, |bytes| put(bytes, &facts));
         if wanted.asks_for(info::NAME) {
             self.fact(option, info::NAME, |bytes| bytes.extend(export.name().as_bytes()));
@@ -187,7 +195,7 @@ impl<'a> Handshake<'a> {
         if sets {
             self.context = None; // also when this one fails
         }
-        if !self.structured {
+        if !self.style.has_chunks() {
             return self.error(option, reply::ERR_INVALID, "structured replies were not agreed on");
         }
         let Some(contexts) = Contexts::parse(data) else {
@@ -225,6 +233,6 @@ impl<'a> Handshake<'a> {
     }
 }
 
-fn export_facts(export: &Export, structured: bool) -> ExportFacts {
-    ExportFacts { size: U64::new(export.size()), flags: export.flags(structured).into() }
+fn export_facts(export: &Export, style: Style) -> ExportFacts {
+    ExportFacts { size: U64::new(export.size()), flags: export.flags(style.has_chunks()).into() }
 }

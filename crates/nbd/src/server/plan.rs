@@ -1,8 +1,9 @@
 //! What becomes of a request: the pure part. Everything a client can get wrong in one is found here.
 
+use super::style::{Asked, Style};
 use crate::limits::{REQUEST_BYTES, SINGLE_CHUNK_BYTES};
 use crate::span::Span;
-use crate::wire::{Request, command, command_flag as flag, errno};
+use crate::wire::{command, command_flag as flag, errno};
 
 /// What a connection's requests are judged by.
 #[derive(Clone, Copy, Debug)]
@@ -10,8 +11,7 @@ pub(super) struct Terms {
     /// Bytes in the export.
     pub(super) size: u64,
     pub(super) read_only: bool,
-    /// Chunked replies were agreed on.
-    pub(super) structured: bool,
+    pub(super) style: Style,
     /// `base:allocation` was agreed on.
     pub(super) status: bool,
     /// The server is going down.
@@ -39,11 +39,14 @@ pub(super) struct Refusal {
 }
 
 /// What `request` asks for, or why it is refused.
-pub(super) fn plan(request: &Request, terms: &Terms) -> Result<Command, Refusal> {
-    let (code, flags) = (request.command.get(), request.flags.get());
+pub(super) fn plan(asked: &Asked, terms: &Terms) -> Result<Command, Refusal> {
+    let (code, flags) = (asked.command, asked.flags);
     let known = known_flags(code, terms).ok_or(refusal(errno::EINVAL, "unknown command"))?;
     if flags & !known != 0 {
         return Err(refusal(errno::EINVAL, "flag does not fit the command"));
+    }
+    if code == command::WRITE && asked.payload != asked.length {
+        return Err(refusal(errno::EINVAL, "a write without payload"));
     }
     if code == command::DISC {
         return Ok(Command::Disconnect);
@@ -58,12 +61,12 @@ pub(super) fn plan(request: &Request, terms: &Terms) -> Result<Command, Refusal>
     if writes && terms.read_only {
         return Err(refusal(errno::EPERM, "export is read-only"));
     }
-    let length = request.length.get();
-    if matches!(code, command::READ | command::WRITE | command::CACHE) && length > REQUEST_BYTES {
+    let length = asked.length;
+    if matches!(code, command::READ | command::WRITE | command::CACHE) && length > REQUEST_BYTES.into() {
         return Err(refusal(errno::EINVAL, "longer than 32 MiB"));
     }
     let beyond = if writes { errno::ENOSPC } else { errno::EINVAL };
-    let span = Span::within(request.offset.get(), length.into(), terms.size);
+    let span = Span::within(asked.offset, length, terms.size);
     let span = span.ok_or(refusal(beyond, "beyond the end"))?;
     let has = |bit| flags & bit != 0;
     Ok(match code {
@@ -94,7 +97,8 @@ fn known_flags(code: u16, terms: &Terms) -> Option<u16> {
     Some(
         flag::FUA
             | match code {
-                command::READ if terms.structured => flag::DF,
+                command::READ if terms.style.has_chunks() => flag::DF,
+                command::WRITE if terms.style == Style::Extended => flag::PAYLOAD_LEN,
                 command::READ | command::WRITE | command::TRIM | command::CACHE => 0,
                 command::FLUSH | command::DISC => 0,
                 command::WRITE_ZEROES => flag::NO_HOLE | flag::FAST_ZERO,
@@ -111,18 +115,16 @@ fn refusal(errno: u32, text: &'static str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::REQUEST_MAGIC;
 
     const TERMS: Terms =
-        Terms { size: 1 << 30, read_only: false, structured: true, status: true, stopping: false };
+        Terms { size: 1 << 30, read_only: false, style: Style::Structured, status: true, stopping: false };
 
-    fn request(command: u16, flags: u16, offset: u64, length: u32) -> Request {
-        let magic = REQUEST_MAGIC.into();
-        let (flags, command, cookie) = (flags.into(), command.into(), 7.into());
-        Request { magic, flags, command, cookie, offset: offset.into(), length: length.into() }
+    fn request(command: u16, flags: u16, offset: u64, length: u64) -> Asked {
+        let payload = if command == command::WRITE { length } else { 0 };
+        Asked { flags, command, cookie: 7, offset, length, payload }
     }
 
-    fn errno_of(request: Request, terms: Terms) -> Option<u32> {
+    fn errno_of(request: Asked, terms: Terms) -> Option<u32> {
         plan(&request, &terms).err().map(|refusal| refusal.errno)
     }
 
@@ -164,9 +166,26 @@ mod tests {
         ] {
             assert_eq!(errno_of(request(code, flags, 0, 512), TERMS), Some(errno::EINVAL));
         }
-        let simple = Terms { structured: false, ..TERMS };
+        let simple = Terms { style: Style::Simple, ..TERMS };
         assert_eq!(errno_of(request(command::READ, flag::DF, 0, 512), simple), Some(errno::EINVAL));
         assert_eq!(errno_of(request(command::READ, flag::FUA, 0, 512), TERMS), None);
+    }
+
+    #[test]
+    fn with_extended_headers_a_write_says_that_it_has_a_payload_and_nothing_else_has_one() {
+        let terms = Terms { style: Style::Extended, size: 1 << 50, ..TERMS };
+        let write = request(command::WRITE, flag::PAYLOAD_LEN | flag::FUA, 0, 512);
+        assert_eq!(errno_of(write, terms), None);
+        let bare = Asked { payload: 0, ..request(command::WRITE, 0, 0, 512) };
+        assert_eq!(errno_of(bare, terms), Some(errno::EINVAL));
+        for code in [command::READ, command::TRIM, command::BLOCK_STATUS, command::FLUSH] {
+            let odd = Asked { payload: 512, ..request(code, flag::PAYLOAD_LEN, 0, 512) };
+            assert_eq!(errno_of(odd, terms), Some(errno::EINVAL), "command {code}");
+        }
+        assert_eq!(errno_of(write, TERMS), Some(errno::EINVAL), "compact headers have no such flag");
+        assert_eq!(errno_of(request(command::TRIM, 0, 0, 1 << 49), terms), None);
+        assert_eq!(errno_of(request(command::TRIM, 0, 1, 1 << 50), terms), Some(errno::ENOSPC));
+        assert_eq!(errno_of(request(command::READ, 0, 0, 1 << 40), terms), Some(errno::EINVAL));
     }
 
     #[test]

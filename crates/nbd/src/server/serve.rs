@@ -1,16 +1,17 @@
 //! Serving one request: what each command does to the device, and how it is answered.
 
-use block::{Buf, Cause, Extents, Failed, MAX_BUFFER, Outcome, Range, Request};
+use block::{Buf, Cause, Extents, Failed, MAX_BUFFER, Outcome, Range, Request, Sectors};
 use zerocopy::IntoBytes;
 
 use super::export::count;
 use super::plan::Command;
 use super::reply::Reply;
+use super::style::Style;
 use super::transmission::{ALLOCATION, Job, Session};
 use crate::error::errno_of;
-use crate::limits::STATUS_BYTES;
+use crate::limits::{PORTION_BYTES, STATUS_BYTES};
 use crate::span::Span;
-use crate::wire::{Extent, allocation};
+use crate::wire::{ExtendedExtent, Extent, allocation};
 
 /// What is left to say when a request has been served.
 enum Answer {
@@ -24,7 +25,8 @@ enum Answer {
 
 /// Serves `job` in slot `slot` and answers it.
 pub(super) async fn serve(session: &Session, slot: u16, job: Job) {
-    let (export, reply) = (&session.export, Reply { cookie: job.cookie, structured: session.structured });
+    let export = &session.export;
+    let reply = Reply { cookie: job.cookie, offset: job.offset, style: session.style };
     let done = |outcome: Outcome| outcome.map(|()| Answer::Done);
     let (command, trace) = (job.command, job.trace);
     let answer = match command {
@@ -74,7 +76,7 @@ async fn read(session: &Session, slot: u16, reply: Reply, span: Span, job: Job) 
                 return Ok(Answer::Abandoned);
             }
         }
-        if first && !last && !session.structured {
+        if first && !last && !session.style.has_chunks() {
             floor = Some(outgoing.take_floor(slot).await);
         }
         let data = buf.slice(piece.head(block), piece.len as usize);
@@ -88,7 +90,7 @@ async fn read(session: &Session, slot: u16, reply: Reply, span: Span, job: Job) 
 
 async fn fail_midway(session: &Session, reply: Reply, piece: Span, failed: Failed) {
     count(&session.export.counters().errors, 1);
-    if !session.structured {
+    if !session.style.has_chunks() {
         return session.give_up();
     }
     let (errno, text) = errno_of(failed);
@@ -124,7 +126,7 @@ async fn zero(session: &Session, span: Span, how: Zeroing) -> Outcome {
     if fast_only && !(span.is_aligned(block) && export.device().geometry().discards) {
         return Err(Failed::new(Cause::Unsupported));
     }
-    if let Some(range) = span.whole_blocks(block) {
+    for range in span.whole_blocks(block).into_iter().flat_map(portions) {
         let turn = export.writes.aligned(range).await;
         let request = Request { fua, may_unmap, ..Request::write_zeroes(range) };
         let outcome = export.start(request, trace).await;
@@ -157,11 +159,24 @@ async fn write_zeroes(session: &Session, range: Range, fua: bool, trace: u32) ->
 /// Discards the whole blocks of `span`. It is a hint, so a device that cannot do it has done it.
 async fn trim(session: &Session, span: Span, fua: bool, trace: u32) -> Outcome {
     let export = &session.export;
-    let Some(range) = span.whole_blocks(export.block()) else { return Ok(()) };
-    match export.start(Request { fua, ..Request::discard(range) }, trace).await {
-        Err(Failed { cause: Cause::Unsupported, .. }) => Ok(()),
-        outcome => outcome,
+    for range in span.whole_blocks(export.block()).into_iter().flat_map(portions) {
+        match export.start(Request { fua, ..Request::discard(range) }, trace).await {
+            Err(Failed { cause: Cause::Unsupported, .. }) => return Ok(()),
+            outcome => outcome?,
+        }
     }
+    Ok(())
+}
+
+/// The parts of `range` that reach the device one after the other.
+fn portions(range: Range) -> impl Iterator<Item = Range> {
+    let (portion, mut at) = (Sectors::from_bytes(PORTION_BYTES), range.start);
+    std::iter::from_fn(move || {
+        let count = portion.min(range.end() - at);
+        let part = (!count.is_zero()).then(|| Range::new(at, count));
+        at += count;
+        part
+    })
 }
 
 /// Reads `span` and forgets it: whatever caches below has it then.
@@ -180,22 +195,30 @@ async fn status(session: &Session, span: Span, one: bool, trace: u32) -> Result<
     let export = &session.export;
     let cover = span.cover(export.block());
     let buf = session.arena.wait_take(STATUS_BYTES).await;
-    match export.start(Request::status(cover, buf.clone()), trace).await {
-        Err(Failed { cause: Cause::Unsupported, .. }) => Extents::new(&buf).set(0, cover.count, false),
+    let (width, words) = match session.style {
+        // The long ones do not fit where the device's were: those come behind.
+        Style::Extended => (size_of::<ExtendedExtent>(), buf.slice(STATUS_BYTES - THIRD, THIRD)),
+        _ => (size_of::<Extent>(), buf.clone()),
+    };
+    match export.start(Request::status(cover, words.clone()), trace).await {
+        Err(Failed { cause: Cause::Unsupported, .. }) => Extents::new(&words).set(0, cover.count, false),
         outcome => outcome?,
     }
     let known = if one { 1 } else { usize::MAX };
-    let count = translate(&buf, cover, span, known);
+    let count = translate(&words, &buf, width, cover, span, known);
     match count {
         0 => Err(Failed::new(Cause::Medium)), // the device has answered with nothing
-        count => Ok(buf.slice(0, count * size_of::<Extent>())),
+        count => Ok(buf.slice(0, count * width)),
     }
 }
 
-/// Turns the device's extents of `cover` into the protocol's of `span`, in place: neighbours of a kind are joined, so
-/// there are never more of them. How many there are, at most `most`.
-fn translate(buf: &Buf, cover: Range, span: Span, most: usize) -> usize {
-    let device = Extents::new(buf);
+/// What the device's extents get of the buffer where the protocol's are twice as long.
+const THIRD: usize = STATUS_BYTES / 3 / 8 * 8;
+
+/// Turns the device's extents of `cover`, in `words`, into the protocol's of `span`, in `buf`: neighbours of a kind are
+/// joined, so there are never more of them. How many there are, at most `most`.
+fn translate(words: &Buf, buf: &Buf, width: usize, cover: Range, span: Span, most: usize) -> usize {
+    let device = Extents::new(words);
     let (mut at, mut reached, mut count, mut open) = (cover.start, span.start, 0, None);
     for place in 0..device.capacity() {
         let Some((sectors, hole)) = device.get(place).filter(|_| reached < span.end()) else { break };
@@ -206,7 +229,7 @@ fn translate(buf: &Buf, cover: Range, span: Span, most: usize) -> usize {
         open = match open {
             Some((length, kind)) if kind == hole || more == 0 => Some((length + more, kind)),
             Some((length, kind)) => {
-                put(buf, count, length, kind);
+                put(buf, width, count, length, kind);
                 count += 1;
                 Some((more, hole))
             }
@@ -217,15 +240,19 @@ fn translate(buf: &Buf, cover: Range, span: Span, most: usize) -> usize {
         }
     }
     if let Some((length, hole)) = open {
-        put(buf, count, length, hole);
+        put(buf, width, count, length, hole);
         count += 1;
     }
     count
 }
 
-fn put(buf: &Buf, place: usize, length: u64, hole: bool) {
-    let length = u32::try_from(length).expect("no longer than the request");
+fn put(buf: &Buf, width: usize, place: usize, length: u64, hole: bool) {
     let flags = if hole { allocation::HOLE | allocation::ZERO } else { 0 };
+    if width == size_of::<ExtendedExtent>() {
+        let extent = ExtendedExtent { length: length.into(), flags: u64::from(flags).into() };
+        return buf.copy_from_slice(place * width, extent.as_bytes());
+    }
+    let length = u32::try_from(length).expect("no longer than the request");
     let extent = Extent { length: length.into(), flags: flags.into() };
-    buf.copy_from_slice(place * size_of::<Extent>(), extent.as_bytes());
+    buf.copy_from_slice(place * width, extent.as_bytes());
 }

@@ -16,14 +16,13 @@ use super::handshake::Agreed;
 use super::plan::{Command, Refusal, Terms, plan};
 use super::reply::Reply;
 use super::serve::serve;
+use super::style::Style;
 use super::unaligned::buffer_bytes;
 use crate::Error;
-use crate::error::expect;
 use crate::incoming::Incoming;
 use crate::limits::SLOTS;
 use crate::outgoing::Outgoing;
 use crate::span::Span;
-use crate::wire::{REQUEST_MAGIC, Request, command};
 
 /// The number of the metadata context `base:allocation`, the only one there is.
 pub(super) const ALLOCATION: u32 = 1;
@@ -33,8 +32,8 @@ pub(super) struct Session {
     pub(super) export: Rc<Export>,
     pub(super) arena: Rc<Arena>,
     pub(super) outgoing: Outgoing,
-    pub(super) structured: bool,
     size: u64,
+    pub(super) style: Style,
     status: bool,
     stream: Rc<dyn Stream>,
     slots: Box<[Slot]>,
@@ -60,6 +59,8 @@ pub(super) struct Job {
     pub(super) cookie: u64,
     /// The number under which the device and what lies below it know the request.
     pub(super) trace: u32,
+    /// Where the request says that it begins, also where that means nothing.
+    pub(super) offset: u64,
     pub(super) command: Command,
     pub(super) buf: Option<Buf>,
 }
@@ -68,8 +69,8 @@ impl Session {
     pub(super) fn new(agreed: Agreed, stream: Rc<dyn Stream>, arena: Rc<Arena>) -> Rc<Session> {
         Rc::new(Session {
             export: agreed.export,
-            structured: agreed.structured,
             size: agreed.size,
+            style: agreed.style,
             status: agreed.status,
             arena,
             outgoing: Outgoing::new(),
@@ -127,36 +128,33 @@ impl Session {
         Terms {
             size: self.size,
             read_only: self.export.is_read_only(),
-            structured: self.structured,
+            style: self.style,
             status: self.status,
             stopping: self.stopping.get(),
         }
     }
 
     async fn receive(&self, incoming: &mut Incoming) -> Result<Ended, Error> {
-        while let Some(request) = incoming.header_or_end::<Request>().await? {
-            expect("a request's magic", request.magic, REQUEST_MAGIC)?;
-            let cookie = request.cookie.get();
-            match plan(&request, &self.terms()) {
+        while let Some(asked) = self.style.take_request(incoming).await? {
+            let (cookie, offset) = (asked.cookie, asked.offset);
+            match plan(&asked, &self.terms()) {
                 Ok(Command::Disconnect) => return Ok(Ended::Politely),
                 Ok(command) => {
-                    self.seat(Job { cookie, trace: next_trace(), command, buf: None }, incoming).await?
+                    let trace = next_trace();
+                    self.seat(Job { cookie, offset, trace, command, buf: None }, incoming).await?
                 }
                 Err(refusal) => {
-                    if request.command == command::WRITE {
-                        incoming.skip(request.length.into()).await?;
-                    }
-                    self.refuse(cookie, refusal).await;
+                    incoming.skip(asked.payload).await?;
+                    self.refuse(Reply { cookie, offset, style: self.style }, refusal).await;
                 }
             }
         }
         Ok(Ended::Silently)
     }
 
-    async fn refuse(&self, cookie: u64, refusal: Refusal) {
+    async fn refuse(&self, reply: Reply, refusal: Refusal) {
         count(&self.export.counters().errors, 1);
-        let message = Reply { cookie, structured: self.structured }.error(refusal.errno, refusal.text);
-        self.outgoing.put(message, None).await;
+        self.outgoing.put(reply.error(refusal.errno, refusal.text), None).await;
     }
 
     /// Gives a request a slot, the buffer that it begins with, and its payload.

@@ -26,6 +26,8 @@ pub mod option {
     pub const LIST_META_CONTEXT: u32 = 9;
     /// Which metadata contexts the client will ask about.
     pub const SET_META_CONTEXT: u32 = 10;
+    /// Longer headers from now on, with lengths of 64 bits; replies come in chunks then too.
+    pub const EXTENDED_HEADERS: u32 = 11;
 }
 
 /// What a server can answer.
@@ -50,6 +52,8 @@ pub mod reply {
     pub const ERR_SHUTDOWN: u32 = ERROR_BIT | 7;
     /// The option carries more than the server takes.
     pub const ERR_TOO_BIG: u32 = ERROR_BIT | 9;
+    /// Only extended headers go with this, or after this.
+    pub const ERR_EXT_HEADER_REQD: u32 = ERROR_BIT | 10;
 }
 
 /// Facts about an export.

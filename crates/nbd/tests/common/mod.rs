@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use block::{Arena, Buf, Dev, MAX_BUFFER};
 use nbd::wire::options::{OptionHeader, OptionReply, option, put, put_string, reply};
-use nbd::wire::{self, Chunk, Header, SimpleReply, chunk};
+use nbd::wire::{self, Chunk, ExtendedChunk, Header, SimpleReply, chunk};
 use nbd::{Export, Exports, Room, Server};
 use runtime::sim::World;
 use runtime::{Runtime, Stream, recv_exact, send_all};
@@ -37,8 +37,12 @@ pub fn serve(world: &Rc<World>, device: Dev) -> Server {
 pub struct Raw {
     pub stream: Rc<dyn Stream>,
     pub structured: bool,
+    /// Headers of 32 bytes; `structured` is set too.
+    pub extended: bool,
     buf: Buf,
     reads: RefCell<BTreeMap<u64, u32>>,
+    /// Where requests of the extended kind begin, by cookie.
+    offsets: RefCell<BTreeMap<u64, u64>>,
     next: Cell<u64>,
 }
 
@@ -56,15 +60,30 @@ impl Raw {
     /// Over a stream, with nothing said yet.
     pub fn new(stream: Rc<dyn Stream>) -> Raw {
         let buf = Arena::new(MAX_BUFFER).take(MAX_BUFFER).unwrap();
-        Raw { stream, structured: false, buf, reads: RefCell::default(), next: Cell::new(1) }
+        Raw {
+            stream,
+            structured: false,
+            extended: false,
+            buf,
+            reads: RefCell::default(),
+            offsets: RefCell::default(),
+            next: Cell::new(1),
+        }
     }
 
     /// In transmission with the default export.
     pub async fn connect(world: &Rc<World>, structured: bool) -> Raw {
+        let how = if structured { Some(option::STRUCTURED_REPLY) } else { None };
+        Raw::connect_with(world, how).await
+    }
+
+    /// The same, with structured replies or extended headers if that option is asked for.
+    pub async fn connect_with(world: &Rc<World>, how: Option<u32>) -> Raw {
         let mut raw = Raw::new(world.connect(PLACE).unwrap());
         raw.greet(3).await.unwrap();
-        if structured {
-            raw.option(option::STRUCTURED_REPLY, &[]).await.unwrap();
+        if let Some(how) = how {
+            raw.extended = how == option::EXTENDED_HEADERS;
+            raw.option(how, &[]).await.unwrap();
             assert_eq!(raw.option_reply().await.unwrap().0, reply::ACK);
             let mut data = Vec::new();
             put_string(&mut data, b"");
@@ -74,6 +93,13 @@ impl Raw {
             assert_eq!(raw.option_reply().await.unwrap().0, reply::META_CONTEXT);
             assert_eq!(raw.option_reply().await.unwrap().0, reply::ACK);
             raw.structured = true;
+        }
+        if raw.extended {
+            // No other way to end this handshake goes with them.
+            raw.option(option::GO, &[0; 6]).await.unwrap();
+            assert_eq!(raw.option_reply().await.unwrap().0, reply::INFO);
+            assert_eq!(raw.option_reply().await.unwrap().0, reply::ACK);
+            return raw;
         }
         raw.option(option::EXPORT_NAME, b"").await.unwrap();
         raw.recv(10).await.unwrap();
@@ -126,6 +152,12 @@ impl Raw {
         length: u32,
         payload: &[u8],
     ) -> io::Result<u64> {
+        if self.extended {
+            let payload_flag = if payload.is_empty() { 0 } else { wire::command_flag::PAYLOAD_LEN };
+            return self
+                .request_extended(command, flags | payload_flag, offset, length.into(), payload)
+                .await;
+        }
         let cookie = self.next.replace(self.next.get() + 1);
         let request = wire::Request {
             magic: wire::REQUEST_MAGIC.into(),
@@ -143,6 +175,48 @@ impl Raw {
         bytes.extend(payload);
         self.send(&bytes).await?;
         Ok(cookie)
+    }
+
+    /// Sends a request of the extended kind, as it is given; returns its cookie.
+    pub async fn request_extended(
+        &self,
+        command: u16,
+        flags: u16,
+        offset: u64,
+        length: u64,
+        payload: &[u8],
+    ) -> io::Result<u64> {
+        let cookie = self.next.replace(self.next.get() + 1);
+        let mut bytes = Vec::new();
+        let request = wire::ExtendedRequest {
+            magic: wire::EXTENDED_REQUEST_MAGIC.into(),
+            flags: flags.into(),
+            command: command.into(),
+            cookie: cookie.into(),
+            offset: offset.into(),
+            length: length.into(),
+        };
+        put(&mut bytes, &request);
+        bytes.extend(payload);
+        self.send(&bytes).await?;
+        self.offsets.borrow_mut().insert(cookie, offset);
+        Ok(cookie)
+    }
+
+    /// The next chunk's header, and its payload.
+    async fn chunk(&self) -> io::Result<(u64, u16, u16, Vec<u8>)> {
+        if self.extended {
+            let header = self.header::<ExtendedChunk>().await?;
+            assert_eq!(header.magic.get(), wire::EXTENDED_CHUNK_MAGIC);
+            let cookie = header.cookie.get();
+            assert_eq!(Some(&header.offset.get()), self.offsets.borrow().get(&cookie));
+            let payload = self.recv(header.length.get() as usize).await?;
+            return Ok((cookie, header.flags.get(), header.kind.get(), payload));
+        }
+        let header = self.header::<Chunk>().await?;
+        assert_eq!(header.magic.get(), wire::CHUNK_MAGIC);
+        let payload = self.recv(header.length.get() as usize).await?;
+        Ok((header.cookie.get(), header.flags.get(), header.kind.get(), payload))
     }
 
     pub async fn read(&self, offset: u64, length: u32) -> io::Result<u64> {
@@ -165,22 +239,25 @@ impl Raw {
         }
         let mut reply = Reply::default();
         loop {
-            let header = self.header::<Chunk>().await?;
-            assert_eq!(header.magic.get(), wire::CHUNK_MAGIC);
-            assert!(reply.chunks == 0 || reply.cookie == header.cookie.get());
-            reply.cookie = header.cookie.get();
+            let (cookie, flags, kind, payload) = self.chunk().await?;
+            assert!(reply.chunks == 0 || reply.cookie == cookie);
+            reply.cookie = cookie;
             reply.chunks += 1;
-            let payload = self.recv(header.length.get() as usize).await?;
-            match header.kind.get() {
+            match kind {
                 chunk::NONE => assert!(payload.is_empty()),
                 chunk::OFFSET_DATA => reply.data.extend(&payload[8..]),
-                chunk::BLOCK_STATUS => reply.data.extend(&payload[4..]),
+                chunk::BLOCK_STATUS if !self.extended => reply.data.extend(&payload[4..]),
+                chunk::BLOCK_STATUS_EXT if self.extended => {
+                    let count = u32::from_be_bytes(payload[4..8].try_into().unwrap());
+                    assert_eq!(payload.len(), 8 + 16 * count as usize);
+                    reply.data.extend(&payload[8..]);
+                }
                 kind => {
                     assert_ne!(kind & chunk::ERROR_BIT, 0);
                     reply.error = u32::from_be_bytes(payload[..4].try_into().unwrap());
                 }
             }
-            if header.flags.get() & chunk::DONE != 0 {
+            if flags & chunk::DONE != 0 {
                 return Ok(reply);
             }
         }
