@@ -91,7 +91,8 @@ fn what_every_layer_does_is_counted_and_can_be_traced() {
 fn a_signal_stops_it_cleanly() {
     let bench = Bench::new();
     bench.mirror();
-    let mut serving = bench.serve("run a b --nbd ./sock", "data");
+    let mut serving = bench.serve("run a b --nbd ./sock --driver threads", "data");
+    assert!(bench.log().contains("driver threads, as asked"), "{}", bench.log());
     bench.write("data", 3);
     serving.terminate();
     assert_eq!(serving.wait(), Some(0));

@@ -8,7 +8,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use block::{Cause, Counters, Dev, Device, Failed, Geometry, Request, State, Ticket};
+use block::{Cause, Counters, Dev, Device, Failed, Geometry, Request, Ticket};
 
 /// A member's device, and whatever has to live as long as it is in use (locks, a connection).
 pub struct Hold {
@@ -63,23 +63,6 @@ impl Device for Hold {
 
     fn height(&self) -> u8 {
         self.height
-    }
-
-    fn state(&self) -> State {
-        self.held.borrow().as_ref().map_or(State::Quiesced, |held| held.device.state())
-    }
-
-    fn quiesce(&self) -> Ticket {
-        match &*self.held.borrow() {
-            Some(held) => held.device.quiesce(),
-            None => Ticket::ready(Ok(())), // nothing is under way on what is gone
-        }
-    }
-
-    fn resume(&self) {
-        if let Some(held) = &*self.held.borrow() {
-            held.device.resume();
-        }
     }
 
     fn counters(&self) -> Option<Rc<Counters>> {

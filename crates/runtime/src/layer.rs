@@ -159,8 +159,14 @@ where
     fn start(&self, request: Request) -> Ticket {
         Rank::new(self.engine.height(), Step::Slot).wait();
         let (ticket, answer) = self.meter.begin(&request);
-        self.waiting.borrow_mut().push_back((request, answer));
-        self.seat_waiting();
+        let free = match self.state.get() {
+            State::Running => self.free.borrow_mut().pop(), // nobody waits while there is one
+            State::Quiescing | State::Quiesced => None,
+        };
+        match free {
+            Some(number) => self.seat(number, request, answer),
+            None => self.waiting.borrow_mut().push_back((request, answer)),
+        }
         ticket
     }
 
