@@ -157,7 +157,8 @@ async fn check_without(bench: &Bench, model: &[u8], gone: &[usize]) {
         .collect();
     let (candidates, devs): (Vec<_>, Vec<_>) = left.into_iter().unzip();
     let set = md::assemble(&candidates).remove(0);
-    let array = Array::open(&set, &candidates, &devs, Options::default()).unwrap();
+    let options = Options { degraded: true, ..Options::default() };
+    let array = Array::open(&set, &candidates, &devs, options).unwrap();
     let device = array.device();
     let found = read(&bench.arena, &device, Range::new(Sectors::ZERO, device.geometry().size)).await;
     let differs = found.iter().zip(model).position(|(a, b)| a != b);
