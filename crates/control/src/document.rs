@@ -32,6 +32,9 @@ pub struct StackStatus {
     pub servers: Vec<ServerStatus>,
 }
 
+/// Pieces of doubt that a status lists at most: where there are more, copying around them is no way out.
+pub const MOST_DOUBTFUL: usize = 1024;
+
 /// An array.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct ArrayStatus {
@@ -57,6 +60,10 @@ pub struct ArrayStatus {
     pub in_sync: u32,
     /// What the sync engine does.
     pub sync: SyncStatus,
+    /// What cannot be read, because only parity could give it back and may not belong to the data: first byte and length of
+    /// each piece, as many as [`MOST_DOUBTFUL`].
+    #[serde(default)]
+    pub doubtful: Vec<(u64, u64)>,
     /// Its members.
     pub members: Vec<MemberStatus>,
     /// What clients did.

@@ -21,7 +21,7 @@ pub use command::{Command, Refusal};
 pub use config::{Config, ConfigError, Layout};
 pub use document::{
     API_VERSION, ArrayState, ArrayStatus, Event, ExportStatus, Happened, IoStatus, LatencyBucket,
-    MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
+    MOST_DOUBTFUL, MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
 };
 pub use hold::Hold;
 pub use place::{Place, PlaceError, Taken, running};

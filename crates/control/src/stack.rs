@@ -18,7 +18,7 @@ use crate::api::EVENTS;
 use crate::command::{Command, Refusal};
 use crate::document::{
     API_VERSION, ArrayState, ArrayStatus, Event, ExportStatus, Happened, IoStatus, LatencyBucket,
-    MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
+    MOST_DOUBTFUL, MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
 };
 use crate::hold::Hold;
 use crate::snapshot::Keeper;
@@ -193,6 +193,7 @@ impl Stack {
             slots: shape.slots,
             in_sync: array.in_sync(),
             sync: sync_status(array.sync_state()),
+            doubtful: doubtful(array),
             members: array.members().into_iter().map(|member| self.member_status(member)).collect(),
             export: export_status(&volume.export),
             io: io_status(volume.export.device().counters()),
@@ -318,6 +319,11 @@ impl Stack {
 
 fn not_here(name: &str) -> Refusal {
     Refusal::NotFound(format!("{name}: is no member here; see ashlar status"))
+}
+
+fn doubtful(array: &Array) -> Vec<(u64, u64)> {
+    let pieces = array.doubtful(MOST_DOUBTFUL).into_iter();
+    pieces.map(|range| (range.start.bytes(), range.count.bytes())).collect()
 }
 
 fn sync_status(state: SyncState) -> SyncStatus {

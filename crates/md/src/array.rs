@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use block::{Arena, Cause, Dev, Failed, Fan, Geometry, Outcome, Request, Sectors};
+use block::{Arena, Cause, Dev, Failed, Fan, Geometry, Outcome, Range, Request, Sectors};
 use md_format::geometry::linear_member_sectors;
 use md_format::geometry::raid0::Raid0Layout;
 use md_format::superblock::Summary;
@@ -229,6 +229,23 @@ impl Array {
     /// Members that are in sync.
     pub fn in_sync(&self) -> u32 {
         self.members.iter().filter(|member| member.condition() == Condition::InSync).count() as u32
+    }
+
+    /// What cannot be read, because only parity could give it back and may not belong to the data (S6), in order: at most
+    /// `most` ranges, neighbours joined.
+    pub fn doubtful(&self, most: usize) -> Vec<Range> {
+        let Mapping::Parity(level) = &self.mapping else { return Vec::new() };
+        let mut found: Vec<Range> = Vec::new();
+        for range in level.doubtful(self) {
+            if let Some(last) = found.last_mut().filter(|last| last.end() == range.start) {
+                last.count += range.count;
+            } else if found.len() == most {
+                break;
+            } else {
+                found.push(range);
+            }
+        }
+        found
     }
 
     /// Takes the happenings since the last call.

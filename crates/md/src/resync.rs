@@ -87,6 +87,14 @@ impl Resync {
         }
     }
 
+    /// Where what may not be consistent begins; `None` where everything is.
+    pub fn first_uncovered(&self) -> Option<Sectors> {
+        match self.offset.get() {
+            ResyncOffset::Complete => None,
+            ResyncOffset::At(position) => Some(Sectors(position)),
+        }
+    }
+
     pub fn state(&self) -> SyncState {
         match (self.offset.get(), self.running.get(), self.progress.get()) {
             (ResyncOffset::Complete, _, _) => SyncState::Idle,

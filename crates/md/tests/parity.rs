@@ -49,6 +49,10 @@ impl Case {
 }
 
 fn make(seed: u64) -> (Bench, Case) {
+    make_with(seed, true)
+}
+
+fn make_with(seed: u64, assume_clean: bool) -> (Bench, Case) {
     let world = World::new(seed);
     let case = world.draw(Case::draw);
     let bench = Bench { world, arena: Arena::new(64 << 20) };
@@ -60,7 +64,7 @@ fn make(seed: u64) -> (Bench, Case) {
         version: case.version,
         chunk_sectors: Some(case.chunk_sectors),
         layout: (case.level != Level::Raid4).then_some(case.layout),
-        assume_clean: true,
+        assume_clean,
         slots: bench.devs().iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),
         spares: Vec::new(),
@@ -269,5 +273,37 @@ fn geometry_suggests_whole_stripes() {
         let device = open(&bench, 1).await.device();
         let data = case.slots as u32 - case.tolerates() as u32;
         assert_eq!(device.geometry().optimal_io, case.chunk_sectors * 512 * data);
+    });
+}
+
+/// S6: a member that fails before its rows were in sync takes its blocks with it; they alone fail, and are listed.
+#[test]
+fn what_was_not_in_sync_when_a_member_failed_is_an_error_for_its_blocks_alone() {
+    let (bench, case) = make_with(3, false);
+    bench.run(async {
+        bench.world.disks().iter().for_each(|disk| disk.set_latency_ns(100_000_000, 100_000_001));
+        let array = open(&bench, 1).await;
+        array.fail_member(1).await.unwrap();
+        let device = array.device();
+        let doubtful = array.doubtful(usize::MAX);
+        let lost: u64 = doubtful.iter().map(|range| range.count.0).sum();
+        let data = (case.slots - case.tolerates()) as u64;
+        assert!(lost > 0 && lost <= device.geometry().size.0 / data + u64::from(case.chunk_sectors), "{lost}");
+        let mut at = Sectors::ZERO;
+        while at < device.geometry().size {
+            let buf = bench.arena.wait_take(4096).await;
+            let range = Range::new(at, Sectors(8));
+            let read = device.start(Request::read(at, buf)).await;
+            let is_doubtful = doubtful.iter().any(|lost| lost.overlaps(range));
+            assert_eq!(read.is_err(), is_doubtful, "{case:?}: {range} of {doubtful:?}");
+            at += Sectors(8);
+        }
+        array.stop().await.unwrap();
+        let (set, candidates) = bench.set().await;
+        let refused = Array::open(&set, &candidates, &bench.devs(), Options { degraded: true, ..Options::default() });
+        assert!(matches!(refused.err(), Some(md::OpenError::Hindered(why)) if why.contains(&md::Hindrance::DirtyDegraded)));
+        let told = Options { degraded: true, dirty_degraded: true, ..Options::default() };
+        let device = Array::open(&set, &candidates, &bench.devs(), told).unwrap().device();
+        read(&bench.arena, &device, Range::new(Sectors::ZERO, device.geometry().size)).await;
     });
 }

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use control::{
-    ArrayState, ArrayStatus, Client, MemberState, MemberStatus, Place, StackStatus, SyncStatus, running,
+    ArrayState, ArrayStatus, Client, MOST_DOUBTFUL, MemberState, MemberStatus, Place, StackStatus,
+    SyncStatus, running,
 };
 
 use crate::cli::Status;
@@ -84,6 +85,7 @@ fn render_array(array: &ArrayStatus) -> String {
         text += &format!("    nothing can be written any more: {why}\n");
     }
     text += &render_sync(&array.sync);
+    text += &render_doubtful(&array.doubtful);
     let width = array.members.iter().map(|member| member.name.len()).max().unwrap_or(0);
     for member in &array.members {
         text += &render_member(member, width);
@@ -98,6 +100,18 @@ fn render_array(array: &ArrayStatus) -> String {
         export.flushes,
         export.trims,
         export.errors
+    )
+}
+
+fn render_doubtful(pieces: &[(u64, u64)]) -> String {
+    let Some((first, _)) = pieces.first() else { return String::new() };
+    let bytes: u64 = pieces.iter().map(|(_, length)| length).sum();
+    let more = if pieces.len() == MOST_DOUBTFUL { " or more" } else { "" };
+    format!(
+        "    {}{more} in {} pieces from byte {first} on cannot be read: their member is gone and parity was not in sync \
+         (--json lists them)\n",
+        size(bytes),
+        pieces.len()
     )
 }
 

@@ -154,6 +154,11 @@ impl Map {
         Sectors(self.chunk.0 * u64::from(self.data))
     }
 
+    /// Stripes.
+    pub fn stripes(&self) -> u64 {
+        self.rows.0 / self.chunk.0
+    }
+
     /// Members.
     pub fn slots(&self) -> u16 {
         self.slots

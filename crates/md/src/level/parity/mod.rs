@@ -58,6 +58,21 @@ impl Striped {
         (0..self.map.slots()).filter(|slot| array.seat(*slot).is_none()).collect()
     }
 
+    /// The array's blocks that only parity could give back, where parity may not belong to the data (S6). In order.
+    pub fn doubtful<'a>(&'a self, array: &'a Array) -> impl Iterator<Item = Range> + 'a {
+        let absent = if array.options.dirty_degraded { Slots::NONE } else { self.absent(array) };
+        let first = array.resync.first_uncovered();
+        let stripes = first.map_or(0..0, |row| row.0 / self.map.chunk().0..self.map.stripes());
+        let stripes = stripes.filter(move |_| !absent.is_empty());
+        let doubted = stripes.filter(|stripe| !array.resync.covers(self.map.rows_of(*stripe)));
+        doubted.flat_map(move |number| {
+            let stripe = self.map.stripe(number);
+            let lost = self.map.pieces(self.map.range_of(number));
+            lost.filter(move |piece| absent.has(piece.slot) && !stripe.is_parity(piece.slot))
+                .map(|piece| piece.range)
+        })
+    }
+
     /// What is known of some rows of a stripe.
     fn known(&self, array: &Array, rows: Range, unreadable: Slots) -> Known {
         let is_believed = array.options.dirty_degraded || plant::is(Plant::ModifyUnsynced);
@@ -112,7 +127,7 @@ impl Map {
     }
 
     /// The pieces of `range`, in order.
-    fn pieces(&self, range: Range) -> impl Iterator<Item = Piece> {
+    fn pieces(&self, range: Range) -> impl Iterator<Item = Piece> + use<'_> {
         let mut left = range;
         std::iter::from_fn(move || {
             if left.count.is_zero() {

@@ -1,0 +1,143 @@
+//! Loads an array within this process, or a bare member, and prints a rate for each job: what the engine costs by itself,
+//! without a front end. For measuring: `cargo xtask bench --engine` runs it beside its peers.
+//!
+//! `load LEVEL CHUNK_KIB MILLISECONDS JOB,JOB,... MEMBER...` overwrites the members. LEVEL is `raw` for the first member
+//! alone. A job is `WHAT-KIB-DEPTH` with WHAT one of `randread randwrite read write stripes` (whole stripes, written), or
+//! `fail`, which fails the member in slot 1 for the jobs that follow.
+
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::rc::Rc;
+
+use block::{Arena, Dev, Request, Sectors};
+use md::{Array, Candidate, Creation, Options, assemble, create, examine, plan_creation};
+use md_format::{Level, Version};
+use runtime::os::{Choice, OpenMode, Os};
+use runtime::{Runtime, now, spawn};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const MEMORY: usize = 64 << 20;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [level, chunk, ms, jobs, members @ ..] = &arguments[..] else {
+        return Err("usage: load LEVEL CHUNK_KIB MILLISECONDS JOB,... MEMBER...".into());
+    };
+    let os = Os::new(Choice::Auto)?;
+    let arena = Arena::new(MEMORY);
+    os.register(&arena);
+    let runtime = Runtime::new(os.clone());
+    let opened: Vec<_> = members
+        .iter()
+        .map(|path| os.open(Path::new(path), OpenMode::Write))
+        .collect::<std::result::Result<_, _>>()?;
+    let devs: Vec<Dev> = opened.iter().map(|opened| opened.device.clone() as Dev).collect();
+    runtime.block_on(async {
+        let (array, device) = match level.as_str() {
+            "raw" => (None, devs[0].clone()),
+            level => {
+                let array = array(level, chunk.parse::<u32>()? * 2, &devs, &arena).await?;
+                (Some(array.clone()), array.device())
+            }
+        };
+        for job in jobs.split(',') {
+            match (job, &array) {
+                ("fail", Some(array)) => array.fail_member(1).await.map_err(|failed| failed.to_string())?,
+                _ => println!("{job} {:.0}", run(job, ms.parse()?, &device, &arena).await?),
+            }
+        }
+        Ok(())
+    })
+}
+
+async fn array(level: &str, chunk_sectors: u32, devs: &[Dev], arena: &Rc<Arena>) -> Result<Rc<Array>> {
+    let level = match level {
+        "raid0" => Level::Raid0,
+        "raid1" => Level::Raid1,
+        "raid4" => Level::Raid4,
+        "raid5" => Level::Raid5,
+        "raid6" => Level::Raid6,
+        "raid10" => Level::Raid10,
+        other => return Err(format!("{other}: no level that is known here").into()),
+    };
+    let creation = Creation {
+        name: "load".to_owned(),
+        host: None,
+        level,
+        version: Version::V1_2,
+        chunk_sectors: (level != Level::Raid1).then_some(chunk_sectors),
+        layout: None,
+        assume_clean: true,
+        slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
+        write_mostly: Vec::new(),
+        spares: Vec::new(),
+        uuid: runtime::random_uuid(),
+        device_uuids: devs.iter().map(|_| runtime::random_uuid()).collect(),
+        now_s: runtime::wall_seconds(),
+    };
+    let present: Vec<_> = devs.iter().cloned().map(Some).collect();
+    create(&plan_creation(&creation)?, &present, arena).await?;
+    let mut candidates = Vec::new();
+    for (at, dev) in devs.iter().enumerate() {
+        candidates.push(Candidate { name: at.to_string(), examined: examine(dev, arena).await? });
+    }
+    let options = Options { write: true, ..Options::default() };
+    Ok(Array::open(&assemble(&candidates).remove(0), &candidates, devs, options)?)
+}
+
+/// Requests a second.
+async fn run(job: &str, ms: u64, device: &Dev, arena: &Rc<Arena>) -> Result<f64> {
+    let mut words = job.split('-');
+    let (what, kib, depth) = (words.next(), words.next(), words.next());
+    let (Some(what), Some(kib), Some(depth)) = (what, kib, depth) else {
+        return Err(format!("{job}: a job is WHAT-KIB-DEPTH").into());
+    };
+    let (kib, depth): (u64, usize) = (kib.parse()?, depth.parse()?);
+    let geometry = device.geometry();
+    let count = match what {
+        "stripes" => Sectors(u64::from(geometry.optimal_io) / 512),
+        _ => Sectors(kib * 2),
+    };
+    let places = geometry.size.0 / count.0;
+    let (next, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0u64)));
+    let seed = Rc::new(RefCell::new(0x9e37_79b9_7f4a_7c15u64));
+    let (began, until) = (now(), now().after_ms(ms));
+    let is_random = what.starts_with("rand");
+    let is_write = !what.ends_with("read");
+    let clients: Vec<_> = (0..depth)
+        .map(|_| {
+            let (device, arena, next, done, seed) =
+                (device.clone(), arena.clone(), next.clone(), done.clone(), seed.clone());
+            spawn(async move {
+                let buf = arena.wait_take(count.byte_len()).await;
+                while now() < until {
+                    let place = match is_random {
+                        true => draw(&mut seed.borrow_mut()) % places,
+                        false => next.replace(next.get() + 1) % places,
+                    };
+                    let start = Sectors(place * count.0);
+                    let request = match is_write {
+                        true => Request::write(start, buf.clone()),
+                        false => Request::read(start, buf.clone()),
+                    };
+                    if let Err(failed) = device.start(request).await {
+                        panic!("{failed}");
+                    }
+                    done.set(done.get() + 1);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().await;
+    }
+    Ok(done.get() as f64 * 1e9 / now().since(began) as f64)
+}
+
+fn draw(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
