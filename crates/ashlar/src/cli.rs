@@ -158,6 +158,9 @@ pub struct Create {
     /// Chunk size (raid0; rounding of linear)
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub chunk: Option<u64>,
+    /// What each member of a mirror gives; `max`, as without it: as much as the smallest has
+    #[arg(long, value_name = "BYTES", value_parser = parse_member_size)]
+    pub size: Option<MemberSize>,
     /// Layout of a raid0
     #[arg(long, value_enum)]
     pub layout: Option<Layout>,
@@ -355,4 +358,17 @@ pub enum GenerateWhat {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// What each member of a new array gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemberSize {
+    /// As much as the smallest has.
+    Max,
+    /// This much.
+    Bytes(u64),
+}
+
+fn parse_member_size(text: &str) -> Result<MemberSize, String> {
+    if text == "max" { Ok(MemberSize::Max) } else { parse_size(text).map(MemberSize::Bytes) }
 }

@@ -1,14 +1,14 @@
 //! `ashlar create`: a new array, exactly as mdadm would make it.
 
 use anyhow::{Result, anyhow, bail};
-use block::{Dev, Geometry};
+use block::{Dev, Geometry, Sectors};
 use md::{CreateError, Creation, NewMemberPlan};
 use md_format::{Level, Version};
 use runtime::{random_uuid, wall_seconds};
 use serde::Serialize;
 
 use crate::Usage;
-use crate::cli::{Create, Driver, Layout, NewLevel, NewVersion};
+use crate::cli::{Create, Driver, Layout, MemberSize, NewLevel, NewVersion};
 use crate::holds;
 use crate::members::{self, How, Member};
 use crate::text::{print, print_json};
@@ -76,6 +76,14 @@ fn refuse_nonsense(args: &Create) -> Result<()> {
     if args.layout.is_some() && args.level != NewLevel::Raid0 {
         return usage("--layout: only raid0 has a choice of layouts".to_owned());
     }
+    if let Some(MemberSize::Bytes(bytes)) = args.size {
+        if args.level != NewLevel::Raid1 {
+            return usage("--size: the members of this level give all that they have".to_owned());
+        }
+        if bytes == 0 || !bytes.is_multiple_of(1024) {
+            return usage(format!("--size {bytes}: is not a whole number of KiB"));
+        }
+    }
     if args.name.is_empty() || args.name.contains('/') {
         return usage(format!(
             "{:?} cannot be the name of an array: it is empty or has a slash in it",
@@ -142,6 +150,10 @@ fn creation(args: &Create, devices: &[Option<Dev>]) -> Creation {
         layout: args.layout.map(|layout| match layout {
             Layout::Original => 1,
             Layout::Alternate => 2,
+        }),
+        size: args.size.and_then(|size| match size {
+            MemberSize::Max => None,
+            MemberSize::Bytes(bytes) => Some(Sectors::from_bytes(bytes)),
         }),
         assume_clean: args.assume_clean,
         slots: slots.to_vec(),
