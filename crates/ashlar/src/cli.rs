@@ -161,6 +161,9 @@ pub struct Create {
     /// Chunk size [default: 512K; linear: what members are rounded down to, default none]
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub chunk: Option<u64>,
+    /// What each member gives, where it keeps data more than once; `max`, as without it: as much as the smallest has
+    #[arg(long, value_name = "BYTES", value_parser = parse_member_size)]
+    pub size: Option<MemberSize>,
     /// Layout, by mdadm's names: raid5 and raid6 left-symmetric and its like [default: left-symmetric], raid0 original or
     /// alternate [default: original]
     #[arg(long, value_name = "NAME")]
@@ -372,4 +375,17 @@ pub enum GenerateWhat {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// What each member of a new array gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemberSize {
+    /// As much as the smallest has.
+    Max,
+    /// This much.
+    Bytes(u64),
+}
+
+fn parse_member_size(text: &str) -> Result<MemberSize, String> {
+    if text == "max" { Ok(MemberSize::Max) } else { parse_size(text).map(MemberSize::Bytes) }
 }

@@ -16,6 +16,10 @@ fn what_the_demo_leaves_behind_is_what_it_claims() {
         told.contains("never a third") && told.contains("each disk alone gives the same content"),
         "{told}"
     );
+    assert!(
+        told.contains("1 read errors repaired") && told.contains("disk a alone gives the same"),
+        "{told}"
+    );
     bench.refused("demo --keep kept", &["kept: is not empty"]);
 
     let claims = std::fs::read_to_string(bench.path().join("kept/CONTENT.txt")).unwrap();

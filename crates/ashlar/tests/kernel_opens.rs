@@ -14,11 +14,17 @@ struct Case {
     sizes_kib: &'static [u64],
 }
 
-const MIRRORS: [Case; 4] = [
+const MIRRORS: [Case; 6] = [
     Case { name: "v090", options: &["-l", "raid1", "--metadata", "0.90"], sizes_kib: &[6144, 6200] },
     Case { name: "v10", options: &["-l", "raid1", "--metadata", "1.0"], sizes_kib: &[6148, 6144] },
     Case { name: "v11", options: &["-l", "raid1", "--metadata", "1.1"], sizes_kib: &[6144, 6144, 8192] },
     Case { name: "v12", options: &["-l", "raid1", "--metadata", "1.2"], sizes_kib: &[6144, 6144] },
+    Case { name: "sized", options: &["-l", "raid1", "--size", "3001K"], sizes_kib: &[6144, 6200] },
+    Case {
+        name: "old-sized",
+        options: &["-l", "raid1", "--size", "3001K", "--metadata", "0.90"],
+        sizes_kib: &[6144, 6200],
+    },
 ];
 
 const STRIPES: [Case; 5] = [

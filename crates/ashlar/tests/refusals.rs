@@ -191,6 +191,11 @@ fn calls_that_make_no_sense() {
     bench.misused("create x --level 1 a b --layout original", "only raid0");
     bench.misused("create x --level 0 a b --chunk 1000", "--chunk");
     bench.misused("create x/y --level 1 a b", "slash");
+    bench.misused("create x --level 0 a b --size 1M", "give all that they have");
+    bench.misused("create x --level 1 a b --size 1025s", "whole number of KiB");
+    bench.misused("create x --level 1 a b --size 0", "whole number of KiB");
+    bench.misused("create x --level 1 a b --size most", "is no size");
+    bench.refused("create x --level 1 --overwrite a b --size 8M", &["member size"]);
     bench.misused("cat a b --offset x", "is no size");
     bench.misused("cat", "MEMBER");
     bench.refused("cat a b --offset 1T", &["reach beyond its end"]);

@@ -3,9 +3,11 @@
 //! One JSON file a run, written durably before the arrays are opened for writing. Before the first write of a client
 //! reaches an array the file says so, durably too: from then on going back would bring the metadata of another time to
 //! the data. When the stack stops, the file also gets what was left, so that an undo can tell whether anybody else has
-//! changed the metadata since. A run that changed nothing leaves no file.
+//! changed the metadata since. A run that changed nothing leaves no file. When a new file is written, the oldest of the
+//! same arrays go, down to [`KEPT`]; never that of a run that has not been stopped.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,10 @@ use thiserror::Error;
 
 /// The version of the file.
 const VERSION: u32 = 1;
+
+/// Files kept of the same arrays, the newest among them: enough to go back over some days of tries, and few enough to
+/// be looked through. Each is some ten KiB.
+pub const KEPT: usize = 8;
 
 /// Bytes read at a time: areas are a few KiB, a hostile superblock may claim more.
 const PIECE_BYTES: usize = 64 << 10;
@@ -195,6 +201,7 @@ impl Keeper {
         fs::create_dir_all(dir).map_err(file(dir))?;
         let path = free_path(dir, &format!("{}-{}", snapshot.stack, snapshot.made_s));
         snapshot.save(&path).map_err(file(&path))?;
+        prune(dir, &path, &snapshot);
         Ok(Rc::new(Keeper { path, snapshot: RefCell::new(snapshot), noted: Cell::new(false) }))
     }
 
@@ -241,6 +248,30 @@ impl Keeper {
         self.noted.set(true);
         Ok(())
     }
+}
+
+/// Removes the oldest files of the same arrays. What cannot be read, or removed, stays: nothing depends on it. Nor does
+/// anything go that was never closed: its run may go on, or was killed, and then it is the one that an undo needs.
+fn prune(dir: &Path, own: &Path, newest: &Snapshot) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let is_other = |path: &PathBuf| path != own && path.extension().is_some_and(|name| name == "json");
+    let paths = paths.filter(is_other);
+    let snapshots = paths.filter_map(|path| Snapshot::load(&path).ok().map(|snapshot| (snapshot, path)));
+    let wanted = arrays(newest);
+    let mut same: Vec<(u64, PathBuf)> = snapshots
+        .filter(|(snapshot, _)| arrays(snapshot) == wanted && snapshot.left_s.is_some())
+        .map(|(snapshot, path)| (snapshot.made_s, path))
+        .collect();
+    same.sort_unstable_by(|one, other| other.cmp(one)); // the newest first
+    for (_, path) in same.into_iter().skip(KEPT - 1) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// The arrays whose metadata a snapshot keeps.
+fn arrays(snapshot: &Snapshot) -> BTreeSet<&str> {
+    snapshot.members.iter().map(|member| member.array_uuid.as_str()).collect()
 }
 
 fn free_path(dir: &Path, stem: &str) -> PathBuf {
@@ -347,5 +378,42 @@ mod hexadecimal {
         pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
             Ok(Option::<Bytes>::deserialize(deserializer)?.map(|bytes| bytes.0))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(array: &str, made_s: u64, left_s: Option<u64>) -> Snapshot {
+        let array_uuid = array.to_owned();
+        let member = MemberAreas { name: "a".into(), sectors: 8, array_uuid, number: 0, areas: Vec::new() };
+        let (stack, data_written_s) = (array.to_owned(), Some(made_s));
+        Snapshot { version: VERSION, stack, made_s, data_written_s, left_s, members: vec![member] }
+    }
+
+    #[test]
+    fn the_oldest_files_of_the_same_arrays_go_and_never_one_whose_run_was_not_stopped() {
+        let dir = std::env::temp_dir().join(format!("ashlar-snapshots-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        for (array, made_s, left_s) in [("other", 1, Some(2)), ("m", 2, None), ("m", 3, None)] {
+            Keeper::keep(&dir, snapshot(array, made_s, left_s)).unwrap();
+        }
+        fs::write(dir.join("stranger.json"), "{}").unwrap();
+        for made_s in 10..10 + 2 * KEPT as u64 {
+            Keeper::keep(&dir, snapshot("m", made_s, Some(made_s))).unwrap();
+        }
+        let mut left: Vec<String> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        let newest = 10 + 2 * KEPT as u64;
+        let mut expected: Vec<String> =
+            (newest - KEPT as u64..newest).map(|made_s| format!("m-{made_s}.json")).collect();
+        expected.extend(["m-2.json", "m-3.json", "other-1.json", "stranger.json"].map(str::to_owned));
+        expected.sort();
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(left, expected);
     }
 }

@@ -30,6 +30,8 @@ pub struct Creation {
     pub chunk_sectors: Option<u32>,
     /// Layout of a raid0: 1 original, 2 alternate. `None` takes mdadm's default.
     pub layout: Option<u32>,
+    /// What each member of a level with equal members gives, instead of as much as the smallest has.
+    pub size: Option<Sectors>,
     /// Take the copies for equal: no resync.
     pub assume_clean: bool,
     /// The members in slot order: each with its shape, or missing. Spares follow.
@@ -122,8 +124,15 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
             geometry::available_sectors(creation.version, device.size.0, data_offset, Reserve::Nothing)?;
         available.push(sectors);
     }
-    let size_sectors =
-        geometry::component_size(creation.version, creation.level, chunk_sectors, available.iter().copied())?;
+    let size_sectors = match creation.size {
+        Some(size) => chosen_size(creation.version, size, chunk_sectors, &available)?,
+        None => geometry::component_size(
+            creation.version,
+            creation.level,
+            chunk_sectors,
+            available.iter().copied(),
+        )?,
+    };
     let entries = entries(creation);
     let layout = match creation.level {
         Level::Raid0 => creation.layout.unwrap_or(1),
@@ -167,6 +176,24 @@ fn has_nothing_to_sync(creation: &Creation) -> bool {
     }
 }
 
+/// A size that somebody chose, if every member has it: whole KiB; of levels with chunks as many whole ones as it holds, as
+/// mdadm does.
+fn chosen_size(
+    version: Version,
+    size: Sectors,
+    chunk_sectors: u32,
+    available: &[u64],
+) -> Result<u64, CreateError> {
+    let smallest = available.iter().copied().min().unwrap_or(0);
+    let most =
+        if version.is_v1() { smallest } else { smallest.min(md_format::limits::V0_MAX_MEMBER_SECTORS) };
+    if size.is_zero() || size.0 > most || !size.0.is_multiple_of(2) {
+        let (field, found) = ("member size", size.0);
+        return Err(CreateError::Format(FormatError::Range { field, found, least: 2, most }));
+    }
+    Ok(size.round_down(Sectors(chunk_sectors.max(1).into())).0)
+}
+
 fn check(creation: &Creation) -> Result<(), CreateError> {
     let refuse = |what: &str| Err(CreateError::Request(what.to_owned()));
     let present = creation.slots.iter().flatten().count();
@@ -181,6 +208,9 @@ fn check(creation: &Creation) -> Result<(), CreateError> {
         Level::Linear | Level::Raid0 | Level::Raid1 => {}
         Level::Raid4 | Level::Raid5 | Level::Raid6 => check_parity(creation, missing)?,
         other => return Err(CreateError::Request(format!("{other} is not built yet"))),
+    }
+    if creation.size.is_some() && !creation.level.has_equal_members() {
+        return refuse("the members of this level give all that they have, so no size can be chosen");
     }
     if present == 0 {
         return refuse("at least one member must be there");

@@ -388,6 +388,7 @@ mod tests {
             version: Version::V1_2,
             chunk_sectors: None,
             layout: None,
+            size: None,
             assume_clean: false,
             slots: vec![Some(Geometry::plain(Sectors(10_240))); 2],
             write_mostly: Vec::new(),

@@ -167,6 +167,7 @@ async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool)
         version: Version::V1_2,
         chunk_sectors: (level == Level::Raid0).then_some(8),
         layout: None,
+        size: None,
         assume_clean,
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),

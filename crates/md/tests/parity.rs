@@ -64,6 +64,7 @@ fn make_with(seed: u64, assume_clean: bool) -> (Bench, Case) {
         version: case.version,
         chunk_sectors: Some(case.chunk_sectors),
         layout: (case.level != Level::Raid4).then_some(case.layout),
+        size: None,
         assume_clean,
         slots: bench.devs().iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),

@@ -157,6 +157,7 @@ impl Play {
             version: scenario.version,
             chunk_sectors: (scenario.level == Level::Raid0).then_some(scenario.chunk_sectors),
             layout: (scenario.level == Level::Raid0).then_some(scenario.layout),
+            size: None,
             assume_clean: false,
             slots,
             write_mostly: Vec::new(),

@@ -1,14 +1,14 @@
 //! `ashlar create`: a new array, exactly as mdadm would make it.
 
 use anyhow::{Result, anyhow, bail};
-use block::{Dev, Geometry};
+use block::{Dev, Geometry, Sectors};
 use md::{CreateError, Creation, NewMemberPlan};
 use md_format::{Level, Version};
 use runtime::{random_uuid, wall_seconds};
 use serde::Serialize;
 
 use crate::Usage;
-use crate::cli::{Create, Driver, NewLevel, NewVersion};
+use crate::cli::{Create, Driver, MemberSize, NewLevel, NewVersion};
 use crate::members::{self, How, Member};
 use crate::text::{print, print_json};
 use crate::world::World;
@@ -76,6 +76,14 @@ fn refuse_nonsense(args: &Create) -> Result<()> {
     if let Some(Err(why)) = args.layout.as_ref().map(|name| layouts::number(level(args.level), name)) {
         return usage(format!("--layout: {why}"));
     }
+    if let Some(MemberSize::Bytes(bytes)) = args.size {
+        if !level(args.level).has_equal_members() {
+            return usage("--size: the members of this level give all that they have".to_owned());
+        }
+        if bytes == 0 || !bytes.is_multiple_of(1024) {
+            return usage(format!("--size {bytes}: is not a whole number of KiB"));
+        }
+    }
     if args.name.is_empty() || args.name.contains('/') {
         return usage(format!(
             "{:?} cannot be the name of an array: it is empty or has a slash in it",
@@ -136,6 +144,10 @@ fn creation(args: &Create, devices: &[Option<Dev>]) -> Creation {
         },
         chunk_sectors: args.chunk.map(|bytes| (bytes / 512) as u32),
         layout: args.layout.as_ref().and_then(|name| layouts::number(level(args.level), name).ok()),
+        size: args.size.and_then(|size| match size {
+            MemberSize::Max => None,
+            MemberSize::Bytes(bytes) => Some(Sectors::from_bytes(bytes)),
+        }),
         assume_clean: args.assume_clean,
         slots: slots.to_vec(),
         write_mostly: args.members.iter().map(|name| args.write_mostly.contains(name)).collect(),

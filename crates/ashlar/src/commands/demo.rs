@@ -5,6 +5,7 @@
 
 mod client;
 mod content;
+mod defect;
 mod drawing;
 mod stage;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use block::Sectors;
 use control::{StackStatus, SyncStatus};
 
 use crate::cli::{Demo, Driver};
@@ -25,6 +27,9 @@ const MIRROR_BYTES: u64 = 32 << 20;
 
 /// Size of each half of the stripe.
 const STRIPE_BYTES: u64 = 16 << 20;
+
+/// A sector of a disk, well within its data, that cannot be read any more.
+const LOST: Sectors = Sectors(40_000);
 
 /// What the client writes while the process is killed.
 const INTERRUPTED: std::ops::Range<u64> = 8 << 20..24 << 20;
@@ -55,6 +60,7 @@ fn play(stage: &mut Stage) -> Result<[(&'static str, Content); 2]> {
     make(stage)?;
     let (mut mirror, mut stripe) = serve(stage)?;
     crash(stage, &mut mirror)?;
+    lose_a_sector(stage, &mirror)?;
     lose_a_disk(stage, &mut mirror)?;
     take_home(stage, &mut mirror, &mut stripe)?;
     Ok([("mirror", mirror), ("stripe", stripe)])
@@ -120,6 +126,28 @@ fn crash(stage: &mut Stage, mirror: &mut Content) -> Result<()> {
     let (a, b) = (stage.cat("mirror", &["a"])?, stage.cat("mirror", &["b"])?);
     ensure!(a == *mirror && b == *mirror, "the copies of the mirror differ after the resync");
     proved("each disk alone gives the same content")
+}
+
+fn lose_a_sector(stage: &mut Stage, mirror: &Content) -> Result<()> {
+    say(
+        "\nA sector of disk a goes bad: what it held is gone, and the disk answers reads of it with an error. (A file\n\
+         cannot do that, so the disk is now one behind NBD, which this demo serves.)\n",
+    )?;
+    stage.damage("a", LOST)?;
+    ensure!(stage.cat("mirror", &["a"])? != *mirror, "the sector held nothing that could be missed");
+    let defect = stage.serve_damaged("a", LOST)?;
+    stage.start(&["a@nbd", "b", "c", "d"], &[])?;
+    stage.client("mirror")?.verify(mirror)?;
+    proved("a client reads everything: the other copy has it")?;
+    let status = stage.status()?;
+    let members = status.arrays.iter().flat_map(|array| &array.members);
+    let repaired: u32 = members.map(|member| member.corrected_reads).sum();
+    ensure!(repaired > 0, "no read error was repaired");
+    stage.ashlar_shows("status demo", "repaired")?;
+    stage.stop()?;
+    drop(defect);
+    ensure!(stage.cat("mirror", &["a"])? == *mirror, "the sector was not written back");
+    proved("what was lost is written back: disk a alone gives the same content again")
 }
 
 fn lose_a_disk(stage: &mut Stage, mirror: &mut Content) -> Result<()> {

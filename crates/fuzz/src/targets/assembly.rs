@@ -75,6 +75,7 @@ fn make_array(random: &mut Random, world: &Rc<World>) {
         version: *random.choose(&Version::ALL),
         chunk_sectors: (level == Level::Raid0).then(|| *random.choose(&[8, 16, 24])),
         layout: None,
+        size: None,
         assume_clean: random.one_in(2),
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),

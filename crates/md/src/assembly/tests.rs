@@ -23,6 +23,7 @@ fn pile(level: Level, version: Version, slots: usize, spares: usize) -> Vec<Cand
         version,
         chunk_sectors: (level == Level::Raid0).then_some(8),
         layout: None,
+        size: None,
         assume_clean: true,
         slots: vec![Some(geometry); slots],
         write_mostly: Vec::new(),

@@ -46,6 +46,7 @@ impl Bench {
             version: made.version,
             chunk_sectors: (made.level == Level::Raid0).then_some(16),
             layout: None,
+            size: None,
             assume_clean: made.assume_clean,
             slots: bench.devs().iter().map(|dev| Some(dev.geometry())).collect(),
             write_mostly: made.write_mostly,

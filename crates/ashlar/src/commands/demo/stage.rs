@@ -8,11 +8,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use block::Sectors;
 use control::{Client, StackStatus};
 use runtime::Address;
 
 use super::client::Connection;
 use super::content::{Content, sha256};
+use super::defect::DefectiveDisk;
 use crate::cli::Driver;
 use crate::text::print;
 use crate::world::World;
@@ -70,6 +72,27 @@ impl Stage {
         let output = self.output(line)?;
         ensure!(output.status.success(), "ashlar {line}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
+    }
+
+    /// Runs a command, and shows the lines of what it prints that have `word` in them.
+    pub fn ashlar_shows(&self, line: &str, word: &str) -> Result<()> {
+        show(line)?;
+        let output = self.output(line)?;
+        ensure!(output.status.success(), "ashlar {line}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(word)).collect();
+        ensure!(!lines.is_empty(), "ashlar {line}: says nothing of {word:?}");
+        print(&format!("  {}\n", lines.join("\n  "))).map_err(|error| anyhow!(error))
+    }
+
+    /// Takes a sector away from a disk.
+    pub fn damage(&self, disk: &str, sector: Sectors) -> Result<()> {
+        DefectiveDisk::damage(&self.disks.join(disk), sector)
+    }
+
+    /// Serves a disk of which this sector cannot be read as `DISK@nbd`.
+    pub fn serve_damaged(&self, disk: &str, sector: Sectors) -> Result<DefectiveDisk> {
+        DefectiveDisk::serve(&self.disks.join(disk), &self.remote(disk), sector)
     }
 
     /// Runs a command that must be refused; what it says.
@@ -158,16 +181,30 @@ impl Stage {
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(&self.binary);
         let socket = self.socket().display().to_string();
-        let words = line.split(' ').map(|word| if word == "./demo.sock" { &socket } else { word });
+        let words = line.split(' ').map(|word| match word.strip_suffix("@nbd") {
+            Some(disk) => self.url(disk),
+            None if word == "./demo.sock" => socket.clone(),
+            None => word.to_owned(),
+        });
         command.args(words).current_dir(&self.disks);
         let first = line.split(' ').next().unwrap_or_default();
-        if ["run", "fail", "stop"].contains(&first) {
+        if ["run", "status", "fail", "stop"].contains(&first) {
             command.arg("--run-dir").arg(self.run_dir());
         }
         if first == "run" {
             command.arg("--state-dir").arg(self.folder.join("state"));
         }
         command
+    }
+
+    /// Where a disk is served.
+    fn remote(&self, disk: &str) -> PathBuf {
+        self.folder.join(format!("{disk}.sock"))
+    }
+
+    fn url(&self, disk: &str) -> String {
+        let socket = self.remote(disk).display().to_string().replace('%', "%25").replace(' ', "%20");
+        format!("nbd+unix:///disk?socket={socket}")
     }
 
     fn run_dir(&self) -> PathBuf {
