@@ -155,12 +155,12 @@ pub struct Create {
     /// RAID level
     #[arg(long, short, value_enum)]
     pub level: NewLevel,
-    /// Chunk size (raid0; rounding of linear)
+    /// Chunk size (raid0, raid10; rounding of linear) [default: 512K]
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub chunk: Option<u64>,
-    /// Layout of a raid0
-    #[arg(long, value_enum)]
-    pub layout: Option<Layout>,
+    /// Layout. raid0: original, alternate. raid10: near=N, far=N, offset=N (or n2, f2, o2) with N copies [default: near=2]
+    #[arg(long)]
+    pub layout: Option<String>,
     /// Metadata version
     #[arg(long, value_enum, default_value = "1.2")]
     pub metadata: NewVersion,
@@ -197,6 +197,9 @@ pub enum NewLevel {
     /// Mirrored
     #[value(aliases = ["1", "mirror"])]
     Raid1,
+    /// Striped over mirrors: every chunk on some of the members
+    #[value(alias = "10")]
+    Raid10,
 }
 
 /// Metadata versions that can be made.

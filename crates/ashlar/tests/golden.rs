@@ -28,7 +28,8 @@ fn every_image_of_the_larger_set_with_a_level_that_is_built_is_read() {
 }
 
 fn is_built(name: &str) -> bool {
-    ["linear-", "raid0-", "raid1-"].iter().any(|level| name.starts_with(level))
+    ["linear-", "raid0-", "raid1-", "raid10-"].iter().any(|level| name.starts_with(level))
+        && !name.contains("midreshape")
 }
 
 /// Reads one image in every way that should work. False for a level that is not built: then it is refused.
@@ -69,8 +70,8 @@ fn reads(image: &Image, is_own: bool) -> bool {
         let found = sha256(&done.out);
         assert!(expected.contains(&found), "{} {order:?}: {found}, expected {expected:?}", image.name);
     }
-    if image.name.starts_with("raid1-") {
-        one_at_a_time(&bench, image, &names, &expected);
+    if image.name.starts_with("raid1-") || image.name.starts_with("raid10-") {
+        every_set(&bench, image, &names, &expected);
     }
     assert_eq!(before, prints(), "{}: a member was changed", image.name);
     true
@@ -86,23 +87,28 @@ fn orders(names: &[PathBuf]) -> Vec<Vec<PathBuf>> {
     rotations.flat_map(|order| [order.clone(), order.into_iter().rev().collect()]).collect()
 }
 
-/// Every set of members of a mirror that holds a copy of the data gives the same content; others are refused.
-fn one_at_a_time(bench: &Bench, image: &Image, names: &[PathBuf], expected: &[String]) {
+/// Every set of members that holds a copy of all data gives the same content; others are refused.
+fn every_set(bench: &Bench, image: &Image, names: &[PathBuf], expected: &[String]) {
     let all = bench.ashlar_with("examine --json", names);
     let report: serde_json::Value = serde_json::from_slice(&all.out).unwrap();
-    let in_sync: Vec<String> = report["arrays"][0]["slots"]
+    let slots: Vec<Option<&str>> = report["arrays"][0]["slots"]
         .as_array()
         .unwrap()
         .iter()
-        .filter(|slot| slot["in_sync"] == true)
-        .map(|slot| slot["member"].as_str().unwrap().to_owned())
+        .map(|slot| slot["member"].as_str().filter(|_| slot["in_sync"] == true))
         .collect();
     // Where the copies of a dirty mirror differ, each alone may give its own.
     let is_clean = report["arrays"][0]["clean"] == true;
     for bits in 1..1u32 << names.len() {
         let some: Vec<PathBuf> =
             (0..names.len()).filter(|at| bits >> at & 1 == 1).map(|at| names[at].clone()).collect();
-        let has_copy = some.iter().any(|name| in_sync.contains(&name.display().to_string()));
+        let is_here = |slot: usize| {
+            slots[slot].is_some_and(|member| some.iter().any(|name| name.display().to_string() == member))
+        };
+        let has_copy = match image.name.starts_with("raid1-") {
+            true => (0..slots.len()).any(is_here),
+            false => has_every_chunk(&image.name, slots.len(), is_here),
+        };
         let done = bench.ashlar_with("cat", &some);
         if has_copy && image.name.contains("badblocks") && done.code != Some(0) {
             assert!(done.err.contains("medium error"), "{} {some:?}: {}", image.name, done.err);
@@ -110,6 +116,17 @@ fn one_at_a_time(bench: &Bench, image: &Image, names: &[PathBuf], expected: &[St
             assert_eq!(done.code, Some(0), "{} {some:?}: {}", image.name, done.err);
             let found = sha256(&done.out);
             assert!(!is_clean || expected.contains(&found), "{} {some:?}: {found}", image.name);
+        } else if image.name.starts_with("raid10-") {
+            let needed = done.err.contains("are needed") && done.err.contains("name the missing disks too");
+            assert!(done.code == Some(1) && needed, "{} {some:?}: {}", image.name, done.err);
         }
     }
+}
+
+/// Whether a raid10 whose layout ends its name, as in `-n2`, has every chunk in the slots for which `has` holds.
+fn has_every_chunk(name: &str, slots: usize, has: impl Fn(usize) -> bool) -> bool {
+    let layout = name.rsplit('-').next().unwrap();
+    let copies: usize = layout[1..].parse().unwrap();
+    let step = if layout.starts_with('n') { copies } else { 1 };
+    (0..slots).all(|chunk| (0..copies).any(|copy| has((chunk * step + copy) % slots)))
 }

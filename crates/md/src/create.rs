@@ -12,6 +12,7 @@ use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::superblock::{self, Entry, NewArray, NewMember};
 use md_format::{FormatError, Level, MemberFlags, Name, Place, Role, Version};
 
+use crate::level::raid10;
 use crate::limits::FAN_OUT;
 
 /// What a person asks for.
@@ -27,7 +28,8 @@ pub struct Creation {
     pub version: Version,
     /// Chunk in sectors; `None` takes mdadm's default of 512 KiB (levels that have one).
     pub chunk_sectors: Option<u32>,
-    /// Layout of a raid0: 1 original, 2 alternate. `None` takes mdadm's default.
+    /// Layout, as the superblock has it: of a raid0 1 original, 2 alternate; of a raid10 `near | far << 8 | offset << 16`.
+    /// `None` takes mdadm's default.
     pub layout: Option<u32>,
     /// Take the copies for equal: no resync.
     pub assume_clean: bool,
@@ -97,11 +99,14 @@ impl std::error::Error for CreateError {}
 /// mdadm's default chunk: 512 KiB.
 const DEFAULT_CHUNK_SECTORS: u32 = 1024;
 
+/// mdadm's default layout of a raid10: two copies beside each other.
+const NEAR_2: u32 = 0x102;
+
 /// Decides what each member of a new array gets.
 pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateError> {
     check(creation)?;
     let chunk_sectors = match creation.level {
-        Level::Raid0 => creation.chunk_sectors.unwrap_or(DEFAULT_CHUNK_SECTORS),
+        Level::Raid0 | Level::Raid10 => creation.chunk_sectors.unwrap_or(DEFAULT_CHUNK_SECTORS),
         Level::Linear => creation.chunk_sectors.unwrap_or(0),
         _ => 0,
     };
@@ -121,8 +126,15 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
     let entries = entries(creation);
     let layout = match creation.level {
         Level::Raid0 => creation.layout.unwrap_or(1),
+        Level::Raid10 => creation.layout.unwrap_or(NEAR_2),
         _ => 0,
     };
+    let has_copies = matches!(creation.level, Level::Raid1 | Level::Raid10);
+    if array_is_empty(creation.level, layout, chunk_sectors, creation.slots.len() as u32, size_sectors) {
+        return Err(CreateError::Request(
+            "the members are too small for one chunk with all its copies".to_owned(),
+        ));
+    }
     let members_in_slots = creation.slots.iter().flatten().count();
     let array = NewArray {
         version: creation.version,
@@ -134,7 +146,9 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
         chunk_sectors,
         raid_disks: creation.slots.len() as u32,
         size_sectors,
-        clean: creation.assume_clean || creation.level != Level::Raid1 || members_in_slots == 1,
+        clean: creation.assume_clean
+            || !has_copies
+            || creation.level == Level::Raid1 && members_in_slots == 1,
         preferred_minor: 0,
         reserve: Reserve::Nothing,
         bad_block_log: true,
@@ -149,6 +163,11 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
     Ok(plans)
 }
 
+fn array_is_empty(level: Level, layout: u32, chunk_sectors: u32, slots: u32, size_sectors: u64) -> bool {
+    let sectors = geometry::array_sectors(level, layout, chunk_sectors, slots, size_sectors);
+    level.has_equal_members() && sectors.is_none_or(|sectors| sectors == 0)
+}
+
 fn check(creation: &Creation) -> Result<(), CreateError> {
     let refuse = |what: &str| Err(CreateError::Request(what.to_owned()));
     let present = creation.slots.iter().flatten().count();
@@ -161,6 +180,7 @@ fn check(creation: &Creation) -> Result<(), CreateError> {
             return refuse("a level without redundancy has no use for spares");
         }
         Level::Linear | Level::Raid0 | Level::Raid1 => {}
+        Level::Raid10 => check_raid10(creation)?,
         other => return Err(CreateError::Request(format!("{other} is not built yet"))),
     }
     if present == 0 {
@@ -177,6 +197,26 @@ fn check(creation: &Creation) -> Result<(), CreateError> {
     }
     if creation.version == Version::V0_90 && creation.level == Level::Raid0 && creation.layout.is_some() {
         return refuse("metadata 0.90 cannot record a raid0 layout; use 1.2");
+    }
+    Ok(())
+}
+
+/// A raid10 is made only if it has the data of every chunk, and no more copies than are served.
+fn check_raid10(creation: &Creation) -> Result<(), CreateError> {
+    let refuse = |what: String| Err(CreateError::Request(what));
+    let chunk = creation.chunk_sectors.unwrap_or(DEFAULT_CHUNK_SECTORS);
+    let layout = creation.layout.unwrap_or(NEAR_2);
+    // The map of one row of chunks on each: what uses which slot repeats.
+    let rows = u64::from(chunk).saturating_mul(u64::from(layout >> 8 & 0xff));
+    let map = match raid10::Map::new(creation.slots.len() as u32, layout, chunk, rows) {
+        Ok(map) => map,
+        Err(hindrance) => return refuse(hindrance.to_string()),
+    };
+    if map.copies() > FAN_OUT {
+        return refuse(format!("a raid10 has at most {FAN_OUT} copies of a chunk here"));
+    }
+    if !map.suffices(|slot| creation.slots[slot as usize].is_some()) {
+        return refuse("with these members missing, some chunks would have no copy at all".to_owned());
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ const MEMBER: u64 = 16 << 20;
 #[test]
 fn a_loaded_array_allocates_nothing_and_makes_no_thread() {
     for choice in [Choice::Uring, Choice::Threads] {
-        for level in [Level::Raid1, Level::Raid0, Level::Linear] {
+        for level in [Level::Raid1, Level::Raid10, Level::Raid0, Level::Linear] {
             let os = match Os::new(choice) {
                 Ok(os) => os,
                 Err(error) => {
@@ -76,7 +76,7 @@ async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>) -> Rc<Array> {
         host: None,
         level,
         version: Version::V1_2,
-        chunk_sectors: (level == Level::Raid0).then_some(8),
+        chunk_sectors: matches!(level, Level::Raid0 | Level::Raid10).then_some(8),
         layout: None,
         assume_clean: true,
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),

@@ -1,5 +1,7 @@
 //! `ashlar create`: a new array, exactly as mdadm would make it.
 
+mod layout;
+
 use anyhow::{Result, anyhow, bail};
 use block::{Dev, Geometry};
 use md::{CreateError, Creation, NewMemberPlan};
@@ -8,7 +10,7 @@ use runtime::{random_uuid, wall_seconds};
 use serde::Serialize;
 
 use crate::Usage;
-use crate::cli::{Create, Driver, Layout, NewLevel, NewVersion};
+use crate::cli::{Create, Driver, NewLevel, NewVersion};
 use crate::holds;
 use crate::members::{self, How, Member};
 use crate::text::{print, print_json};
@@ -73,9 +75,7 @@ fn refuse_nonsense(args: &Create) -> Result<()> {
             "--chunk {chunk}: is not a whole number of sectors of 512 bytes, or too large"
         ));
     }
-    if args.layout.is_some() && args.level != NewLevel::Raid0 {
-        return usage("--layout: only raid0 has a choice of layouts".to_owned());
-    }
+    layout::number(args.level, args.layout.as_deref())?;
     if args.name.is_empty() || args.name.contains('/') {
         return usage(format!(
             "{:?} cannot be the name of an array: it is empty or has a slash in it",
@@ -131,6 +131,7 @@ fn creation(args: &Create, devices: &[Option<Dev>]) -> Creation {
             NewLevel::Linear => Level::Linear,
             NewLevel::Raid0 => Level::Raid0,
             NewLevel::Raid1 => Level::Raid1,
+            NewLevel::Raid10 => Level::Raid10,
         },
         version: match args.metadata {
             NewVersion::V0_90 => Version::V0_90,
@@ -139,10 +140,7 @@ fn creation(args: &Create, devices: &[Option<Dev>]) -> Creation {
             NewVersion::V1_2 => Version::V1_2,
         },
         chunk_sectors: args.chunk.map(|bytes| (bytes / 512) as u32),
-        layout: args.layout.map(|layout| match layout {
-            Layout::Original => 1,
-            Layout::Alternate => 2,
-        }),
+        layout: layout::number(args.level, args.layout.as_deref()).expect("looked at before"),
         assume_clean: args.assume_clean,
         slots: slots.to_vec(),
         write_mostly: args.members.iter().map(|name| args.write_mostly.contains(name)).collect(),

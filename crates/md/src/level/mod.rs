@@ -1,11 +1,11 @@
 //! The levels: where a sector of the array lies, and what a request does at each.
 //!
-//! `linear` and `raid0` say where; `spread` serves both, because neither has a second copy. `raid1` has one file for each
-//! thing it decides or does.
+//! `linear` and `raid0` say where; `spread` serves both, because neither has a second copy. `mirror` serves raid1 and
+//! raid10, with one file for each thing it decides or does; where raid10 keeps its copies says `raid10`.
 
 mod linear;
+mod mirror;
 mod raid0;
-mod raid1;
 pub(crate) mod raid10;
 mod spread;
 
@@ -27,8 +27,8 @@ pub(crate) enum Mapping {
     Linear(linear::Map),
     /// Chunks in turn.
     Raid0(raid0::Map),
-    /// The same on each.
-    Raid1,
+    /// Everything more than once: raid1 and raid10.
+    Mirror(mirror::Layout),
 }
 
 /// A run of array sectors that lies in one piece on one member.
@@ -60,7 +60,14 @@ pub(crate) fn map(
             let size = map.size();
             Ok((Mapping::Raid0(map), size))
         }
-        Level::Raid1 => Ok((Mapping::Raid1, Sectors(summary.size_sectors))),
+        Level::Raid1 => {
+            let layout = mirror::Layout::Whole(summary.raid_disks as u16);
+            Ok((Mapping::Mirror(layout), Sectors(summary.size_sectors)))
+        }
+        Level::Raid10 => {
+            let map = raid10::Map::of(summary)?;
+            Ok((Mapping::Mirror(mirror::Layout::Chunks(map)), map.size()))
+        }
         other => Err(Hindrance::Level(other)),
     }
 }
@@ -81,20 +88,32 @@ pub(crate) fn sync_size(summary: &Summary, array_size: Sectors) -> Sectors {
 
 /// Whether what is there is enough to make the rest consistent by.
 pub(crate) fn can_resync(array: &Array) -> bool {
-    matches!(array.mapping, Mapping::Raid1)
+    matches!(array.mapping, Mapping::Mirror(_))
 }
 
 /// Whether nothing is there twice, so that nothing can differ.
 pub(crate) fn has_nothing_to_compare(array: &Array) -> bool {
-    matches!(array.mapping, Mapping::Raid1) && array.in_sync() < 2
+    match &array.mapping {
+        Mapping::Mirror(layout) => !layout.has_any_twice(|slot| array.seat(slot).is_some()),
+        _ => false,
+    }
 }
 
 /// Makes a window of the space in which the array is synced consistent.
 pub(crate) async fn sync_window(array: &Array, memory: &Rc<Arena>, window: Range) -> Outcome {
     match &array.mapping {
-        Mapping::Raid1 => raid1::sync_window(array, memory, window).await,
+        Mapping::Mirror(layout) => mirror::sync_window(array, layout, memory, window).await,
         Mapping::Linear(_) | Mapping::Raid0(_) => Ok(()),
     }
+}
+
+/// Where the copies of an array sector lie, by slot and sector from the data offset; nothing where there are no copies.
+pub(crate) fn copies_of(array: &Array, at: Sectors) -> impl Iterator<Item = (u16, Sectors)> {
+    let layout = match &array.mapping {
+        Mapping::Mirror(layout) => Some(layout),
+        _ => None,
+    };
+    layout.into_iter().flat_map(move |layout| layout.places(at)).map(|place| (place.slot, place.start))
 }
 
 /// Serves one request: what every slot of the array's layer runs.
@@ -104,7 +123,7 @@ pub(crate) async fn serve(array: Rc<Array>, request: Request) -> Outcome {
     let outcome = match &array.mapping {
         Mapping::Linear(map) => spread::serve(&array, request, |at| map.locate(at)).await,
         Mapping::Raid0(map) => spread::serve(&array, request, |at| map.locate(at)).await,
-        Mapping::Raid1 => raid1::serve(&array, request).await,
+        Mapping::Mirror(layout) => mirror::serve(&array, layout, request).await,
     };
     array.clients.set(array.clients.get() - 1);
     outcome

@@ -161,7 +161,7 @@ fn array(wish: &Wish, pile: &Pile, volume: &Volume) -> ArrayPlan {
     if wish.read_only {
         writes.push("nothing is written".to_owned());
     } else {
-        if let (Level::Raid1, ResyncOffset::At(sector)) = (summary.level, summary.resync) {
+        if let (Level::Raid1 | Level::Raid10, ResyncOffset::At(sector)) = (summary.level, summary.resync) {
             writes.push(format!(
                 "at once: resync from sector {sector}; copies that differ become like the first"
             ));
