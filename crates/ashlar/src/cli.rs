@@ -164,8 +164,8 @@ pub struct Create {
     /// What each member gives, where it keeps data more than once; `max`, as without it: as much as the smallest has
     #[arg(long, value_name = "BYTES", value_parser = parse_member_size)]
     pub size: Option<MemberSize>,
-    /// Layout, by mdadm's names: raid5 and raid6 left-symmetric and its like [default: left-symmetric], raid0 original or
-    /// alternate [default: original]
+    /// Layout, by mdadm's names: raid5 and raid6 left-symmetric and its like [default: left-symmetric]; raid10 near=N,
+    /// far=N, offset=N (or n2, f2, o2) with N copies [default: near=2]; raid0 original, alternate [default: original]
     #[arg(long, value_name = "NAME")]
     pub layout: Option<String>,
     /// Metadata version
@@ -214,6 +214,9 @@ pub enum NewLevel {
     /// Striped, with two parities: any two members can be lost
     #[value(alias = "6")]
     Raid6,
+    /// Striped over mirrors: every chunk on some of the members
+    #[value(alias = "10")]
+    Raid10,
 }
 
 /// Metadata versions that can be made.

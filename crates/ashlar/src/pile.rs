@@ -2,8 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use block::Dev;
-use md::{Candidate, ExamineError, Hindrance, LeftOut, Reason, Set, assemble, examine};
-use md_format::Level;
+use md::{Candidate, ExamineError, Hindrance, LeftOut, Reason, Set, SetKey, assemble, examine};
 use md_format::superblock::Summary;
 
 use crate::holds;
@@ -86,24 +85,23 @@ impl Pile {
         let mut accepted = Vec::new();
         for volume in &self.volumes {
             let set = &volume.set;
-            if !set.unreadable.iter().any(|hindrance| matches!(hindrance, Hindrance::TooFew { .. })) {
+            if !is_short(std::slice::from_ref(set), set.key) {
                 continue;
             }
-            let summary = &self.candidates[set.freshest].examined.summary;
-            let (events, has_copies) = (summary.events, summary.level == Level::Raid1);
-            let age = |left: &&LeftOut| match left.reason {
+            let events = self.candidates[set.freshest].examined.summary.events;
+            let age = |left: &LeftOut| match left.reason {
                 Reason::Stale { events, .. } => Some(events),
                 _ => None,
             };
             let mut stale: Vec<&LeftOut> = set.left_out.iter().filter(|left| age(left).is_some()).collect();
-            if has_copies {
-                // Copies of several ages would be read in turn: one of them is enough, the least stale.
-                stale.sort_by_key(|left| std::cmp::Reverse(age(left)));
-                stale.truncate(1);
-            }
+            // Copies of several ages would be read in turn: no more of them than are needed, the least stale first.
+            stale.sort_by_key(|left| std::cmp::Reverse(age(left)));
             for left in stale {
                 self.candidates[left.candidate].examined.summary.events = events;
                 accepted.push(self.candidates[left.candidate].name.clone());
+                if !is_short(&assemble(&self.candidates), set.key) {
+                    break;
+                }
             }
         }
         if !accepted.is_empty() {
@@ -157,6 +155,12 @@ impl Pile {
         }
         warnings
     }
+}
+
+/// Whether a set has fewer members than it needs.
+fn is_short(sets: &[Set], key: SetKey) -> bool {
+    let set = sets.iter().find(|set| set.key == key);
+    set.is_some_and(|set| set.unreadable.iter().any(|found| matches!(found, Hindrance::TooFew { .. })))
 }
 
 /// Gives each set a name: that of its array without the host, or its uuid. Names that clash get the uuid behind them,

@@ -39,27 +39,61 @@ fn killed_in_the_middle(bench: &Bench, name: &str, members: &[PathBuf], failed: 
     versions
 }
 
+/// A mirror to be killed: options of `create`, and members.
+type Mirror = (&'static [&'static str], usize);
+
+const MIRRORS: [Mirror; 4] = [
+    (&["-l", "raid1", "--metadata", "0.90"], 2),
+    (&["-l", "raid1", "--metadata", "1.0"], 2),
+    (&["-l", "raid1", "--metadata", "1.1"], 2),
+    (&["-l", "raid1", "--metadata", "1.2"], 2),
+];
+
+const STRIPED_MIRRORS: [Mirror; 4] = [
+    (&["-l", "raid10", "--chunk", "16k"], 4),
+    (&["-l", "raid10", "--chunk", "32k", "--layout", "f2", "--metadata", "1.0"], 3),
+    (&["-l", "raid10", "--chunk", "4k", "--layout", "o2", "--metadata", "1.1"], 4),
+    (&["-l", "raid10", "--chunk", "64k", "--metadata", "0.90"], 3),
+];
+
 #[test]
 fn the_kernel_resyncs_a_mirror_that_was_killed_and_nothing_answered_is_lost() {
+    the_kernel_resyncs(&MIRRORS);
+}
+
+#[test]
+fn the_kernel_resyncs_a_striped_mirror_that_was_killed_and_nothing_answered_is_lost() {
+    the_kernel_resyncs(&STRIPED_MIRRORS);
+}
+
+fn the_kernel_resyncs(mirrors: &[Mirror]) {
     let Some(boot) = required(Kernel::under_test()) else { return };
     let bench = Bench::new();
     let (mut run, mut script, mut arrays) = (Run::new(boot.kernel), "fast\n".to_owned(), Vec::new());
-    for (number, version) in ["0.90", "1.0", "1.1", "1.2"].into_iter().enumerate() {
+    let mut disk = 0;
+    for (number, (options, count)) in mirrors.iter().enumerate() {
         let name = format!("m{number}");
-        let members = bench.members(&name, &[6144, 6144]);
-        bench.create(&name, &["-l", "raid1", "--metadata", version, "--assume-clean"], &members);
+        let members = bench.members(&name, &vec![6144; *count]);
+        bench.create(&name, &[options, &["--assume-clean"][..]].concat(), &members);
         let versions = killed_in_the_middle(&bench, &name, &members, None);
         versions.check_answered(&bench.cat(&members), "read by ourselves before anything else");
         let examined = host_mdadm("4.4").unwrap().arg("--examine").args(&members).output().unwrap();
         let text = String::from_utf8(examined.stdout).unwrap();
-        assert_eq!(text.matches("State : active").count(), 2, "both say that writes were under way: {text}");
-        let (md, one, other) = (format!("md{number}"), 2 * number, 2 * number + 1);
+        assert_eq!(
+            text.matches("State : active").count(),
+            *count,
+            "all say that writes were under way: {text}"
+        );
+        let md = format!("md{number}");
+        let disks: Vec<String> = (disk..disk + count).map(|disk| format!("/dev/d{disk}")).collect();
+        disk += count;
         script += &format!(
-            "mdadm -A /dev/{md} /dev/d{one} /dev/d{other} || exit 1\n\
+            "mdadm -A /dev/{md} {} || exit 1\n\
              cat /dev/{md} > /host/{md}.before; wait_idle; cat /dev/{md} > /host/{md}\n\
              echo check > /sys/block/{md}/md/sync_action; wait_idle\n\
              echo {md} mismatches $(cat /sys/block/{md}/md/mismatch_cnt) state $(cat /sys/block/{md}/md/array_state)\n\
-             pattern fill /dev/{md} 4m 64k 7 || exit 1\n"
+             pattern fill /dev/{md} 4m 64k 7 || exit 1\n",
+            disks.join(" ")
         );
         run = run.disks(&members, &DiskOpts::default());
         arrays.push((name, md, members, versions));

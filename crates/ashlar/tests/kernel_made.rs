@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use oracle::{DiskOpts, Kernel, Run, required};
 use proof::{Bench, Running, hash};
 
-/// How the kernel makes each array, and of how many disks.
-const ARRAYS: [(&str, usize); 6] = [
+/// How the kernel makes an array, and of how many disks.
+type Made = (&'static str, usize);
+
+const ARRAYS: [Made; 6] = [
     ("--metadata 0.90 --level 1 --raid-devices 2", 2),
     ("--metadata 1.0 --level 1 --raid-devices 2 --bitmap none", 2),
     ("--metadata 1.1 --level 1 --raid-devices 2", 2),
@@ -17,8 +19,15 @@ const ARRAYS: [(&str, usize); 6] = [
     ("--metadata 1.0 --level 0 --chunk 64 --raid-devices 3", 3),
 ];
 
+const STRIPED_MIRRORS: [Made; 4] = [
+    ("--metadata 1.2 --level 10 --layout n2 --chunk 64 --raid-devices 4", 4),
+    ("--metadata 1.1 --level 10 --layout f2 --chunk 32 --raid-devices 3", 3),
+    ("--metadata 0.90 --level 10 --layout o2 --chunk 16 --raid-devices 4", 4),
+    ("--metadata 1.0 --level 10 --layout n2 --chunk 128 --raid-devices 3", 3),
+];
+
 /// Sizes of the disks of an array, in turn.
-const SIZES_KIB: [u64; 3] = [6144, 7000, 5500];
+const SIZES_KIB: [u64; 4] = [6144, 7000, 5500, 6400];
 
 /// The hashes that `content` has printed.
 fn hashes(said: &str) -> Vec<String> {
@@ -26,9 +35,14 @@ fn hashes(said: &str) -> Vec<String> {
 }
 
 /// Has the kernel make and fill all arrays; members and content of each.
-fn made_by_the_kernel(kernel: Kernel, bench: &Bench, ending: &str) -> Vec<(Vec<PathBuf>, String)> {
+fn made_by_the_kernel(
+    kernel: Kernel,
+    bench: &Bench,
+    made: &[Made],
+    ending: &str,
+) -> Vec<(Vec<PathBuf>, String)> {
     let (mut run, mut script, mut arrays, mut disk) = (Run::new(kernel), "fast\n".to_owned(), Vec::new(), 0);
-    for (number, (options, count)) in ARRAYS.iter().enumerate() {
+    for (number, (options, count)) in made.iter().enumerate() {
         let members = bench.members(&format!("m{number}"), &SIZES_KIB[..*count]);
         let disks: Vec<String> = (disk..disk + count).map(|number| format!("/dev/d{number}")).collect();
         script += &format!(
@@ -75,10 +89,10 @@ fn write_something(running: &Running) -> String {
     hash(&client.content())
 }
 
-fn both_ways(ending: &str) {
+fn both_ways(made: &[Made], ending: &str) {
     let Some(boot) = required(Kernel::under_test()) else { return };
     let bench = Bench::new();
-    let arrays = made_by_the_kernel(boot.kernel, &bench, ending);
+    let arrays = made_by_the_kernel(boot.kernel, &bench, made, ending);
     let mut written = Vec::new();
     for (number, (members, content)) in arrays.iter().enumerate() {
         let before: Vec<Vec<u8>> = members.iter().map(|member| std::fs::read(member).unwrap()).collect();
@@ -95,12 +109,17 @@ fn both_ways(ending: &str) {
 
 #[test]
 fn what_the_kernel_stopped_is_read_and_written_and_the_kernel_reads_it_back() {
-    both_ways("wait_idle; mdadm --stop --scan\n");
+    both_ways(&ARRAYS, "wait_idle; mdadm --stop --scan\n");
+    both_ways(&STRIPED_MIRRORS, "wait_idle; mdadm --stop --scan\n");
 }
 
 #[test]
 fn what_the_kernel_lost_the_power_over_is_read_and_written_and_the_kernel_reads_it_back() {
-    both_ways("pattern fill /dev/md0 1m 64k 0; pattern fill /dev/md3 1m 64k 3; oracle-kill 0\n");
+    both_ways(&ARRAYS, "pattern fill /dev/md0 1m 64k 0; pattern fill /dev/md3 1m 64k 3; oracle-kill 0\n");
+    both_ways(
+        &STRIPED_MIRRORS,
+        "for md in 0 1 2 3; do pattern fill /dev/md$md 1m 192k $md; done; oracle-kill 0\n",
+    );
 }
 
 /// A member that we failed is stale for both: also when the kernel has written between our crash and our next start.

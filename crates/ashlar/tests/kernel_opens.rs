@@ -47,6 +47,30 @@ const STRIPES: [Case; 5] = [
     Case { name: "linear", options: &["-l", "linear", "--metadata", "1.1"], sizes_kib: &[5000, 6144, 4100] },
 ];
 
+const STRIPED_MIRRORS: [Case; 5] = [
+    Case { name: "n2", options: &["-l", "raid10"], sizes_kib: &[8192, 8192] },
+    Case {
+        name: "f2",
+        options: &["-l", "raid10", "--layout", "f2", "--chunk", "32k", "--metadata", "1.0"],
+        sizes_kib: &[6144, 6144, 7000, 6144],
+    },
+    Case {
+        name: "o2",
+        options: &["-l", "raid10", "--layout", "offset=2", "--chunk", "64k", "--metadata", "1.1"],
+        sizes_kib: &[6144, 6144, 6144],
+    },
+    Case {
+        name: "three",
+        options: &["-l", "raid10", "--layout", "near=2", "--chunk", "16k", "--metadata", "0.90"],
+        sizes_kib: &[6144, 6144, 6144],
+    },
+    Case {
+        name: "n3",
+        options: &["-l", "raid10", "--layout", "n3", "--chunk", "4k"],
+        sizes_kib: &[6144, 6144, 6144, 6144],
+    },
+];
+
 /// Makes and fills an array; its members and the hash of its content.
 fn made(bench: &Bench, case: &Case) -> (Vec<PathBuf>, String) {
     let members = bench.members(case.name, case.sizes_kib);
@@ -118,6 +142,12 @@ fn the_kernel_reads_the_same_from_mirrors_of_every_metadata_version() {
 fn the_kernel_reads_the_same_from_stripes_of_every_layout_and_from_linear() {
     let Some(boot) = required(Kernel::under_test()) else { return };
     kernel_reads_the_same(boot.kernel, &STRIPES);
+}
+
+#[test]
+fn the_kernel_reads_the_same_from_striped_mirrors_of_every_layout() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    kernel_reads_the_same(boot.kernel, &STRIPED_MIRRORS);
 }
 
 #[test]

@@ -188,7 +188,8 @@ fn calls_that_make_no_sense() {
     bench.misused("create x --level 1 missing missing", "every member is missing");
     bench.misused("create x --level 1 a b --write-mostly c", "is not among the members");
     bench.misused("create x --level 7 a b", "--level");
-    bench.misused("create x --level 1 a b --layout original", "only raid0");
+    bench.misused("create x --level 1 a b --layout original", "no choice of layouts");
+    bench.misused("create x --level 10 a b --layout left-symmetric", "near=N");
     bench.misused("create x --level 0 a b --chunk 1000", "--chunk");
     bench.misused("create x/y --level 1 a b", "slash");
     bench.misused("create x --level 0 a b --size 1M", "give all that they have");

@@ -346,10 +346,30 @@ impl Array {
         self.redundancy.suffices(self.shape.slots, |slot| stays(slot as u16))
     }
 
+    /// Whether all data is within reach on those members alone, by their places, for which `stays` holds.
+    pub fn is_enough(&self, stays: impl Fn(usize) -> bool) -> bool {
+        let has = |slot: u32| self.seats[slot as usize].is_some_and(&stays);
+        self.redundancy.suffices(self.shape.slots, has)
+    }
+
+    /// Where the copies of an array sector lie on the members that are in sync: their places, and sectors of the disk.
+    /// Nothing for levels without copies.
+    pub fn copies_of(&self, at: Sectors) -> impl Iterator<Item = (usize, Sectors)> {
+        level::copies_of(self, at).filter_map(|(slot, start)| {
+            let member = self.seat(slot)?;
+            self.seats[usize::from(slot)].map(|place| (place, member.place_of(start)))
+        })
+    }
+
     /// The member in a slot, if it is in sync.
     pub(crate) fn seat(&self, slot: u16) -> Option<&Rc<Member>> {
+        self.occupant(slot).filter(|member| member.condition() == Condition::InSync)
+    }
+
+    /// The member in a slot, however it stands.
+    pub(crate) fn occupant(&self, slot: u16) -> Option<&Rc<Member>> {
         let member = self.seats.get(usize::from(slot)).copied().flatten();
-        member.map(|at| &self.members[at]).filter(|member| member.condition() == Condition::InSync)
+        member.map(|at| &self.members[at])
     }
 
     /// Sectors of the space in which the array is synced, and in which positions of a resync and chunks of a bitmap

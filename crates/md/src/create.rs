@@ -12,7 +12,7 @@ use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::superblock::{self, Entry, NewArray, NewMember};
 use md_format::{FormatError, Level, MemberFlags, Name, Place, Role, Version};
 
-use crate::level::parity;
+use crate::level::{parity, raid10};
 use crate::limits::FAN_OUT;
 
 /// What a person asks for.
@@ -28,7 +28,8 @@ pub struct Creation {
     pub version: Version,
     /// Chunk in sectors; `None` takes mdadm's default of 512 KiB (levels that have one).
     pub chunk_sectors: Option<u32>,
-    /// Layout of a raid0: 1 original, 2 alternate. `None` takes mdadm's default.
+    /// Layout, as the superblock has it: of a raid0 1 original, 2 alternate; of a raid10 `near | far << 8 | offset << 16`.
+    /// `None` takes mdadm's default.
     pub layout: Option<u32>,
     /// What each member of a level with equal members gives, instead of as much as the smallest has.
     pub size: Option<Sectors>,
@@ -103,11 +104,14 @@ const LEFT_SYMMETRIC: u32 = 2;
 /// mdadm's default chunk: 512 KiB.
 const DEFAULT_CHUNK_SECTORS: u32 = 1024;
 
+/// mdadm's default layout of a raid10: two copies beside each other.
+const NEAR_2: u32 = 0x102;
+
 /// Decides what each member of a new array gets.
 pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateError> {
     check(creation)?;
     let chunk_sectors = match creation.level {
-        Level::Raid0 | Level::Raid4 | Level::Raid5 | Level::Raid6 => {
+        Level::Raid0 | Level::Raid10 | Level::Raid4 | Level::Raid5 | Level::Raid6 => {
             creation.chunk_sectors.unwrap_or(DEFAULT_CHUNK_SECTORS)
         }
         Level::Linear => creation.chunk_sectors.unwrap_or(0),
@@ -137,8 +141,14 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
     let layout = match creation.level {
         Level::Raid0 => creation.layout.unwrap_or(1),
         Level::Raid5 | Level::Raid6 => creation.layout.unwrap_or(LEFT_SYMMETRIC),
+        Level::Raid10 => creation.layout.unwrap_or(NEAR_2),
         _ => 0,
     };
+    if array_is_empty(creation.level, layout, chunk_sectors, creation.slots.len() as u32, size_sectors) {
+        return Err(CreateError::Request(
+            "the members are too small for one chunk, with its copies or parity".to_owned(),
+        ));
+    }
     let array = NewArray {
         version: creation.version,
         uuid: creation.uuid,
@@ -170,6 +180,7 @@ fn has_nothing_to_sync(creation: &Creation) -> bool {
     let missing = creation.slots.len() - present;
     match creation.level {
         Level::Raid1 => present == 1,
+        Level::Raid10 => false,
         Level::Raid4 | Level::Raid5 => missing > 0,
         Level::Raid6 => missing > 1,
         _ => true,
@@ -194,6 +205,11 @@ fn chosen_size(
     Ok(size.round_down(Sectors(chunk_sectors.max(1).into())).0)
 }
 
+fn array_is_empty(level: Level, layout: u32, chunk_sectors: u32, slots: u32, size_sectors: u64) -> bool {
+    let sectors = geometry::array_sectors(level, layout, chunk_sectors, slots, size_sectors);
+    level.has_equal_members() && sectors.is_none_or(|sectors| sectors == 0)
+}
+
 fn check(creation: &Creation) -> Result<(), CreateError> {
     let refuse = |what: &str| Err(CreateError::Request(what.to_owned()));
     let present = creation.slots.iter().flatten().count();
@@ -207,6 +223,7 @@ fn check(creation: &Creation) -> Result<(), CreateError> {
         }
         Level::Linear | Level::Raid0 | Level::Raid1 => {}
         Level::Raid4 | Level::Raid5 | Level::Raid6 => check_parity(creation, missing)?,
+        Level::Raid10 => check_raid10(creation)?,
         other => return Err(CreateError::Request(format!("{other} is not built yet"))),
     }
     if creation.size.is_some() && !creation.level.has_equal_members() {
@@ -252,6 +269,26 @@ fn check_parity(creation: &Creation, missing: usize) -> Result<(), CreateError> 
     let layout = creation.layout.unwrap_or(if level == Level::Raid4 { 0 } else { LEFT_SYMMETRIC });
     let map = parity::map::Map::new(level, layout, slots as u32, chunk, 0);
     map.map(drop).map_err(|hindrance| CreateError::Request(hindrance.to_string()))
+}
+
+/// A raid10 is made only if it has the data of every chunk, and no more copies than are served.
+fn check_raid10(creation: &Creation) -> Result<(), CreateError> {
+    let refuse = |what: String| Err(CreateError::Request(what));
+    let chunk = creation.chunk_sectors.unwrap_or(DEFAULT_CHUNK_SECTORS);
+    let layout = creation.layout.unwrap_or(NEAR_2);
+    // The map of one row of chunks on each: what uses which slot repeats.
+    let rows = u64::from(chunk).saturating_mul(u64::from(layout >> 8 & 0xff));
+    let map = match raid10::Map::new(creation.slots.len() as u32, layout, chunk, rows) {
+        Ok(map) => map,
+        Err(hindrance) => return refuse(hindrance.to_string()),
+    };
+    if map.copies() > FAN_OUT {
+        return refuse(format!("a raid10 has at most {FAN_OUT} copies of a chunk here"));
+    }
+    if !map.suffices(|slot| creation.slots[slot as usize].is_some()) {
+        return refuse("with these members missing, some chunks would have no copy at all".to_owned());
+    }
+    Ok(())
 }
 
 /// mdadm numbers devices by their place on its command line, missing ones counted.

@@ -38,8 +38,9 @@ pub const RESYNC_YIELD_MS: u64 = 1;
 /// A resync's position is recorded at least this often, in milliseconds.
 pub const CHECKPOINT_MS: u64 = 10_000;
 
-/// What a membership change adds to the event counter. Kernels before 6.7 take a member that is one event behind for
-/// up to date, so one that was left out must be two behind.
+/// What a membership change adds to the event counter, and how often it is written. Kernels before 6.7 take a member that
+/// is one event behind for up to date, so one that was left out must be two behind; but all that were not must never be
+/// more than one apart, or a power cut in the middle would leave too few that count.
 pub const MEMBERSHIP_EVENTS: u64 = 2;
 
 /// Above this an event counter was not reached by counting, and leaves too little room to count on.

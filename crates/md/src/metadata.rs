@@ -252,16 +252,19 @@ async fn write_round(array: &Array) -> bool {
         metadata.marked_dirty.set(false);
     }
     let dirty = !clean && (metadata.writers.get() > 0 || metadata.marked_dirty.get());
-    let step = if metadata.membership_changed.replace(false) { MEMBERSHIP_EVENTS } else { 1 };
-    metadata.events.set(metadata.events.get().saturating_add(step));
+    // One event at a time: a member that a power cut leaves out is one behind, never two, and still counts.
+    let times = if metadata.membership_changed.replace(false) { MEMBERSHIP_EVENTS } else { 1 };
     let epoch = array.epoch();
     let mut good = true;
-    let (alone, rest) = waves(array);
-    if !write_wave(array, alone, dirty, resync).await {
-        return false; // in the next round another one is written alone
-    }
-    for wave in rest {
-        good &= write_wave(array, wave, dirty, resync).await;
+    for _ in 0..times {
+        metadata.events.set(metadata.events.get().saturating_add(1));
+        let (alone, rest) = waves(array);
+        if !write_wave(array, alone, dirty, resync).await {
+            return false; // in the next round another one is written alone
+        }
+        for wave in rest {
+            good &= write_wave(array, wave, dirty, resync).await;
+        }
     }
     if good && dirty {
         metadata.marked_dirty.set(true);

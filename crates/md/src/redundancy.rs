@@ -27,12 +27,18 @@ impl Redundancy {
             Level::Raid1 => Redundancy::Copies,
             Level::Raid4 | Level::Raid5 => Redundancy::Parity(1),
             Level::Raid6 => Redundancy::Parity(2),
-            Level::Raid10 => {
-                let (slots, chunk) = (summary.raid_disks, summary.chunk_sectors);
-                Redundancy::ChunkCopies(raid10::Map::new(slots, summary.layout, chunk, summary.size_sectors)?)
-            }
+            Level::Raid10 => Redundancy::ChunkCopies(raid10::Map::of(summary)?),
             other => return Err(Hindrance::Level(other)),
         })
+    }
+
+    /// How many copies there are of everything, where there are copies.
+    pub fn copies(self, slots: u32) -> Option<usize> {
+        match self {
+            Redundancy::Copies => Some(slots as usize),
+            Redundancy::ChunkCopies(map) => Some(map.copies()),
+            Redundancy::Nothing | Redundancy::Parity(_) => None,
+        }
     }
 
     /// Whether anything can be lost without losing data.

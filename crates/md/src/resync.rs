@@ -113,7 +113,7 @@ impl Resync {
 /// Starts the resync of an array that needs one and may be written.
 pub(crate) fn start(array: &Rc<Array>) {
     let needed = array.resync.offset.get() != ResyncOffset::Complete;
-    if !needed || !array.options.write || !level::can_resync(array) {
+    if !needed || !array.options.write || !array.redundancy().is_any() || !level::can_resync(array) {
         return;
     }
     array.resync.running.set(true);
@@ -137,7 +137,7 @@ async fn run(array: &Rc<Array>) {
 
     // All members of a window, or the parity of each of its stripes.
     block::reserve(RESYNC_WINDOWS * (array.members.len() + 2 * RESYNC_WINDOW / FINEST as usize));
-    let memory = Arena::new(RESYNC_WINDOWS * RESYNC_WINDOW * array.members.len().max(1));
+    let memory = Arena::new(RESYNC_WINDOWS * RESYNC_WINDOW * array.shape.slots as usize);
     let workers: Vec<Task<Outcome>> = (0..RESYNC_WINDOWS)
         .map(|lane| {
             let (array, memory) = (array.clone(), memory.clone());

@@ -57,7 +57,7 @@ impl Device for Mortal {
 
 #[test]
 fn a_loaded_array_allocates_nothing_and_makes_no_thread() {
-    for level in [Level::Raid1, Level::Raid0, Level::Linear] {
+    for level in [Level::Raid1, Level::Raid10, Level::Raid5, Level::Raid6, Level::Raid0, Level::Linear] {
         each_way(|os, folder, choice| load(os, folder, level, &format!("{level} over {choice:?}")));
     }
 }
@@ -165,7 +165,7 @@ async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool)
         host: None,
         level,
         version: Version::V1_2,
-        chunk_sectors: (level == Level::Raid0).then_some(8),
+        chunk_sectors: (!matches!(level, Level::Raid1 | Level::Linear)).then_some(8),
         layout: None,
         size: None,
         assume_clean,

@@ -7,7 +7,9 @@ use std::rc::Rc;
 
 use block::{Arena, Dev, Range, Sectors};
 use md::plant::{self, Plant};
-use md::{Array, Candidate, Condition, Creation, Options, assemble, create, examine, plan_creation};
+use md::{
+    Array, Candidate, Condition, Creation, MemberStatus, Options, assemble, create, examine, plan_creation,
+};
 use md_format::Level;
 use runtime::sim::{Fate, Random, World};
 use runtime::{Driver, Runtime, now, sleep_ms, sleep_until, spawn};
@@ -15,7 +17,7 @@ use runtime::{Driver, Runtime, now, sleep_ms, sleep_until, spawn};
 use crate::load::Load;
 use crate::model::Model;
 use crate::remote::Remote;
-use crate::scenario::{End, Scenario};
+use crate::scenario::{End, Scenario, has_copies};
 use crate::watch::{Watch, compare_copies};
 
 /// Something that must never be.
@@ -150,13 +152,14 @@ impl Play {
         let spares =
             (scenario.slots()..scenario.members.len()).map(|member| scenario.geometry(member)).collect();
         let runtime = Runtime::new(self.world.clone());
+        let is_striped = matches!(scenario.level, Level::Raid0 | Level::Raid10);
         let creation = Creation {
             name: "simulated".to_owned(),
             host: None,
             level: scenario.level,
             version: scenario.version,
-            chunk_sectors: (scenario.level == Level::Raid0).then_some(scenario.chunk_sectors),
-            layout: (scenario.level == Level::Raid0).then_some(scenario.layout),
+            chunk_sectors: is_striped.then_some(scenario.chunk_sectors),
+            layout: is_striped.then_some(scenario.layout),
             size: None,
             assume_clean: false,
             slots,
@@ -329,7 +332,7 @@ impl Play {
             unrecorded: Rc::new(move || watch.unrecorded(&world)),
             violations: self.violations.clone(),
             copies: copies_of(&self.world, array),
-            tolerates_errors: array.shape().summary.level != Level::Raid1,
+            tolerates_errors: !has_copies(array.shape().summary.level),
         }
     }
 }
@@ -338,33 +341,44 @@ impl Play {
 /// come by a moment ago, and what it wrote is not durable yet. On none where the level has no copies.
 fn copies_of(world: &Rc<World>, array: &Rc<Array>) -> Box<dyn Fn(u64) -> Vec<Vec<u8>>> {
     let (world, array) = (world.clone(), array.clone());
-    let has_copies = array.shape().summary.level == Level::Raid1;
     Box::new(move |sector| {
-        let disks = world.disks();
-        let members = array.members();
-        let in_sync = members.iter().filter(|member| has_copies && member.condition == Condition::InSync);
-        let on_disk = |member: &md::MemberStatus| {
-            let disk = &disks[member.name.parse::<usize>().expect("members are named by their disk")];
-            let range = Range::new(member.data_offset + Sectors(sector), Sectors(1));
+        let (disks, members) = (world.disks(), array.members());
+        let on_disk = |(member, at): (usize, Sectors)| {
+            let (disk, range) = (&disks[disk_of(&members[member])], Range::new(at, Sectors(1)));
             [disk.peek(range), disk.peek_durable(range)]
         };
-        in_sync.flat_map(on_disk).collect()
+        array.copies_of(Sectors(sector)).flat_map(on_disk).collect()
     })
 }
 
-/// What goes wrong in an era: to every member of a mirror but one. That one is well, so no client ever sees an error.
+/// The disk of a member: members are named by it.
+pub(crate) fn disk_of(member: &MemberStatus) -> usize {
+    member.name.parse().expect("members are named by their disk")
+}
+
+/// Disks that stay well, so that no client ever sees an error: some of those in sync that are enough together.
+fn well(world: &World, array: &Array) -> Vec<usize> {
+    let members = array.members();
+    let mut well: Vec<usize> =
+        (0..members.len()).filter(|at| members[*at].condition == Condition::InSync).collect();
+    let mut candidates = well.clone();
+    while !candidates.is_empty() {
+        let spared =
+            candidates.swap_remove(world.draw(|random| random.below(candidates.len() as u64)) as usize);
+        if array.is_enough(|at| at != spared && well.contains(&at)) {
+            well.retain(|at| *at != spared);
+        }
+    }
+    well.into_iter().map(|at| disk_of(&members[at])).collect()
+}
+
+/// What goes wrong in an era: to every member of an array with copies but some that are enough.
 async fn trouble(world: Rc<World>, array: Rc<Array>, break_off: impl Fn(&World, usize)) {
-    if array.shape().summary.level != Level::Raid1 {
+    if !has_copies(array.shape().summary.level) {
         return;
     }
-    let in_sync: Vec<usize> = array
-        .members()
-        .iter()
-        .filter(|member| member.condition == Condition::InSync)
-        .map(|member| member.name.parse().expect("members are named by their disk"))
-        .collect();
-    let well = world.draw(|random| *random.choose(&in_sync));
-    for disk in world.disks().into_iter().filter(|disk| disk.number() != well) {
+    let well = well(&world, &array);
+    for disk in world.disks().into_iter().filter(|disk| !well.contains(&disk.number())) {
         // Most of the load is over after some milliseconds; a clean mark or a resync may come much later.
         let (kind, latest) = world.draw(|random| (random.below(10), *random.choose(&[1, 2, 10, 400])));
         sleep_until(now().after_ns(world.draw(|random| random.below(latest * 1_000_000)))).await;
@@ -400,13 +414,22 @@ async fn trouble(world: Rc<World>, array: Rc<Array>, break_off: impl Fn(&World, 
 }
 
 impl Scenario {
+    fn layout_text(&self) -> String {
+        let (chunk, layout) = (self.chunk_sectors, self.layout);
+        match self.level {
+            Level::Raid10 => format!(" (layout {layout:#x}, chunk {chunk})"),
+            _ => String::new(),
+        }
+    }
+
     /// A line for people.
     pub fn describe(&self) -> String {
         let blocks = self.logical_block;
         let eras: Vec<String> = self.eras.iter().map(|end| format!("{end:?}")).collect();
         format!(
-            "{} on {} with {} members, {} spares and {} of them remote, blocks of {blocks}, {} clients, eras: {}",
+            "{}{} on {} with {} members, {} spares and {} of them remote, blocks of {blocks}, {} clients, eras: {}",
             self.level,
+            self.layout_text(),
             self.version,
             self.slots(),
             self.spares,

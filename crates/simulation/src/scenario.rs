@@ -19,9 +19,9 @@ pub struct Scenario {
     pub logical_block: u32,
     /// Which members are NBD clients, each of a server of its own over the disk. Their connections can break.
     pub remote: Vec<bool>,
-    /// Chunk of a raid0.
+    /// Chunk of a raid0 or raid10.
     pub chunk_sectors: u32,
-    /// raid0 layout.
+    /// Layout of a raid0 or raid10.
     pub layout: u32,
     /// Clients at work at once.
     pub clients: u64,
@@ -50,22 +50,56 @@ pub enum End {
     Stop,
 }
 
+/// Levels, those with more to go wrong more often.
+const LEVELS: [Level; 7] =
+    [Level::Raid1, Level::Raid1, Level::Raid1, Level::Raid10, Level::Raid10, Level::Raid0, Level::Linear];
+
+/// Whether a level keeps everything more than once, so that a member can fail without anybody noticing.
+pub fn has_copies(level: Level) -> bool {
+    matches!(level, Level::Raid1 | Level::Raid10)
+}
+
+/// Any layout of a raid10 on so many members: near, far, offset, both at once, far sets.
+fn raid10_layout(random: &mut Random, members: u32) -> u32 {
+    let near = 1 + random.below(3) as u32;
+    let most = (members / near).min(3);
+    let far = if near == 1 {
+        2 + random.below(u64::from(most - 1)) as u32
+    } else {
+        1 + random.below(u64::from(most)) as u32
+    };
+    let plain = near > 1 && !members.is_multiple_of(near);
+    let offset = if far > 1 && !plain && random.one_in(2) { 1 << 16 } else { 0 };
+    let sets = if far > 1 && !plain && random.one_in(4) { 2 << 17 } else { 0 };
+    near | far << 8 | offset | sets
+}
+
 impl Scenario {
     /// Draws a scenario.
     pub fn draw(random: &mut Random) -> Scenario {
-        let level = *random.choose(&[Level::Raid1, Level::Raid1, Level::Raid1, Level::Raid0, Level::Linear]);
+        let level = *random.choose(&LEVELS);
         let version = match level {
             // 0.90 knows linear and raid0 too, but says nothing about a raid0's layout.
             Level::Raid0 => *random.choose(&[Version::V1_0, Version::V1_1, Version::V1_2]),
             _ => *random.choose(&Version::ALL),
         };
-        let count = 2 + random.below(3) as usize;
-        let spares = if level == Level::Raid1 && random.one_in(4) { 1 } else { 0 };
+        let count = match level {
+            Level::Raid10 => 3 + random.below(6) as usize,
+            _ => 2 + random.below(3) as usize,
+        };
+        let spares = if has_copies(level) && random.one_in(4) { 1 } else { 0 };
         let logical_block = *random.choose(&[512, 512, 4096]);
-        let members = (0..count + spares).map(|_| Sectors((5 << 11) + 8 * random.below(300))).collect();
         let chunk_sectors = match logical_block {
+            _ if level == Level::Raid10 => *random.choose(&[8, 8, 16, 128, 1024, 2048]),
             512 => *random.choose(&[1, 3, 8, 24, 128]),
             _ => *random.choose(&[8, 24, 128]),
+        };
+        // Large chunks want a place further in for the data, and a few of them.
+        let least = if chunk_sectors < 1024 { 5 << 11 } else { 12 << 11 };
+        let members = (0..count + spares).map(|_| Sectors(least + 8 * random.below(300))).collect();
+        let layout = match level {
+            Level::Raid10 => raid10_layout(random, count as u32),
+            _ => 1 + random.below(2) as u32,
         };
         let eras = (0..1 + random.below(4)).map(|_| End::draw(random)).collect();
         Scenario {
@@ -76,7 +110,7 @@ impl Scenario {
             logical_block,
             remote: Vec::new(),
             chunk_sectors,
-            layout: 1 + random.below(2) as u32,
+            layout,
             clients: 1 + random.below(8),
             requests: 4 + random.below(40),
             longest: *random.choose(&[1, 8, 64]),

@@ -12,7 +12,8 @@ use md_format::{Level, Place, ResyncOffset, Role, Superblock};
 use runtime::Driver;
 use runtime::sim::{Disk, World, WriteSeen};
 
-use crate::run::Violation;
+use crate::run::{Violation, disk_of};
+use crate::scenario::has_copies;
 
 /// What is watched: the array that is open now, and which disk is which of its members.
 #[derive(Default)]
@@ -23,6 +24,34 @@ pub struct Watch {
     pub violations: Rc<RefCell<Vec<Violation>>>,
     /// When the connection to a disk broke.
     pub broken: RefCell<BTreeMap<usize, Moment>>,
+    /// What of the array lies where on the disks; nothing for levels without copies.
+    pub holds: RefCell<Holds>,
+}
+
+/// By disk and sector there: the array sector that begins there, and how many follow.
+pub type Holds = BTreeMap<(usize, Sectors), (Sectors, Sectors)>;
+
+fn holds(array: &Array) -> Holds {
+    let mut holds = Holds::new();
+    let (members, size) = (array.members(), array.shape().size);
+    let piece = piece_sectors(array);
+    let mut at = Sectors::ZERO;
+    while at < size {
+        let count = piece.min(size - at);
+        for (member, sector) in array.copies_of(at) {
+            holds.insert((disk_of(&members[member]), sector), (at, count));
+        }
+        at += count;
+    }
+    holds
+}
+
+/// Array sectors that lie in one piece on each of their copies.
+fn piece_sectors(array: &Array) -> Sectors {
+    match array.shape().summary.level {
+        Level::Raid10 => Sectors(array.shape().summary.chunk_sectors.into()),
+        _ => array.shape().size,
+    }
 }
 
 /// What left before a connection broke has landed by then: the net and a disk take less than a millisecond each for
@@ -33,6 +62,7 @@ impl Watch {
     /// Watches `array` from now on; `None`: nothing is open.
     pub fn set(&self, array: Option<Rc<Array>>, layout: Vec<Option<(Place, Sectors)>>) {
         *self.layout.borrow_mut() = layout;
+        *self.holds.borrow_mut() = array.as_ref().map(|array| holds(array)).unwrap_or_default();
         *self.array.borrow_mut() = array;
         self.broken.borrow_mut().clear();
     }
@@ -69,20 +99,28 @@ impl Watch {
         }
     }
 
+    /// Array sectors that a write to a disk touches: where each part of it begins.
+    fn touched(&self, disk: usize, range: Range) -> Vec<Sectors> {
+        let holds = self.holds.borrow();
+        let behind = holds.range(..(disk, range.end()));
+        let touched =
+            behind.rev().take_while(|((on, at), (_, count))| *on == disk && *at + *count > range.start);
+        touched.map(|((_, at), (start, _))| *start + range.start.saturating_sub(*at)).collect()
+    }
+
     /// S5: when a member write starts, every superblock in use says, durably, that this range may be inconsistent.
     pub fn see_write(&self, world: &World, seen: &WriteSeen<'_>) {
         let array = self.array.borrow();
-        let Some(array) = array.as_ref().filter(|array| array.shape().summary.level == Level::Raid1) else {
-            return;
-        };
-        if self.see_late(world, array, seen) {
+        let Some(array) = array.as_ref() else { return };
+        if has_copies(array.shape().summary.level) && self.see_late(world, array, seen) {
             return;
         }
-        let Some((_, data)) = self.layout.borrow().get(seen.disk).copied().flatten() else { return };
-        let Some(start) = seen.range.start.checked_sub(data) else { return };
-        if start >= array.shape().size {
-            return; // metadata at the end of the disk
+        for start in self.touched(seen.disk, seen.range) {
+            self.see_write_at(world, array, seen.disk, start);
         }
+    }
+
+    fn see_write_at(&self, world: &World, array: &Array, written: usize, start: Sectors) {
         for (disk, summary) in self.in_sync(world, array) {
             let marked = match summary.resync {
                 ResyncOffset::Complete => false,
@@ -90,8 +128,8 @@ impl Watch {
             };
             if !marked {
                 let what = format!(
-                    "disk {} is written at array sector {start} while the superblock on disk {disk} says {:?}",
-                    seen.disk, summary.resync
+                    "disk {written} is written at array sector {start} while the superblock on disk {disk} says {:?}",
+                    summary.resync
                 );
                 self.complain("S5", what);
             }
@@ -160,33 +198,34 @@ fn durable(disk: &Disk, place: Place) -> Vec<u8> {
 /// S1, S4, S6: the copies that an opened mirror calls in sync are the same, but for what it calls dirty.
 pub fn compare_copies(world: &World, array: &Array) -> Result<(), Violation> {
     let shape = array.shape();
-    if shape.summary.level != Level::Raid1 {
+    if !has_copies(shape.summary.level) {
         return Ok(());
     }
     let equal_up_to = match shape.summary.resync {
         ResyncOffset::Complete => shape.size,
         ResyncOffset::At(position) => Sectors(position).min(shape.size),
     };
-    let disks = world.disks();
-    let copies: Vec<(String, Vec<u8>)> = array
-        .members()
-        .iter()
-        .filter(|member| member.condition == Condition::InSync)
-        .map(|member| {
-            let disk = &disks[member.name.parse::<usize>().expect("members are named by their disk")];
-            (member.name.clone(), disk.peek(Range::new(member.data_offset, equal_up_to)))
-        })
-        .collect();
-    for (name, copy) in &copies[1..] {
-        if let Some(at) = copy.iter().zip(&copies[0].1).position(|(a, b)| a != b) {
-            let what = format!(
-                "array sector {} differs between disks {} and {name}, though the superblock calls it consistent ({:?})",
-                at / 512,
-                copies[0].0,
-                shape.summary.resync
-            );
-            return Err(Violation { invariant: "S6", what });
+    let (disks, members, piece) = (world.disks(), array.members(), piece_sectors(array));
+    let mut at = Sectors::ZERO;
+    while at < equal_up_to {
+        let count = piece.min(equal_up_to - at);
+        let copies: Vec<(usize, Vec<u8>)> = array
+            .copies_of(at)
+            .map(|(member, sector)| (disk_of(&members[member]), Range::new(sector, count)))
+            .map(|(disk, range)| (disk, disks[disk].peek(range)))
+            .collect();
+        for (disk, copy) in &copies[1..] {
+            if let Some(byte) = copy.iter().zip(&copies[0].1).position(|(a, b)| a != b) {
+                let what = format!(
+                    "array sector {} differs between disks {} and {disk}, though the superblock calls it consistent ({:?})",
+                    at.0 + byte as u64 / 512,
+                    copies[0].0,
+                    shape.summary.resync
+                );
+                return Err(Violation { invariant: "S6", what });
+            }
         }
+        at += count;
     }
     Ok(())
 }

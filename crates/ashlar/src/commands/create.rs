@@ -166,6 +166,7 @@ fn level(level: NewLevel) -> Level {
         NewLevel::Raid4 => Level::Raid4,
         NewLevel::Raid5 => Level::Raid5,
         NewLevel::Raid6 => Level::Raid6,
+        NewLevel::Raid10 => Level::Raid10,
     }
 }
 

@@ -61,7 +61,7 @@ fn damage_superblock(random: &mut Random, bytes: &mut [u8]) {
 
 /// An array as `create` makes it, with damage to the superblocks and to what they point at.
 fn make_array(random: &mut Random, world: &Rc<World>) {
-    let level = *random.choose(&[Level::Raid1, Level::Raid0, Level::Linear]);
+    let level = *random.choose(&[Level::Raid1, Level::Raid10, Level::Raid0, Level::Linear]);
     let count = 1 + random.below(4) as usize;
     let block = *random.choose(&[512, 512, 4096]);
     for _ in 0..count {
@@ -73,8 +73,8 @@ fn make_array(random: &mut Random, world: &Rc<World>) {
         host: None,
         level,
         version: *random.choose(&Version::ALL),
-        chunk_sectors: (level == Level::Raid0).then(|| *random.choose(&[8, 16, 24])),
-        layout: None,
+        chunk_sectors: matches!(level, Level::Raid0 | Level::Raid10).then(|| *random.choose(&[8, 16, 24])),
+        layout: (level == Level::Raid10).then(|| *random.choose(&[0x102, 0x201, 0x1_0201, 0x202])),
         size: None,
         assume_clean: random.one_in(2),
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),

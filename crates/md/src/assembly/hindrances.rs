@@ -24,7 +24,7 @@ pub(super) fn find(set: &mut Set, candidates: &[Candidate]) {
 
 fn level(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
     match summary.level {
-        Level::Linear | Level::Raid1 => {}
+        Level::Linear | Level::Raid1 | Level::Raid10 => {}
         Level::Raid0 => {
             let sizes: Option<Vec<u64>> = set
                 .slots
@@ -44,11 +44,10 @@ fn level(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
             }
         }
         Level::Other(_) => {} // said where its redundancy is asked for
-        unbuilt => set.unreadable.push(Hindrance::Level(unbuilt)),
     }
-    if summary.level == Level::Raid1 && summary.raid_disks as usize > FAN_OUT {
-        let found = summary.raid_disks;
-        set.unreadable.push(Hindrance::TooManyCopies { found, limit: FAN_OUT });
+    let copies = Redundancy::of(summary).ok().and_then(|redundancy| redundancy.copies(summary.raid_disks));
+    if let Some(found) = copies.filter(|copies| *copies > FAN_OUT) {
+        set.unreadable.push(Hindrance::TooManyCopies { found: found as u32, limit: FAN_OUT });
     }
 }
 

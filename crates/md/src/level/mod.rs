@@ -1,12 +1,12 @@
 //! The levels: where a sector of the array lies, and what a request does at each.
 //!
-//! `linear` and `raid0` say where; `spread` serves both, because neither has a second copy. `raid1` has one file for each
-//! thing it decides or does.
+//! `linear` and `raid0` say where; `spread` serves both, because neither has a second copy. `mirror` serves raid1 and
+//! raid10, with one file for each thing it decides or does; where raid10 keeps its copies says `raid10`.
 
 mod linear;
+mod mirror;
 pub(crate) mod parity;
 mod raid0;
-mod raid1;
 pub(crate) mod raid10;
 mod spread;
 
@@ -28,8 +28,8 @@ pub(crate) enum Mapping {
     Linear(linear::Map),
     /// Chunks in turn.
     Raid0(raid0::Map),
-    /// The same on each.
-    Raid1,
+    /// Everything more than once: raid1 and raid10.
+    Mirror(mirror::Layout),
     /// In stripes with parity.
     Parity(Box<parity::Striped>),
 }
@@ -65,7 +65,14 @@ pub(crate) fn map(
             let size = map.size();
             Ok((Mapping::Raid0(map), size))
         }
-        Level::Raid1 => Ok((Mapping::Raid1, Sectors(summary.size_sectors))),
+        Level::Raid1 => {
+            let layout = mirror::Layout::Whole(summary.raid_disks as u16);
+            Ok((Mapping::Mirror(layout), Sectors(summary.size_sectors)))
+        }
+        Level::Raid10 => {
+            let map = raid10::Map::of(summary)?;
+            Ok((Mapping::Mirror(mirror::Layout::Chunks(map)), map.size()))
+        }
         Level::Raid4 | Level::Raid5 | Level::Raid6 => {
             let map = parity_map(summary)?;
             Ok((Mapping::Parity(Box::new(parity::Striped::new(map, lanes, height))), map.size()))
@@ -108,7 +115,7 @@ pub(crate) fn optimal_sectors(summary: &Summary) -> u32 {
 pub(crate) fn can_resync(array: &Array) -> bool {
     match &array.mapping {
         Mapping::Linear(_) | Mapping::Raid0(_) => false,
-        Mapping::Raid1 => true,
+        Mapping::Mirror(_) => true,
         // Without one of them, what parity says of it is all there is: nothing tells whether it is right.
         Mapping::Parity(_) => array.in_sync() == array.shape.slots,
     }
@@ -116,16 +123,28 @@ pub(crate) fn can_resync(array: &Array) -> bool {
 
 /// Whether nothing is there twice, so that nothing can differ.
 pub(crate) fn has_nothing_to_compare(array: &Array) -> bool {
-    matches!(array.mapping, Mapping::Raid1) && array.in_sync() < 2
+    match &array.mapping {
+        Mapping::Mirror(layout) => !layout.has_any_twice(|slot| array.seat(slot).is_some()),
+        _ => false,
+    }
 }
 
 /// Makes a window of the space in which the array is synced consistent.
 pub(crate) async fn sync_window(array: &Array, memory: &Rc<Arena>, window: Range) -> Outcome {
     match &array.mapping {
-        Mapping::Raid1 => raid1::sync_window(array, memory, window).await,
+        Mapping::Mirror(layout) => mirror::sync_window(array, layout, memory, window).await,
         Mapping::Parity(level) => parity::sync_window(array, level, memory, window).await,
         Mapping::Linear(_) | Mapping::Raid0(_) => Ok(()),
     }
+}
+
+/// Where the copies of an array sector lie, by slot and sector from the data offset; nothing where there are no copies.
+pub(crate) fn copies_of(array: &Array, at: Sectors) -> impl Iterator<Item = (u16, Sectors)> {
+    let layout = match &array.mapping {
+        Mapping::Mirror(layout) => Some(layout),
+        _ => None,
+    };
+    layout.into_iter().flat_map(move |layout| layout.places(at)).map(|place| (place.slot, place.start))
 }
 
 /// Serves one request: what every slot of the array's layer runs.
@@ -135,7 +154,7 @@ pub(crate) async fn serve(array: Rc<Array>, request: Request) -> Outcome {
     let outcome = match &array.mapping {
         Mapping::Linear(map) => spread::serve(&array, request, |at| map.locate(at)).await,
         Mapping::Raid0(map) => spread::serve(&array, request, |at| map.locate(at)).await,
-        Mapping::Raid1 => raid1::serve(&array, request).await,
+        Mapping::Mirror(layout) => mirror::serve(&array, layout, request).await,
         Mapping::Parity(level) => parity::serve(&array, level, request).await,
     };
     array.clients.set(array.clients.get() - 1);

@@ -4,6 +4,8 @@
 //! Source: the formulas of Linux 6.12's raid10, reference vectors printed by a script of their own.
 
 use block::Sectors;
+use md_format::limits::V1_MAX_DEVICES;
+use md_format::superblock::Summary;
 
 use crate::error::Hindrance;
 
@@ -23,8 +25,16 @@ pub(crate) struct Map {
 }
 
 impl Map {
+    /// The map of the array that a superblock describes.
+    pub fn of(summary: &Summary) -> Result<Map, Hindrance> {
+        Map::new(summary.raid_disks, summary.layout, summary.chunk_sectors, summary.size_sectors)
+    }
+
     /// The map of `slots` members that each give `member_sectors`.
     pub fn new(slots: u32, layout: u32, chunk_sectors: u32, member_sectors: u64) -> Result<Map, Hindrance> {
+        if slots > V1_MAX_DEVICES {
+            return Err(Hindrance::Shape("the raid10 has more members than a superblock has room for"));
+        }
         let (near, far) = (u64::from(layout & 0xff), u64::from(layout >> 8 & 0xff));
         let (slots, chunk) = (u64::from(slots), u64::from(chunk_sectors));
         let set = match layout >> 17 {
@@ -36,6 +46,11 @@ impl Map {
         };
         if near * far > slots || set == 0 || set > slots {
             return Err(Hindrance::Shape("the raid10 layout wants more copies than there are members"));
+        }
+        let moved = layout & OFFSET != 0 || set != slots;
+        let wraps = !slots.is_multiple_of(near) || !set.is_multiple_of(near);
+        if near > 1 && far > 1 && moved && wraps {
+            return Err(Hindrance::Shape("the raid10 layout puts two chunks in one place"));
         }
         if !chunk.is_power_of_two() || chunk < LEAST_CHUNK {
             return Err(Hindrance::Shape("a raid10's chunk is a power of two of at least 4 KiB"));
@@ -65,28 +80,40 @@ impl Map {
         Sectors(self.chunk - at.0 % self.chunk)
     }
 
-    /// The slot and the sector (from the data offset) of each copy of `at`.
+    /// The slot and the sector (from the data offset) of copy number `copy` of `at`.
+    pub fn copy_of(&self, at: Sectors, copy: u64) -> (u16, Sectors) {
+        let first = at.0 / self.chunk * self.near;
+        let in_chunk = at.0 % self.chunk;
+        let (near, far) = (copy / self.far, copy % self.far);
+        let (slot, row) = ((first + near) % self.slots, (first + near) / self.slots);
+        // A near copy that wraps to the first member is in the next row, which with offsets is not one further on
+        // but `far` rows: the kernel adds one chunk all the same.
+        let start = first / self.slots;
+        let row = if self.offset { start * self.far + (row - start) } else { row };
+        let slot = (0..far).fold(slot, |slot, _| self.next_far(slot));
+        (slot as u16, Sectors(row * self.chunk + in_chunk + far * self.stride))
+    }
+
+    /// The same for each copy.
     pub fn copies_of(&self, at: Sectors) -> impl Iterator<Item = (u16, Sectors)> + Clone + use<> {
         let map = *self;
-        let first = at.0 / map.chunk * map.near;
-        let in_chunk = at.0 % map.chunk;
-        (0..map.near * map.far).map(move |copy| {
-            let (near, far) = (copy / map.far, copy % map.far);
-            let (slot, row) = ((first + near) % map.slots, (first + near) / map.slots);
-            // A near copy that wraps to the first member is in the next row, which with offsets is not one further on
-            // but `far` rows: the kernel adds one chunk all the same.
-            let start = first / map.slots;
-            let row = if map.offset { start * map.far + (row - start) } else { row };
-            let slot = (0..far).fold(slot, |slot, _| map.next_far(slot));
-            (slot as u16, Sectors(row * map.chunk + in_chunk + far * map.stride))
-        })
+        (0..map.near * map.far).map(move |copy| map.copy_of(at, copy))
+    }
+
+    /// Whether chunks have copies that lie apart from the first, which are striped over all members.
+    pub fn has_far_copies(&self) -> bool {
+        self.far > 1
+    }
+
+    /// The starts of the first chunks: which slots those use repeats for ever.
+    pub fn pattern(&self) -> impl Iterator<Item = Sectors> + use<> {
+        let chunk = self.chunk;
+        (0..self.slots).map(move |number| Sectors(number * chunk))
     }
 
     /// Whether every chunk has a copy in one of the slots for which `has` holds.
     pub fn suffices(&self, has: impl Fn(u32) -> bool) -> bool {
-        // What the first `slots` chunks use repeats for ever.
-        let chunks = (0..self.slots).map(|chunk| Sectors(chunk * self.chunk));
-        chunks.into_iter().all(|at| self.copies_of(at).any(|(slot, _)| has(slot.into())))
+        self.pattern().all(|at| self.copies_of(at).any(|(slot, _)| has(slot.into())))
     }
 
     /// The slot of the next far copy.
@@ -168,5 +195,28 @@ mod tests {
         assert!(!map.suffices(|slot| slot > 1));
         let far = Map::new(4, 0x201, 8, 800).unwrap();
         assert!(!far.suffices(|slot| slot != 1 && slot != 2));
+    }
+
+    #[test]
+    fn no_two_chunks_share_a_place_in_any_layout() {
+        for slots in 2..=9u32 {
+            for near in 1..=3 {
+                for far in 1..=3 {
+                    for (offset, sets) in [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)] {
+                        let layout = near | far << 8 | offset << 16 | sets << 17;
+                        for member_chunks in [1, 2, 6, 7, 12, 13] {
+                            let Ok(map) = Map::new(slots, layout, 8, member_chunks * 8) else { continue };
+                            let mut places = std::collections::BTreeSet::new();
+                            for (slot, at) in
+                                (0..map.size().0 / 8).flat_map(|at| map.copies_of(Sectors(at * 8)))
+                            {
+                                let is_free = places.insert((slot, at));
+                                assert!(is_free && at.0 / 8 < member_chunks, "{layout:#x} on {slots}: {at}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 }

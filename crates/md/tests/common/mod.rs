@@ -1,4 +1,5 @@
 //! Arrays in a simulated world, for the tests of rules.
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
 
 use std::rc::Rc;
 
@@ -25,12 +26,14 @@ pub struct Made {
     pub members: usize,
     pub write_mostly: Vec<bool>,
     pub assume_clean: bool,
+    /// Chunk in sectors and layout, of a raid10.
+    pub striped: Option<(u32, u32)>,
 }
 
 impl Default for Made {
     fn default() -> Made {
         let (level, version) = (Level::Raid1, Version::V1_2);
-        Made { level, version, members: 2, write_mostly: Vec::new(), assume_clean: true }
+        Made { level, version, members: 2, write_mostly: Vec::new(), assume_clean: true, striped: None }
     }
 }
 
@@ -44,8 +47,11 @@ impl Bench {
             host: None,
             level: made.level,
             version: made.version,
-            chunk_sectors: (made.level == Level::Raid0).then_some(16),
-            layout: None,
+            chunk_sectors: made
+                .striped
+                .map(|(chunk, _)| chunk)
+                .or((made.level == Level::Raid0).then_some(16)),
+            layout: made.striped.map(|(_, layout)| layout),
             size: None,
             assume_clean: made.assume_clean,
             slots: bench.devs().iter().map(|dev| Some(dev.geometry())).collect(),

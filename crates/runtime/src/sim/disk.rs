@@ -314,7 +314,9 @@ impl Disk {
             if (request.fua || !self.volatile.get()) && !fails {
                 state.settle(sector);
             }
-            self.faults.borrow_mut().bad_sectors.remove(&sector);
+            if !faults.bad_for_good {
+                self.faults.borrow_mut().bad_sectors.remove(&sector);
+            }
         }
         if fails { Err(Failed::new(Cause::Medium)) } else { Ok(()) }
     }

@@ -5,7 +5,7 @@
 //! anyway become one write, and nobody waits for neighbours that may never come. A request joins the groups of its
 //! stripes in one go and attends to them in ascending order; so whoever is waited for never waits for a later stripe.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
@@ -52,7 +52,6 @@ pub(crate) struct Groups {
     free: RefCell<Vec<u32>>,
     /// The seats of open groups in the order in which they were taken.
     open: RefCell<Vec<PartId>>,
-    gathered: Cell<u64>,
 }
 
 impl Groups {
@@ -63,7 +62,6 @@ impl Groups {
             seats: RefCell::new((0..parts).map(|_| seat()).collect()),
             free: RefCell::new((0..parts as u32).rev().collect()),
             open: RefCell::new(Vec::with_capacity(parts)),
-            gathered: Cell::new(0),
         }
     }
 
@@ -74,7 +72,6 @@ impl Groups {
         let mut seats = self.seats.borrow_mut();
         let mut open = self.open.borrow_mut();
         let leads = !open.iter().any(|other| seats[other.0 as usize].stripe == stripe);
-        self.gathered.set(self.gathered.get() + u64::from(!leads));
         seats[id.0 as usize] =
             Seat { stripe, part: Some(part), is_waiting: true, outcome: None, waiter: None };
         open.push(id);
@@ -123,11 +120,6 @@ impl Groups {
         self.free.borrow_mut().push(id.0);
         outcome
     }
-
-    /// How many parts have been carried out with another one's group.
-    pub fn gathered(&self) -> u64 {
-        self.gathered.get()
-    }
 }
 
 #[cfg(test)]
@@ -151,6 +143,5 @@ mod tests {
         let starts: Vec<u64> = parts.iter().map(|(_, part)| part.range.start.0).collect();
         assert_eq!(starts, [0, 8]);
         assert!(groups.join(3, part(16)).leads);
-        assert_eq!(groups.gathered(), 1);
     }
 }

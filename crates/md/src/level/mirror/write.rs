@@ -1,0 +1,111 @@
+//! Writing to a mirror: all copies, or a record of those that failed.
+
+use block::{Cause, Failed, Fan, Op, Outcome, Range, Request, Sectors};
+use runtime::rank::Step;
+
+use super::copies::Layout;
+use crate::array::Array;
+use crate::limits::FAN_OUT;
+use crate::member::{Condition, Member};
+
+/// Bytes of zeroes written at a time where a member cannot make them by itself.
+const ZEROES: usize = 256 << 10;
+
+/// Writes all copies of every piece, as many pieces at once as the fan has room for.
+pub(super) async fn write(array: &Array, layout: &Layout, request: Request) -> Outcome {
+    let _range = array.lanes.of(request.range.start).ranges.lock(request.range).await;
+    let _writing = array.metadata.begin_write(array).await?;
+    let mut fan = Fan::<FAN_OUT>::default();
+    let turns = FAN_OUT / layout.copies();
+    let mut under_way = [Range::default(); FAN_OUT];
+    let (mut turn, mut outcome, mut left) = (0, Ok(()), request.range);
+    while !left.count.is_zero() {
+        let piece = layout.first_piece(left);
+        outcome = outcome.and(settle(array, layout, &request, &mut fan, turn, under_way[turn]).await);
+        start(array, layout, &request, &mut fan, turn, piece);
+        under_way[turn] = piece;
+        turn = (turn + 1) % turns;
+        left = Range::new(piece.end(), left.count - piece.count);
+    }
+    for (turn, piece) in under_way.into_iter().enumerate().take(turns) {
+        outcome = outcome.and(settle(array, layout, &request, &mut fan, turn, piece).await);
+    }
+    array.recorded().await?; // S5: nobody is told before every failure is on record
+    outcome
+}
+
+/// Starts the writes of one piece to its copies: in the places of the fan that belong to `turn`.
+fn start(
+    array: &Array,
+    layout: &Layout,
+    request: &Request,
+    fan: &mut Fan<FAN_OUT>,
+    turn: usize,
+    piece: Range,
+) {
+    for (copy, place) in layout.places(piece.start).enumerate() {
+        if let Some(member) = array.seat(place.slot) {
+            let there = request.piece(piece, member.place_of(place.start));
+            fan.put(turn * layout.copies() + copy, member.dev.start(array.to_member(there)));
+        }
+    }
+}
+
+/// Waits for the writes of a piece, and fails the members that did not take it. It is written when it is on at least one
+/// member that is in sync afterwards.
+async fn settle(
+    array: &Array,
+    layout: &Layout,
+    request: &Request,
+    fan: &mut Fan<FAN_OUT>,
+    turn: usize,
+    piece: Range,
+) -> Outcome {
+    if piece.count.is_zero() {
+        return Ok(());
+    }
+    let (mut outcome, mut good) = (Ok(()), 0);
+    for (copy, place) in layout.places(piece.start).enumerate() {
+        let Some(done) = fan.take(turn * layout.copies() + copy).await else { continue };
+        let member = array.occupant(place.slot).expect("what was written to is a member");
+        let there = Range::new(member.place_of(place.start), piece.count);
+        match judge(array, member, request, there, done).await {
+            Ok(()) => good += u32::from(member.condition() == Condition::InSync),
+            Err(failed) if array.fail(member, failed) => {}
+            Err(failed) => {
+                array.write_failed_for_good(request, failed);
+                outcome = Err(failed);
+            }
+        }
+    }
+    match outcome {
+        Ok(()) if good == 0 => Err(Failed::new(Cause::Degraded)),
+        other => other,
+    }
+}
+
+/// What a member's answer means: a discard that it does not know is no failure, zeroes that it cannot make are written.
+async fn judge(array: &Array, member: &Member, request: &Request, there: Range, done: Outcome) -> Outcome {
+    match (done, request.op) {
+        (Err(Failed { cause: Cause::Unsupported, .. }), Op::Discard) => Ok(()),
+        (Err(Failed { cause: Cause::Unsupported, .. }), Op::WriteZeroes) => {
+            zero(array, member, request, there).await
+        }
+        (done, _) => done,
+    }
+}
+
+async fn zero(array: &Array, member: &Member, request: &Request, there: Range) -> Outcome {
+    array.rank(Step::Buffers).wait();
+    let zeroes = array.arena.wait_take(ZEROES).await;
+    zeroes.fill_zero();
+    let mut left = there;
+    while !left.count.is_zero() {
+        let some = left.count.min(Sectors::from_bytes(ZEROES as u64));
+        let write = Request::write(left.start, zeroes.slice(0, some.byte_len()));
+        let write = Request { fua: request.fua, origin: request.origin, trace: request.trace, ..write };
+        member.dev.start(array.to_member(write)).await?;
+        left = Range::new(left.start + some, left.count - some);
+    }
+    Ok(())
+}
