@@ -100,6 +100,19 @@ pub enum Happening {
     },
 }
 
+/// Which members have what of a stripe, by their places.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StripePlaces {
+    /// Rows from the one asked for to the end of the stripe.
+    pub rows: Sectors,
+    /// Who has P.
+    pub p: usize,
+    /// Who has Q, if there is one.
+    pub q: Option<usize>,
+    /// Who has data, and the index of its coefficient in Q, ascending.
+    pub data: Vec<(u8, usize)>,
+}
+
 /// An open array.
 pub struct Array {
     pub(crate) shape: Shape,
@@ -358,6 +371,23 @@ impl Array {
         level::copies_of(self, at).filter_map(|(slot, start)| {
             let member = self.seat(slot)?;
             self.seats[usize::from(slot)].map(|place| (place, member.place_of(start)))
+        })
+    }
+
+    /// The stripe that has the row `at` (from the data offsets), of a level with parity whose slots all have a member.
+    pub fn stripe_at(&self, at: Sectors) -> Option<StripePlaces> {
+        let Mapping::Parity(level) = &self.mapping else { return None };
+        if self.in_sync() != self.shape.slots {
+            return None;
+        }
+        let map = &level.map;
+        let stripe = map.stripe(at.0 / map.chunk().0);
+        let place = |slot: u16| self.seats[usize::from(slot)].expect("every slot has a member");
+        Some(StripePlaces {
+            rows: map.rows_of(stripe.number).end() - at,
+            p: place(stripe.p),
+            q: stripe.q.map(place),
+            data: stripe.by_index().map(|(index, slot)| (index, place(slot))).collect(),
         })
     }
 

@@ -25,7 +25,7 @@ mod repair;
 mod resync;
 mod snapshot;
 
-pub use array::{Array, Options, Shape};
+pub use array::{Array, Options, Shape, StripePlaces};
 pub use assembly::{Candidate, LeftOut, Reason, Seat, Set, SetKey, Short, assemble};
 pub use create::{CreateError, Creation, NewMemberPlan, create, plan_creation};
 pub use error::{Hindrance, OpenError};

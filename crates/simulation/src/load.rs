@@ -27,8 +27,8 @@ pub struct Load {
     pub violations: Rc<RefCell<Vec<Violation>>>,
     /// The bytes of a sector on each copy that is in sync: more than one may be right while a resync has not come by.
     pub copies: Box<dyn Fn(u64) -> Vec<Vec<u8>>>,
-    /// Reads may fail: some member has bad sectors and nobody has another copy.
-    pub tolerates_errors: bool,
+    /// Whether a request that begins now may fail.
+    pub tolerates_errors: Box<dyn Fn() -> bool>,
 }
 
 /// The bytes of one sector that holds `value`.
@@ -77,6 +77,7 @@ impl Load {
     }
 
     async fn write(&self, range: Range, fua: bool) {
+        let excused = (self.tolerates_errors)();
         let token = self.model.borrow_mut().begin_write(range.start.0, range.count.0, None);
         let buf = self.arena.wait_take(range.count.byte_len()).await;
         for (n, sector) in (range.start.0..range.end().0).enumerate() {
@@ -85,30 +86,33 @@ impl Load {
         let request = Request { fua, ..Request::write(range.start, buf) };
         let (outcome, unrecorded) = answered(self.dev.start(request), &self.unrecorded).await;
         self.model.borrow_mut().end_write(token, outcome.is_ok(), fua);
-        self.judge_failure("write", range, outcome);
+        self.judge_failure("write", range, outcome, excused);
         self.judge_record(outcome, unrecorded);
     }
 
     async fn zeroes(&self, range: Range, fua: bool) {
+        let excused = (self.tolerates_errors)();
         let left = Some(Left::Value(0));
         let token = self.model.borrow_mut().begin_write(range.start.0, range.count.0, left);
         let outcome = self.dev.start(Request { fua, ..Request::write_zeroes(range) }).await;
         self.model.borrow_mut().end_write(token, outcome.is_ok(), fua);
-        self.judge_failure("write-zeroes", range, outcome);
+        self.judge_failure("write-zeroes", range, outcome, excused);
     }
 
     async fn discard(&self, range: Range) {
+        let excused = (self.tolerates_errors)();
         let left = Some(Left::Anything);
         let token = self.model.borrow_mut().begin_write(range.start.0, range.count.0, left);
         let outcome = self.dev.start(Request::discard(range)).await;
         self.model.borrow_mut().end_write(token, outcome.is_ok(), false);
-        self.judge_failure("discard", range, outcome);
+        self.judge_failure("discard", range, outcome, excused);
     }
 
     async fn flush(&self) {
+        let excused = (self.tolerates_errors)();
         let began = self.model.borrow_mut().begin_flush();
         let (outcome, unrecorded) = answered(self.dev.start(Request::flush()), &self.unrecorded).await;
-        self.judge_failure("flush", Range::default(), outcome);
+        self.judge_failure("flush", Range::default(), outcome, excused);
         self.judge_record(outcome, unrecorded);
         if outcome.is_ok() {
             self.model.borrow_mut().end_flush(began);
@@ -116,6 +120,7 @@ impl Load {
     }
 
     async fn read(&self, range: Range) -> Option<Buf> {
+        let excused = (self.tolerates_errors)();
         let began = self.model.borrow_mut().begin_read();
         let buf = self.arena.wait_take(range.count.byte_len()).await;
         let outcome = self.dev.start(Request::read(range.start, buf.clone())).await;
@@ -123,7 +128,7 @@ impl Load {
             self.judge(range, &buf, |model, sector, value| model.may_hold(sector, value, began));
         }
         self.model.borrow_mut().end_read(began);
-        self.judge_failure("read", range, outcome);
+        self.judge_failure("read", range, outcome, excused);
         outcome.ok().map(|()| buf)
     }
 
@@ -131,12 +136,14 @@ impl Load {
     /// both times (S8). From then on that is what the disk holds; a flush comes first, because after a mere kill the
     /// disks still have in their caches what nobody ever flushed.
     pub async fn take_stock(&self, scenario: &Scenario, crashed: bool) {
+        // What is asked of here is asked for at once; and what was not in sync is not so soon.
+        let excused = (self.tolerates_errors)();
         let geometry = self.dev.geometry();
         let block = u64::from(geometry.logical_block) / SECTOR;
         let end = geometry.size.0.min(scenario.playground + scenario.longest * block).next_multiple_of(block);
         let end = end.min(geometry.size.0);
         let flushed = self.dev.start(Request::flush()).await;
-        self.judge_failure("flush", Range::default(), flushed);
+        self.judge_failure("flush", Range::default(), flushed, excused);
         let mut at = 0;
         while at < end {
             let count = (end - at).min(512);
@@ -149,7 +156,7 @@ impl Load {
             let two = self.dev.start(Request::read(range.start, second.clone()));
             let (one, two) = (one.await, two.await);
             if one.is_err() || two.is_err() {
-                self.judge_failure("read", range, one.and(two));
+                self.judge_failure("read", range, one.and(two), excused);
                 continue;
             }
             if !first.same_bytes(&second) {
@@ -191,8 +198,8 @@ impl Load {
         }
     }
 
-    fn judge_failure(&self, what: &str, range: Range, outcome: Outcome) {
-        if let (Err(failed), false) = (outcome, self.tolerates_errors) {
+    fn judge_failure(&self, what: &str, range: Range, outcome: Outcome, excused: bool) {
+        if let (Err(failed), false) = (outcome, excused) {
             self.complain("redundancy", format!("{what} of {range} failed though a copy is well: {failed}"));
         }
     }

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use block::{Arena, Dev, Range, Sectors};
 use md::plant::{self, Plant};
 use md::{
-    Array, Candidate, Condition, Creation, MemberStatus, Options, assemble, create, examine, plan_creation,
+    Array, Candidate, Condition, Creation, Hindrance, MemberStatus, OpenError, Options, SyncState, assemble,
+    create, examine, plan_creation,
 };
 use md_format::Level;
 use runtime::sim::{Fate, Random, World};
@@ -17,8 +18,8 @@ use runtime::{Driver, Runtime, now, sleep_ms, sleep_until, spawn};
 use crate::load::Load;
 use crate::model::Model;
 use crate::remote::Remote;
-use crate::scenario::{End, Scenario, has_copies};
-use crate::watch::{Watch, compare_copies};
+use crate::scenario::{End, Scenario, has_parity, has_redundancy};
+use crate::watch::{Watch, compare};
 
 /// Something that must never be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -152,14 +153,14 @@ impl Play {
         let spares =
             (scenario.slots()..scenario.members.len()).map(|member| scenario.geometry(member)).collect();
         let runtime = Runtime::new(self.world.clone());
-        let is_striped = matches!(scenario.level, Level::Raid0 | Level::Raid10);
+        let is_striped = !matches!(scenario.level, Level::Linear | Level::Raid1);
         let creation = Creation {
             name: "simulated".to_owned(),
             host: None,
             level: scenario.level,
             version: scenario.version,
             chunk_sectors: is_striped.then_some(scenario.chunk_sectors),
-            layout: is_striped.then_some(scenario.layout),
+            layout: (is_striped && scenario.level != Level::Raid4).then_some(scenario.layout),
             size: None,
             assume_clean: false,
             slots,
@@ -212,7 +213,7 @@ impl Play {
     async fn live(&self, end: End) {
         let devs = self.connected().await;
         let Some(array) = self.open(&devs).await else { return };
-        if let Err(violation) = compare_copies(&self.world, &array) {
+        if let Err(violation) = compare(&self.world, &array) {
             self.violations.borrow_mut().push(violation);
             return;
         }
@@ -315,6 +316,8 @@ impl Play {
                 self.watch.set(Some(array.clone()), layout);
                 Some(array)
             }
+            // Missing members and parity that may not belong to the data: refused, and rightly.
+            Err(OpenError::Hindered(why)) if why == [Hindrance::DirtyDegraded] && set.short.is_some() => None,
             Err(error) => {
                 self.complain("assembly", format!("the array is not opened any more: {error}"));
                 None
@@ -332,9 +335,16 @@ impl Play {
             unrecorded: Rc::new(move || watch.unrecorded(&world)),
             violations: self.violations.clone(),
             copies: copies_of(&self.world, array),
-            tolerates_errors: !has_copies(array.shape().summary.level),
+            tolerates_errors: tolerates_errors(array),
         }
     }
+}
+
+/// Whether a request may fail: without redundancy, and where parity is not known to belong to the data yet (S6).
+fn tolerates_errors(array: &Rc<Array>) -> Box<dyn Fn() -> bool> {
+    let array = array.clone();
+    let level = array.shape().summary.level;
+    Box::new(move || !has_redundancy(level) || has_parity(level) && array.sync_state() != SyncState::Idle)
 }
 
 /// Looks a sector up on every copy that is in sync, as it reads and as a power cut would leave it: a resync may have
@@ -372,9 +382,9 @@ fn well(world: &World, array: &Array) -> Vec<usize> {
     well.into_iter().map(|at| disk_of(&members[at])).collect()
 }
 
-/// What goes wrong in an era: to every member of an array with copies but some that are enough.
+/// What goes wrong in an era: to every member of an array with redundancy but some that are enough.
 async fn trouble(world: Rc<World>, array: Rc<Array>, break_off: impl Fn(&World, usize)) {
-    if !has_copies(array.shape().summary.level) {
+    if !has_redundancy(array.shape().summary.level) {
         return;
     }
     let well = well(&world, &array);
@@ -417,7 +427,7 @@ impl Scenario {
     fn layout_text(&self) -> String {
         let (chunk, layout) = (self.chunk_sectors, self.layout);
         match self.level {
-            Level::Raid10 => format!(" (layout {layout:#x}, chunk {chunk})"),
+            Level::Raid5 | Level::Raid6 | Level::Raid10 => format!(" (layout {layout:#x}, chunk {chunk})"),
             _ => String::new(),
         }
     }

@@ -19,9 +19,9 @@ pub struct Scenario {
     pub logical_block: u32,
     /// Which members are NBD clients, each of a server of its own over the disk. Their connections can break.
     pub remote: Vec<bool>,
-    /// Chunk of a raid0 or raid10.
+    /// Chunk, of levels that have one.
     pub chunk_sectors: u32,
-    /// Layout of a raid0 or raid10.
+    /// Layout, of levels that have a choice.
     pub layout: u32,
     /// Clients at work at once.
     pub clients: u64,
@@ -51,12 +51,43 @@ pub enum End {
 }
 
 /// Levels, those with more to go wrong more often.
-const LEVELS: [Level; 7] =
-    [Level::Raid1, Level::Raid1, Level::Raid1, Level::Raid10, Level::Raid10, Level::Raid0, Level::Linear];
+const LEVELS: [Level; 12] = [
+    Level::Raid1,
+    Level::Raid1,
+    Level::Raid1,
+    Level::Raid10,
+    Level::Raid10,
+    Level::Raid0,
+    Level::Linear,
+    Level::Raid4,
+    Level::Raid5,
+    Level::Raid5,
+    Level::Raid6,
+    Level::Raid6,
+];
 
-/// Whether a level keeps everything more than once, so that a member can fail without anybody noticing.
+/// Whether a level keeps everything more than once.
 pub fn has_copies(level: Level) -> bool {
     matches!(level, Level::Raid1 | Level::Raid10)
+}
+
+/// Whether a level keeps parity.
+pub fn has_parity(level: Level) -> bool {
+    matches!(level, Level::Raid4 | Level::Raid5 | Level::Raid6)
+}
+
+/// Whether a member can fail without anybody noticing.
+pub fn has_redundancy(level: Level) -> bool {
+    has_copies(level) || has_parity(level)
+}
+
+/// Any layout of raid5 or raid6.
+fn parity_layout(random: &mut Random, level: Level) -> u32 {
+    match level {
+        Level::Raid5 => random.below(6) as u32,
+        Level::Raid6 => *random.choose(&[0, 1, 2, 3, 4, 5, 8, 9, 10, 16, 17, 18, 19, 20]),
+        _ => 0,
+    }
 }
 
 /// Any layout of a raid10 on so many members: near, far, offset, both at once, far sets.
@@ -84,13 +115,14 @@ impl Scenario {
             _ => *random.choose(&Version::ALL),
         };
         let count = match level {
-            Level::Raid10 => 3 + random.below(6) as usize,
+            Level::Raid6 => 4 + random.below(5) as usize,
+            Level::Raid4 | Level::Raid5 | Level::Raid10 => 3 + random.below(6) as usize,
             _ => 2 + random.below(3) as usize,
         };
-        let spares = if has_copies(level) && random.one_in(4) { 1 } else { 0 };
+        let spares = if has_redundancy(level) && random.one_in(4) { 1 } else { 0 };
         let logical_block = *random.choose(&[512, 512, 4096]);
         let chunk_sectors = match logical_block {
-            _ if level == Level::Raid10 => *random.choose(&[8, 8, 16, 128, 1024, 2048]),
+            _ if level == Level::Raid10 || has_parity(level) => *random.choose(&[8, 8, 16, 128, 1024, 2048]),
             512 => *random.choose(&[1, 3, 8, 24, 128]),
             _ => *random.choose(&[8, 24, 128]),
         };
@@ -99,6 +131,7 @@ impl Scenario {
         let members = (0..count + spares).map(|_| Sectors(least + 8 * random.below(300))).collect();
         let layout = match level {
             Level::Raid10 => raid10_layout(random, count as u32),
+            _ if has_parity(level) => parity_layout(random, level),
             _ => 1 + random.below(2) as u32,
         };
         let eras = (0..1 + random.below(4)).map(|_| End::draw(random)).collect();

@@ -13,7 +13,7 @@ use runtime::Driver;
 use runtime::sim::{Disk, World, WriteSeen};
 
 use crate::run::{Violation, disk_of};
-use crate::scenario::has_copies;
+use crate::scenario::{has_copies, has_parity, has_redundancy};
 
 /// What is watched: the array that is open now, and which disk is which of its members.
 #[derive(Default)]
@@ -99,8 +99,13 @@ impl Watch {
         }
     }
 
-    /// Array sectors that a write to a disk touches: where each part of it begins.
-    fn touched(&self, disk: usize, range: Range) -> Vec<Sectors> {
+    /// Where the parts of a write to a disk begin, in the space in which the array is synced.
+    fn touched(&self, array: &Array, disk: usize, range: Range) -> Vec<Sectors> {
+        if has_parity(array.shape().summary.level) {
+            let data = self.layout.borrow().get(disk).copied().flatten().map(|(_, data)| data);
+            let row = data.and_then(|data| range.start.checked_sub(data));
+            return row.filter(|row| row.0 < array.shape().summary.size_sectors).into_iter().collect();
+        }
         let holds = self.holds.borrow();
         let behind = holds.range(..(disk, range.end()));
         let touched =
@@ -112,10 +117,10 @@ impl Watch {
     pub fn see_write(&self, world: &World, seen: &WriteSeen<'_>) {
         let array = self.array.borrow();
         let Some(array) = array.as_ref() else { return };
-        if has_copies(array.shape().summary.level) && self.see_late(world, array, seen) {
+        if has_redundancy(array.shape().summary.level) && self.see_late(world, array, seen) {
             return;
         }
-        for start in self.touched(seen.disk, seen.range) {
+        for start in self.touched(array, seen.disk, seen.range) {
             self.see_write_at(world, array, seen.disk, start);
         }
     }
@@ -195,12 +200,54 @@ fn durable(disk: &Disk, place: Place) -> Vec<u8> {
     disk.peek_durable(Range::new(Sectors(place.sector), Sectors(SUPERBLOCK_SECTORS)))
 }
 
-/// S1, S4, S6: the copies that an opened mirror calls in sync are the same, but for what it calls dirty.
-pub fn compare_copies(world: &World, array: &Array) -> Result<(), Violation> {
-    let shape = array.shape();
-    if !has_copies(shape.summary.level) {
-        return Ok(());
+/// S1, S4, S6: what an opened array calls in sync is: its copies are the same, its parity belongs to the data, but for what
+/// it calls dirty.
+pub fn compare(world: &World, array: &Array) -> Result<(), Violation> {
+    match array.shape().summary.level {
+        level if has_copies(level) => compare_copies(world, array),
+        level if has_parity(level) => compare_parity(world, array),
+        _ => Ok(()),
     }
+}
+
+fn compare_parity(world: &World, array: &Array) -> Result<(), Violation> {
+    let summary = &array.shape().summary;
+    let rows = Sectors(summary.size_sectors);
+    let (disks, members, scalar) = (world.disks(), array.members(), parity::Kernels::scalar());
+    let in_sync_up_to = match summary.resync {
+        ResyncOffset::Complete => rows,
+        ResyncOffset::At(position) => Sectors(position).min(rows),
+    };
+    let mut at = Sectors::ZERO;
+    while at < in_sync_up_to {
+        let Some(stripe) = array.stripe_at(at) else { return Ok(()) }; // a member is missing: nothing can disagree
+        let count = stripe.rows.min(in_sync_up_to - at);
+        let block = |member: usize| {
+            let member = &members[member];
+            disks[disk_of(member)].peek(Range::new(member.data_offset + at, count))
+        };
+        let data: Vec<(u8, Vec<u8>)> =
+            stripe.data.iter().map(|(index, member)| (*index, block(*member))).collect();
+        let data: Vec<(u8, &[u8])> = data.iter().map(|(index, bytes)| (*index, &bytes[..])).collect();
+        let differs = match stripe.q {
+            None => scalar.check_xor(&block(stripe.p), &data),
+            Some(q) => scalar.check_pq(&block(stripe.p), &block(q), &data),
+        };
+        if let Some(byte) = differs {
+            let row = at.0 + byte as u64 / 512;
+            let what = format!(
+                "parity of row {row} does not belong to its data, though the superblock calls it in sync ({:?})",
+                summary.resync
+            );
+            return Err(Violation { invariant: "S6", what });
+        }
+        at += count;
+    }
+    Ok(())
+}
+
+fn compare_copies(world: &World, array: &Array) -> Result<(), Violation> {
+    let shape = array.shape();
     let equal_up_to = match shape.summary.resync {
         ResyncOffset::Complete => shape.size,
         ResyncOffset::At(position) => Sectors(position).min(shape.size),
