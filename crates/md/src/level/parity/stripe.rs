@@ -77,7 +77,7 @@ impl Writing<'_> {
             let known = self.level.known(self.array, self.rows(run), unreadable);
             let plan = plan_write(&self.stripe, self.covered(run), known)
                 .map_err(|why| medium.unwrap_or(failure(why)))?;
-            if plan.method == Method::Whole {
+            if plan.method == Method::Whole && run.last - run.first == 1 {
                 return self.write_whole(work, run).await;
             }
             // Blocks hold what is read: nothing under way may be in them any more.
@@ -91,17 +91,18 @@ impl Writing<'_> {
         }
     }
 
-    /// All data is new. Its parity goes into blocks that are not under way.
+    /// All data is new, and in one piece. Its parity goes into blocks that are not under way.
     async fn write_whole(&mut self, work: &mut Work, run: Run) -> Outcome {
         let parities = self.stripe.parities().count() as usize;
-        if self.used + parities > work.blocks.len() {
+        let has_room = work.tickets.len() + work.blocks.len() <= work.tickets.capacity();
+        if self.used + parities > work.blocks.len() || !has_room {
             self.settle(work).await?;
         }
         let p = work.blocks[self.used].clone();
         let q = self.stripe.q.map(|_| work.blocks[self.used + 1].clone());
         self.used += parities;
         self.generate(work, run, &p, q.as_ref());
-        self.start_data(work, run, None);
+        self.start_data(work, run, false);
         self.start_parity(work, run, &p, q.as_ref());
         Ok(())
     }
@@ -131,16 +132,16 @@ impl Writing<'_> {
         let p = block(work, self.stripe.p);
         let q = self.stripe.q.map(|slot| block(work, slot));
         match plan.method {
-            Method::Whole | Method::DataOnly => {}
+            Method::DataOnly => {}
             Method::Modify => self.modify(work, run, plan, &p, q.as_ref()),
-            Method::Reconstruct => self.generate(work, run, &p, q.as_ref()),
+            Method::Whole | Method::Reconstruct => self.generate(work, run, &p, q.as_ref()),
             Method::Recover => {
                 self.recover(work, run, plan);
                 self.generate(work, run, &p, q.as_ref());
             }
         }
         self.used = work.blocks.len();
-        self.start_data(work, run, Some(plan));
+        self.start_data(work, run, run.last - run.first > 1);
         if plan.method != Method::DataOnly {
             self.start_parity(work, run, &p, q.as_ref());
         }
@@ -216,16 +217,14 @@ impl Writing<'_> {
         work.sources.clear();
     }
 
-    /// Starts writing the new data of a run. What comes from several parts is gathered in the member's block first;
-    /// `None` for a plan that reads nothing, whose blocks are not its own.
-    fn start_data(&self, work: &mut Work, run: Run, plan: Option<&Plan>) {
-        let gathers = plan.is_some() && run.last - run.first > 1;
+    /// Starts writing the new data of a run. Where it comes from several parts, it is gathered in the members' blocks first:
+    /// one write to each member.
+    fn start_data(&self, work: &mut Work, run: Run, gathers: bool) {
         for slot in self.covered(run).iter().filter(|slot| self.array.seat(*slot).is_some()) {
             if !gathers {
-                for segment in self.segments(run) {
-                    let content = self.new_content(segment, slot).expect("covered");
-                    self.start(work, slot, segment.start, content);
-                }
+                let segment = &self.segments[run.first];
+                let content = self.new_content(segment, slot).expect("covered");
+                self.start(work, slot, segment.start, content);
                 continue;
             }
             let block = work.blocks[usize::from(slot)].slice(0, self.rows(run).count.byte_len());

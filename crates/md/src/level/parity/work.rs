@@ -14,6 +14,9 @@ use super::map::Map;
 use super::slots::Slots;
 use crate::limits::{PARITY_WINDOW, PARITY_WORKS, SLOTS};
 
+/// Requests under way for each slot.
+const TICKETS: usize = 4;
+
 /// Memory and lists of one piece of work on one stripe.
 pub(crate) struct Work {
     /// A window of each slot.
@@ -42,7 +45,7 @@ impl Work {
         let take = |_| arena.take(window.byte_len()).expect("the arena was made for this");
         Work {
             blocks: (0..slots).map(take).collect(),
-            tickets: Vec::with_capacity(2 * slots),
+            tickets: Vec::with_capacity(TICKETS * slots),
             parts: Vec::with_capacity(2 * SLOTS),
             outcomes: Vec::with_capacity(2 * SLOTS),
             cuts: Vec::with_capacity(4 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
@@ -79,7 +82,7 @@ impl Works {
     pub fn new(map: &Map, height: u8) -> Works {
         let window = window(map);
         let each = window.byte_len().next_power_of_two().max(4096) * usize::from(map.slots());
-        block::reserve(PARITY_WORKS * 2 * usize::from(map.slots()));
+        block::reserve(PARITY_WORKS * TICKETS * usize::from(map.slots()));
         let arena = Arena::new(PARITY_WORKS * each);
         Works {
             free: RefCell::new((0..PARITY_WORKS).map(|_| Work::new(map, &arena, window)).collect()),
