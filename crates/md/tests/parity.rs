@@ -8,8 +8,8 @@ use block::{Arena, Buf, Dev, Geometry, Range, Request, Sectors};
 use common::Bench;
 use md::{Array, Creation, Options, create, plan_creation};
 use md_format::{Level, Version};
-use runtime::sim::{Random, World};
-use runtime::spawn;
+use runtime::sim::{Fate, Random, World};
+use runtime::{now, sleep_until, spawn};
 
 /// What a seed stands for.
 #[derive(Debug)]
@@ -55,6 +55,10 @@ fn make(seed: u64) -> (Bench, Case) {
 fn make_with(seed: u64, assume_clean: bool) -> (Bench, Case) {
     let world = World::new(seed);
     let case = world.draw(Case::draw);
+    (make_case(world, &case, assume_clean), case)
+}
+
+fn make_case(world: Rc<World>, case: &Case, assume_clean: bool) -> Bench {
     let bench = Bench { world, arena: Arena::new(64 << 20) };
     (0..case.slots).for_each(|_| drop(bench.world.add_disk(Sectors(case.member_sectors), 512)));
     let creation = Creation {
@@ -76,7 +80,7 @@ fn make_with(seed: u64, assume_clean: bool) -> (Bench, Case) {
     let plans = plan_creation(&creation).unwrap();
     let devs: Vec<Option<Dev>> = bench.devs().into_iter().map(Some).collect();
     bench.run(async { create(&plans, &devs, &bench.arena).await.unwrap() });
-    (bench, case)
+    bench
 }
 
 async fn open(bench: &Bench, lanes: usize) -> Rc<Array> {
@@ -307,4 +311,54 @@ fn what_was_not_in_sync_when_a_member_failed_is_an_error_for_its_blocks_alone() 
         let device = Array::open(&set, &candidates, &bench.devs(), told).unwrap().device();
         read(&bench.arena, &device, Range::new(Sectors::ZERO, device.geometry().size)).await;
     });
+}
+
+/// A member that hangs is failed, and answers later: what it reads then lands in memory that nobody else was given. Stripes
+/// of several windows are written meanwhile, whose parity lies where a member's block did.
+#[test]
+fn late_answers_of_a_failed_member_land_in_nobodys_memory() {
+    for seed in 0..60 {
+        let world = World::new(seed);
+        let case = Case {
+            level: Level::Raid5,
+            layout: 2,
+            slots: 4,
+            chunk_sectors: 1024,
+            member_sectors: 4096 + 4 * 1024,
+            lanes: 1,
+            version: Version::V1_2,
+        };
+        let bench = make_case(world, &case, true);
+        bench.run(async {
+            let array = open(&bench, 1).await;
+            let device = array.device();
+            let stripe = 3 * 1024;
+            for half in [0, 1] {
+                bench.write(&device, half * stripe / 2, 7, stripe / 2).await.unwrap();
+            }
+            bench.disk(1).set_fate(Fate::Hung);
+            bench.write(&device, 0, 9, 1024 - 8).await.unwrap(); // reads what it does not write
+            assert_eq!(array.in_sync(), 3, "it was failed");
+            let (back, after_ns) = (bench.disk(1), bench.world.draw(|random| random.below(2_000_000)));
+            let returning = spawn(async move {
+                sleep_until(now().after_ns(after_ns)).await;
+                back.set_fate(Fate::Alive);
+            });
+            for _ in 0..4 {
+                let whole: Vec<_> = [0, 1024, 2048]
+                    .into_iter()
+                    .map(|at| Request::write(Sectors(at), bench.bytes(5, 1024)))
+                    .map(|request| device.start(request))
+                    .collect();
+                for ticket in whole {
+                    ticket.await.unwrap();
+                }
+                for at in [0, 1024, 2048] {
+                    bench.reads(&device, at, 5, 1024).await.unwrap();
+                }
+            }
+            returning.join().await;
+            array.stop().await.unwrap();
+        });
+    }
 }

@@ -76,7 +76,12 @@ impl Striped {
     /// What is known of some rows of a stripe.
     fn known(&self, array: &Array, rows: Range, unreadable: Slots) -> Known {
         let is_believed = array.options.dirty_degraded || plant::is(Plant::ModifyUnsynced);
-        Known { absent: self.absent(array), unreadable, consistent: array.resync.covers(rows) || is_believed }
+        // A write that failed halfway on the last members there are leaves parity that belongs to nobody knows what.
+        Known {
+            absent: self.absent(array),
+            unreadable,
+            consistent: is_believed || array.resync.covers(rows) && array.broken().is_none(),
+        }
     }
 }
 

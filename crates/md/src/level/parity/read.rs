@@ -91,6 +91,8 @@ async fn read_part(array: &Array, level: &Striped, stripe: u64, request: &Reques
             Err(Trouble::Failed(failed)) => break Err(failed),
         }
     };
+    // What is still under way reads into memory that others will get.
+    let _ = reading.settle(&mut work).await;
     // A failure that was noticed on the way is recorded before anybody is told anything (S5).
     array.recorded().await?;
     outcome

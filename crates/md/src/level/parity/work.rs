@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use block::{Arena, Buf, Failed, MAX_BUFFER, Outcome, Sectors, Ticket};
+use block::{Arena, Buf, Cause, Failed, MAX_BUFFER, Outcome, Sectors, Ticket};
 use runtime::Event;
 use runtime::rank::{Holding, Rank, Step};
 
@@ -19,6 +19,7 @@ const TICKETS: usize = 4;
 
 /// Memory and lists of one piece of work on one stripe.
 pub(crate) struct Work {
+    arena: Rc<Arena>,
     /// A window of each slot.
     pub blocks: Vec<Buf>,
     /// Requests under way, each with the slot it went to.
@@ -44,6 +45,7 @@ impl Work {
         let slots = usize::from(map.slots());
         let take = |_| arena.take(window.byte_len()).expect("the arena was made for this");
         Work {
+            arena: arena.clone(),
             blocks: (0..slots).map(take).collect(),
             tickets: Vec::with_capacity(TICKETS * slots),
             parts: Vec::with_capacity(2 * SLOTS),
@@ -56,12 +58,25 @@ impl Work {
         }
     }
 
+    /// Lets go of a slot's block, into which a late answer may still come: the driver has it until then.
+    fn replace(&mut self, slot: u16) {
+        let bytes = self.blocks[usize::from(slot)].len();
+        let fresh = self.arena.take(bytes);
+        // A member that does not answer gets no more requests, so there is a block left for each it still has, unless
+        // several members hang at once: then memory is taken in the middle of it.
+        let fresh = fresh.or_else(|| Arena::new(bytes).take(bytes));
+        self.blocks[usize::from(slot)] = fresh.expect("an arena has room for what it was made for");
+    }
+
     /// Waits for all requests under way. `failed` is told of each that failed; the slots concerned come back.
     pub async fn settle(&mut self, mut failed: impl FnMut(u16, Failed)) -> Slots {
         let mut slots = Slots::NONE;
         while let Some((slot, ticket)) = self.tickets.pop() {
             if let Err(failure) = ticket.await {
                 slots.add(slot);
+                if failure.cause == Cause::Timeout {
+                    self.replace(slot);
+                }
                 failed(slot, failure);
             }
         }
@@ -81,7 +96,8 @@ impl Works {
     /// Makes them for an array of this height.
     pub fn new(map: &Map, height: u8) -> Works {
         let window = window(map);
-        let each = window.byte_len().next_power_of_two().max(4096) * usize::from(map.slots());
+        // One block more than there are slots: for a member that does not answer.
+        let each = window.byte_len().next_power_of_two().max(4096) * (usize::from(map.slots()) + 1);
         block::reserve(PARITY_WORKS * TICKETS * usize::from(map.slots()));
         let arena = Arena::new(PARITY_WORKS * each);
         Works {
