@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use block::Sectors;
 use control::{StackStatus, SyncStatus};
 
@@ -27,6 +27,12 @@ const MIRROR_BYTES: u64 = 32 << 20;
 
 /// Size of each half of the stripe.
 const STRIPE_BYTES: u64 = 16 << 20;
+
+/// Size of each third of the array with parity.
+const PARITY_BYTES: u64 = 16 << 20;
+
+/// All disks.
+const DISKS: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
 
 /// A sector of a disk, well within its data, that cannot be read any more.
 const LOST: Sectors = Sectors(40_000);
@@ -56,34 +62,37 @@ pub fn run(args: &Demo, driver: Driver) -> Result<()> {
     }
 }
 
-fn play(stage: &mut Stage) -> Result<[(&'static str, Content); 2]> {
+fn play(stage: &mut Stage) -> Result<Vec<(&'static str, Content)>> {
     make(stage)?;
-    let (mut mirror, mut stripe) = serve(stage)?;
+    let [mut mirror, stripe, mut parity] = serve(stage)?;
     crash(stage, &mut mirror)?;
     lose_a_sector(stage, &mirror)?;
-    lose_a_disk(stage, &mut mirror)?;
-    take_home(stage, &mut mirror, &mut stripe)?;
-    Ok([("mirror", mirror), ("stripe", stripe)])
+    lose_disks(stage, &mut mirror, &mut parity)?;
+    let contents = vec![("mirror", mirror), ("stripe", stripe), ("parity", parity)];
+    take_home(stage, &contents)?;
+    Ok(contents)
 }
 
 fn make(stage: &mut Stage) -> Result<()> {
     say(
-        "Four disks, here only files. Two become a mirror (each holds everything), two a stripe (each holds half).\n",
+        "Seven disks, here only files. Two become a mirror (each holds everything), two a stripe (each holds half), three\n\
+         keep parity (any one of them can be lost).\n",
     )?;
-    for (name, bytes) in [("a", MIRROR_BYTES), ("b", MIRROR_BYTES), ("c", STRIPE_BYTES), ("d", STRIPE_BYTES)]
-    {
+    let sizes = [MIRROR_BYTES, MIRROR_BYTES, STRIPE_BYTES, STRIPE_BYTES].into_iter();
+    for (name, bytes) in DISKS.into_iter().zip(sizes.chain([PARITY_BYTES; 3])) {
         stage.make_disk(name, bytes)?;
     }
     stage.ashlar("create mirror --level mirror a b")?;
     stage.ashlar("create stripe --level stripe --chunk 64K c d")?;
+    stage.ashlar("create parity --level raid5 --chunk 64K e f g")?;
     Ok(())
 }
 
-fn serve(stage: &mut Stage) -> Result<(Content, Content)> {
+fn serve(stage: &mut Stage) -> Result<[Content; 3]> {
     say(
-        "\nOne process opens both and serves them over NBD, which virtual machines and Linux itself can use.\n",
+        "\nOne process opens them and serves them over NBD, which virtual machines and Linux itself can use.\n",
     )?;
-    stage.start(&["a", "b", "c", "d"], &[])?;
+    stage.start(&DISKS, &[])?;
     let status = settle(stage)?;
     print(&drawing::draw(&status))?;
     let mut contents = Vec::new();
@@ -93,14 +102,12 @@ fn serve(stage: &mut Stage) -> Result<(Content, Content)> {
         stage.client(&array.name)?.write(&content, 0..array.bytes)?;
         contents.push(content);
     }
-    say("A client fills both with data, flushes, and reads everything back.")?;
+    say("A client fills them with data, flushes, and reads everything back.")?;
     for (array, content) in status.arrays.iter().zip(&contents) {
         stage.client(&array.name)?.verify(content)?;
         proved(&format!("{}: {} are what was written", array.name, size(array.bytes)))?;
     }
-    let stripe = contents.pop().context("there are two arrays")?;
-    let mirror = contents.pop().context("there are two arrays")?;
-    Ok((mirror, stripe))
+    contents.try_into().map_err(|found: Vec<_>| anyhow!("three arrays were made, {} are served", found.len()))
 }
 
 fn crash(stage: &mut Stage, mirror: &mut Content) -> Result<()> {
@@ -112,7 +119,7 @@ fn crash(stage: &mut Stage, mirror: &mut Content) -> Result<()> {
         "The two copies of the mirror may differ now where the client was writing. The superblocks say so, because they\n\
          were marked dirty before the first write. At the next start the copies are made equal again.\n",
     )?;
-    stage.start(&["d", "c", "b", "a"], &[])?;
+    stage.start(&["d", "g", "c", "f", "b", "e", "a"], &[])?;
     settle(stage)?;
     let found = stage.client("mirror")?.read()?;
     let (old, new) = found.sectors_like(&before, mirror, INTERRUPTED)?;
@@ -136,7 +143,7 @@ fn lose_a_sector(stage: &mut Stage, mirror: &Content) -> Result<()> {
     stage.damage("a", LOST)?;
     ensure!(stage.cat("mirror", &["a"])? != *mirror, "the sector held nothing that could be missed");
     let defect = stage.serve_damaged("a", LOST)?;
-    stage.start(&["a@nbd", "b", "c", "d"], &[])?;
+    stage.start(&["a@nbd", "b", "c", "d", "e", "f", "g"], &[])?;
     stage.client("mirror")?.verify(mirror)?;
     proved("a client reads everything: the other copy has it")?;
     let status = stage.status()?;
@@ -150,34 +157,39 @@ fn lose_a_sector(stage: &mut Stage, mirror: &Content) -> Result<()> {
     proved("what was lost is written back: disk a alone gives the same content again")
 }
 
-fn lose_a_disk(stage: &mut Stage, mirror: &mut Content) -> Result<()> {
+fn lose_disks(stage: &mut Stage, mirror: &mut Content, parity: &mut Content) -> Result<()> {
     say(
-        "\nA disk dies. The mirror goes on with the other one, and records at once whom not to believe any more.\n",
+        "\nTwo disks die. The mirror goes on with its other one, and what disk f held is computed from e and g. It is\n\
+         recorded at once whom not to believe any more.\n",
     )?;
-    stage.start(&["a", "b", "c", "d"], &[])?;
+    stage.start(&DISKS, &[])?;
     stage.ashlar("fail demo b")?;
-    mirror.fill(WRITTEN_DEGRADED);
-    stage.client("mirror")?.write(mirror, WRITTEN_DEGRADED)?;
+    stage.ashlar("fail demo f")?;
+    for (name, content) in [("mirror", &mut *mirror), ("parity", &mut *parity)] {
+        content.fill(WRITTEN_DEGRADED);
+        stage.client(name)?.write(content, WRITTEN_DEGRADED)?;
+    }
     print(&drawing::draw(&stage.status()?))?;
     stage.client("mirror")?.verify(mirror)?;
+    stage.client("parity")?.verify(parity)?;
     proved("clients noticed nothing: they wrote on, and read what they wrote")?;
     stage.stop()
 }
 
-fn take_home(stage: &mut Stage, mirror: &mut Content, stripe: &mut Content) -> Result<()> {
+fn take_home(stage: &mut Stage, contents: &[(&'static str, Content)]) -> Result<()> {
     say(
         "\nWithout its second disk the mirror does not start again unless told to: that is for a person to decide.\n",
     )?;
-    let refusal = stage.refused("run a b c d --nbd ./demo.sock")?;
+    let refusal = stage.refused("run a b --nbd ./demo.sock")?;
     print(&format!("{refusal}\n"))?;
     say("Reading is always possible, with the disks in any order, and changes not one byte on them.\n")?;
-    let disks = ["a", "b", "c", "d"];
-    let before = stage.hashes(&disks)?;
-    ensure!(stage.cat("mirror", &["d", "b", "a", "c"])? == *mirror, "the mirror's content is wrong");
-    ensure!(stage.cat("stripe", &["d", "b", "a", "c"])? == *stripe, "the stripe's content is wrong");
-    ensure!(stage.hashes(&disks)? == before, "reading has changed a disk");
-    proved(&format!("mirror: sha256 {}", mirror.sha256()))?;
-    proved(&format!("stripe: sha256 {}", stripe.sha256()))
+    let before = stage.hashes(&DISKS)?;
+    for (name, content) in contents {
+        let found = stage.cat(name, &["d", "g", "b", "e", "a", "f", "c"])?;
+        ensure!(found == *content, "{name}: the content is wrong");
+    }
+    ensure!(stage.hashes(&DISKS)? == before, "reading has changed a disk");
+    contents.iter().try_for_each(|(name, content)| proved(&format!("{name}: sha256 {}", content.sha256())))
 }
 
 /// Waits until nothing is being synced, and shows how it goes.
@@ -202,16 +214,17 @@ fn settle(stage: &Stage) -> Result<StackStatus> {
 }
 
 /// Says what was left behind, there and here.
-fn keep(dir: &Path, contents: &[(&'static str, Content); 2]) -> Result<()> {
+fn keep(dir: &Path, contents: &[(&'static str, Content)]) -> Result<()> {
     let lines: String = contents
         .iter()
         .map(|(name, content)| format!("{}  {name}  {} bytes\n", content.sha256(), content.len()))
         .collect();
     let text = format!(
-        "Left behind by `ashlar demo`. The disks a and b make the raid1 `mirror`, c and d the raid0 `stripe`.\n\
-         b failed during the demo and is out of date: the mirror's content is that of a alone.\n\
+        "Left behind by `ashlar demo`. The disks a and b make the raid1 `mirror`, c and d the raid0 `stripe`,\n\
+         e, f and g the raid5 `parity`. b and f failed during the demo and are out of date: what the arrays hold is on the\n\
+         others.\n\
          SHA-256, name and size of what the arrays hold:\n\n{lines}\n\
-         To read it:            ashlar cat a b c d --volume mirror | sha256sum\n\
+         To read it:            ashlar cat a b c d e f g --volume mirror | sha256sum\n\
          With a kernel instead: losetup -f --show FILE for each, then mdadm --assemble --scan --run\n"
     );
     let path: PathBuf = dir.join("CONTENT.txt");
