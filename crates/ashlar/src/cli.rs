@@ -168,6 +168,12 @@ pub struct Create {
     /// far=N, offset=N (or n2, f2, o2) with N copies [default: near=2]; raid0 original, alternate [default: original]
     #[arg(long, value_name = "NAME")]
     pub layout: Option<String>,
+    /// A write-intent bitmap: after a crash only what it marks is synced
+    #[arg(long, value_enum, default_value = "none")]
+    pub bitmap: NewBitmap,
+    /// What one bit of the bitmap stands for [default: 64M, or more where that does not fit]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub bitmap_chunk: Option<u64>,
     /// Metadata version
     #[arg(long, value_enum, default_value = "1.2")]
     pub metadata: NewVersion,
@@ -217,6 +223,15 @@ pub enum NewLevel {
     /// Striped over mirrors: every chunk on some of the members
     #[value(alias = "10")]
     Raid10,
+}
+
+/// Bitmaps that can be made.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NewBitmap {
+    /// None: after a crash everything is synced
+    None,
+    /// Beside the superblocks
+    Internal,
 }
 
 /// Metadata versions that can be made.

@@ -3,7 +3,7 @@
 //! Everything that `mdadm --examine` prints has its place here. All sectors are of 512 bytes.
 
 use md::Examined;
-use md_format::bitmap::BitmapSuper;
+use md_format::bitmap::{BitmapSuper, bit};
 use md_format::superblock::{Reshape, Summary};
 use md_format::{Level, ResyncOffset, Role, Superblock, UuidText, Version};
 use serde::Serialize;
@@ -92,6 +92,8 @@ pub struct BitmapFacts {
     pub events_cleared: Option<u64>,
     pub chunk_bytes: Option<u32>,
     pub chunks: Option<u64>,
+    /// Chunks that may differ between members.
+    pub marked: Option<u64>,
     pub sync_sectors: Option<u64>,
     pub daemon_sleep_s: Option<u32>,
     pub write_behind: Option<u32>,
@@ -266,7 +268,7 @@ fn bitmap(examined: &Examined) -> Option<BitmapFacts> {
     let bytes = examined.bitmap.as_ref().map(|facts| &facts.bytes[..]);
     let view = bytes.map(BitmapSuper::view);
     let flaw = match &view {
-        None => Some("not read, because the superblock is not valid".to_owned()),
+        None => Some("cannot be read, or the superblock is not valid".to_owned()),
         Some(Err(error)) => Some(error.to_string()),
         Some(Ok(bitmap)) => bitmap.check(&summary.array_uuid).err().map(|error| error.to_string()),
     };
@@ -281,9 +283,21 @@ fn bitmap(examined: &Examined) -> Option<BitmapFacts> {
         events_cleared: bitmap.map(|bitmap| bitmap.events_cleared.get()),
         chunk_bytes: bitmap.map(|bitmap| bitmap.chunk_bytes.get()),
         chunks: bitmap.and_then(BitmapSuper::chunks),
+        marked: bitmap.zip(bytes).and_then(|(bitmap, bytes)| marked(bitmap, bytes)),
         sync_sectors: bitmap.map(|bitmap| bitmap.sync_size.get()),
         daemon_sleep_s: bitmap.map(|bitmap| bitmap.daemon_sleep_s.get()),
         write_behind: bitmap.map(|bitmap| bitmap.write_behind.get()),
         stale: bitmap.map(|bitmap| bitmap.is_stale(summary.events)),
     })
+}
+
+/// Chunks whose bit is set; `None` where not all of the bits are there.
+fn marked(bitmap: &BitmapSuper, bytes: &[u8]) -> Option<u64> {
+    let chunks = bitmap.chunks()?;
+    let is_set = |chunk: u64| {
+        let (byte, mask) = bit(chunk);
+        bytes.get(usize::try_from(byte).ok()?).map(|byte| byte & mask != 0)
+    };
+    is_set(chunks.checked_sub(1)?)?;
+    Some((0..chunks).filter(|chunk| is_set(*chunk) == Some(true)).count() as u64)
 }

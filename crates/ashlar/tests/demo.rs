@@ -26,7 +26,8 @@ fn what_the_demo_leaves_behind_is_what_it_claims() {
     let claims: Vec<Content> = claims.lines().filter_map(|line| line.parse().ok()).collect();
     assert_eq!(claims.len(), 3);
     for claim in &claims {
-        let done = bench.ashlar(&format!("cat kept/d kept/b kept/g kept/a kept/f kept/c kept/e --volume {}", claim.name));
+        let done = bench
+            .ashlar(&format!("cat kept/d kept/b kept/g kept/a kept/f kept/c kept/e --volume {}", claim.name));
         assert_eq!((sha256(&done.out), done.out.len() as u64), (claim.sha256.clone(), claim.size_bytes));
     }
 

@@ -27,6 +27,41 @@ fn every_image_of_the_larger_set_with_a_level_that_is_built_is_read() {
     }
 }
 
+/// A mirror whose bitmap a kernel kept, stopped or cut off, is taken over: its content stays, and afterwards no bit is set.
+#[test]
+fn mirrors_with_a_bitmap_are_run_and_stopped_with_no_bit_set() {
+    let images = golden::own().unwrap().into_iter().chain(golden::shared().unwrap());
+    for image in images.filter(|image| image.name.starts_with("raid1-") && image.name.contains("bitmap")) {
+        let bench = Bench::new();
+        let unpacked = tempfile::tempdir().unwrap();
+        let names: Vec<String> = image
+            .unpack(unpacked.path())
+            .unwrap()
+            .iter()
+            .enumerate()
+            .map(|(number, path)| {
+                std::fs::copy(path, bench.path().join(number.to_string())).unwrap();
+                number.to_string()
+            })
+            .collect();
+        let all = names.join(" ");
+        let mut serving = bench.serve(&format!("run {all} --name it --nbd ./sock"), "it");
+        bench.settle("it");
+        assert!(bench.status("it")["arrays"][0]["bitmap"]["chunks"].as_u64() > Some(0), "{}", image.name);
+        bench.ok("stop it");
+        assert_eq!(serving.wait(), Some(0), "{}: {}", image.name, bench.log());
+        let report: serde_json::Value =
+            serde_json::from_str(&bench.ok(&format!("examine --json {all}"))).unwrap();
+        for member in report["members"].as_array().unwrap() {
+            assert_eq!(member["md"]["bitmap"]["marked"], 0, "{}", image.name);
+        }
+        let expected: Vec<String> =
+            image.content().unwrap().into_iter().map(|content| content.sha256).collect();
+        let found = sha256(&bench.ashlar(&format!("cat {all}")).out);
+        assert!(expected.contains(&found), "{}: {found}", image.name);
+    }
+}
+
 fn is_built(name: &str) -> bool {
     let levels = ["linear-", "raid0-", "raid1-", "raid4-", "raid5-", "raid6-", "raid10-"];
     let later = ["midreshape", "midtakeover", "journal"];

@@ -26,6 +26,16 @@ const STRIPED_MIRRORS: [Made; 4] = [
     ("--metadata 1.0 --level 10 --layout n2 --chunk 128 --raid-devices 3", 3),
 ];
 
+const BITMAPS: [Made; 4] = [
+    ("--metadata 0.90 --level 1 --raid-devices 2 --bitmap internal --bitmap-chunk 64K", 2),
+    ("--metadata 1.0 --level 1 --raid-devices 3 --bitmap internal --bitmap-chunk 16K", 3),
+    ("--metadata 1.2 --level 1 --raid-devices 2 --bitmap internal --bitmap-chunk 64K", 2),
+    (
+        "--metadata 1.1 --level 10 --layout n2 --chunk 64 --raid-devices 3 --bitmap internal --bitmap-chunk 128K",
+        3,
+    ),
+];
+
 /// Sizes of the disks of an array, in turn.
 const SIZES_KIB: [u64; 4] = [6144, 7000, 5500, 6400];
 
@@ -111,15 +121,15 @@ fn both_ways(made: &[Made], ending: &str) {
 fn what_the_kernel_stopped_is_read_and_written_and_the_kernel_reads_it_back() {
     both_ways(&ARRAYS, "wait_idle; mdadm --stop --scan\n");
     both_ways(&STRIPED_MIRRORS, "wait_idle; mdadm --stop --scan\n");
+    both_ways(&BITMAPS, "wait_idle; mdadm --stop --scan\n");
 }
 
 #[test]
 fn what_the_kernel_lost_the_power_over_is_read_and_written_and_the_kernel_reads_it_back() {
     both_ways(&ARRAYS, "pattern fill /dev/md0 1m 64k 0; pattern fill /dev/md3 1m 64k 3; oracle-kill 0\n");
-    both_ways(
-        &STRIPED_MIRRORS,
-        "for md in 0 1 2 3; do pattern fill /dev/md$md 1m 192k $md; done; oracle-kill 0\n",
-    );
+    for arrays in [&STRIPED_MIRRORS, &BITMAPS] {
+        both_ways(arrays, "for md in 0 1 2 3; do pattern fill /dev/md$md 1m 192k $md; done; oracle-kill 0\n");
+    }
 }
 
 /// A member that we failed is stale for both: also when the kernel has written between our crash and our next start.

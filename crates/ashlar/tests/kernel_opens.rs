@@ -71,6 +71,40 @@ const STRIPED_MIRRORS: [Case; 5] = [
     },
 ];
 
+const BITMAPS: [Case; 4] = [
+    Case {
+        name: "b090",
+        options: &["-l", "1", "--metadata", "0.90", "--bitmap", "internal"],
+        sizes_kib: &[6144, 6200],
+    },
+    Case {
+        name: "b10",
+        options: &["-l", "1", "--metadata", "1.0", "--bitmap", "internal", "--bitmap-chunk", "4k"],
+        sizes_kib: &[6148, 6144],
+    },
+    Case {
+        name: "b12",
+        options: &["-l", "1", "--bitmap", "internal", "--bitmap-chunk", "64k"],
+        sizes_kib: &[6144, 6144],
+    },
+    Case {
+        name: "bn2",
+        options: &[
+            "-l",
+            "10",
+            "--chunk",
+            "16k",
+            "--metadata",
+            "1.1",
+            "--bitmap",
+            "internal",
+            "--bitmap-chunk",
+            "64k",
+        ],
+        sizes_kib: &[6144, 6144, 6144],
+    },
+];
+
 /// Makes and fills an array; its members and the hash of its content.
 fn made(bench: &Bench, case: &Case) -> (Vec<PathBuf>, String) {
     let members = bench.members(case.name, case.sizes_kib);
@@ -148,6 +182,19 @@ fn the_kernel_reads_the_same_from_stripes_of_every_layout_and_from_linear() {
 fn the_kernel_reads_the_same_from_striped_mirrors_of_every_layout() {
     let Some(boot) = required(Kernel::under_test()) else { return };
     kernel_reads_the_same(boot.kernel, &STRIPED_MIRRORS);
+}
+
+#[test]
+fn the_kernel_reads_the_same_from_mirrors_with_a_bitmap_and_finds_it_clean() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    kernel_reads_the_same(boot.kernel, &BITMAPS);
+    let bench = Bench::new();
+    let case = &BITMAPS[2];
+    let (members, _) = made(&bench, case);
+    let script = "for disk in d0 d1; do mdadm --examine-bitmap /dev/$disk; done".to_owned();
+    let run = Run::new(boot.kernel).disks(&members, &DiskOpts::default().snapshot()).script(script);
+    let said = run.run().unwrap().success().unwrap().stdout;
+    assert_eq!(said.matches(" 0 dirty (0.0%)").count(), 2, "{said}");
 }
 
 #[test]

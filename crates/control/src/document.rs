@@ -64,6 +64,9 @@ pub struct ArrayStatus {
     /// each piece, as many as [`MOST_DOUBTFUL`].
     #[serde(default)]
     pub doubtful: Vec<(u64, u64)>,
+    /// Its write-intent bitmap, if it keeps one.
+    #[serde(default)]
+    pub bitmap: Option<BitmapStatus>,
     /// Its members.
     pub members: Vec<MemberStatus>,
     /// What clients did.
@@ -71,6 +74,17 @@ pub struct ArrayStatus {
     /// What the array itself was asked, by kind; kinds that never came are left out.
     #[serde(default)]
     pub io: Vec<IoStatus>,
+}
+
+/// The write-intent bitmap of an array.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BitmapStatus {
+    /// What one bit stands for.
+    pub chunk_bytes: u64,
+    /// How many bits there are.
+    pub chunks: u64,
+    /// How many of them mark something that may differ between members.
+    pub marked: u64,
 }
 
 /// Whether an array is consistent.

@@ -20,8 +20,8 @@ pub use client::{Client, ClientError};
 pub use command::{Command, Refusal};
 pub use config::{Config, ConfigError, Layout};
 pub use document::{
-    API_VERSION, ArrayState, ArrayStatus, Event, ExportStatus, Happened, IoStatus, LatencyBucket,
-    MOST_DOUBTFUL, MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
+    API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus,
+    LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
 };
 pub use hold::Hold;
 pub use place::{Place, PlaceError, Taken, running};

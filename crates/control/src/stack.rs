@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use crate::api::EVENTS;
 use crate::command::{Command, Refusal};
 use crate::document::{
-    API_VERSION, ArrayState, ArrayStatus, Event, ExportStatus, Happened, IoStatus, LatencyBucket,
-    MOST_DOUBTFUL, MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
+    API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus,
+    LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
 };
 use crate::hold::Hold;
 use crate::snapshot::Keeper;
@@ -194,6 +194,11 @@ impl Stack {
             in_sync: array.in_sync(),
             sync: sync_status(array.sync_state()),
             doubtful: doubtful(array),
+            bitmap: array.bitmap().map(|bitmap| BitmapStatus {
+                chunk_bytes: bitmap.chunk.bytes(),
+                chunks: bitmap.chunks,
+                marked: bitmap.marked,
+            }),
             members: array.members().into_iter().map(|member| self.member_status(member)).collect(),
             export: export_status(&volume.export),
             io: io_status(volume.export.device().counters()),

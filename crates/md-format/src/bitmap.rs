@@ -14,7 +14,7 @@
 
 mod new;
 
-pub use new::{NewBitmap, area_sectors, default_chunk_bytes, roomy_sectors};
+pub use new::{NewBitmap, area_sectors, default_chunk_bytes, least_chunk_bytes, roomy_sectors};
 
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

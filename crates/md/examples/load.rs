@@ -69,6 +69,7 @@ async fn array(level: &str, chunk_sectors: u32, devs: &[Dev], arena: &Rc<Arena>)
         chunk_sectors: (level != Level::Raid1).then_some(chunk_sectors),
         layout: None,
         size: None,
+        bitmap: None,
         assume_clean: true,
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),

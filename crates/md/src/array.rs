@@ -12,6 +12,7 @@ use runtime::rank::{Rank, Step};
 use runtime::{Engine, Event, Layer};
 
 use crate::assembly::{Candidate, Seat, Set};
+use crate::bitmap::{self, Bitmap, BitmapState, Marked};
 use crate::error::{Hindrance, OpenError};
 use crate::lane::Lanes;
 use crate::level::{self, Mapping};
@@ -41,6 +42,8 @@ pub struct Options {
     pub checkpoint_ms: u64,
     /// Parts that the array is served in, each on its own.
     pub lanes: usize,
+    /// How often bits of the bitmap are cleared; `None` as often as the bitmap says.
+    pub bitmap_round_ms: Option<u64>,
 }
 
 impl Default for Options {
@@ -54,6 +57,7 @@ impl Default for Options {
             safe_mode_delay_ms: SAFE_MODE_DELAY_MS,
             checkpoint_ms: CHECKPOINT_MS,
             lanes: 1,
+            bitmap_round_ms: None,
         }
     }
 }
@@ -123,6 +127,7 @@ pub struct Array {
     redundancy: Redundancy,
     pub(crate) options: Options,
     pub(crate) metadata: Metadata,
+    pub(crate) bitmap: Option<Rc<Bitmap>>,
     pub(crate) resync: Resync,
     pub(crate) lanes: Lanes,
     pub(crate) arena: Rc<Arena>,
@@ -134,6 +139,12 @@ pub struct Array {
     sync_size: Sectors,
     happenings: RefCell<Vec<Happening>>,
     pub(crate) happened: Event,
+}
+
+/// While this lives, a write is under way: the array is marked dirty, and what it writes in the bitmap.
+pub(crate) struct Writing<'a> {
+    _writing: metadata::Writing<'a>,
+    _marked: Option<Marked<'a>>,
 }
 
 /// Happenings kept until somebody takes them; a monitor that never comes does not make the list grow for ever.
@@ -169,6 +180,8 @@ impl Array {
         check_alignment(&members, &summary, geometry).map_err(|found| OpenError::Hindered(vec![found]))?;
         let sync_size = level::sync_size(&summary, geometry.size);
         let believed = resync::believed(summary.resync, sync_size);
+        let bitmap = bitmap_of(set, candidates, sync_size, believed, geometry, &options)
+            .map_err(|found| OpenError::Hindered(vec![found]))?;
         let mut seats = vec![None; set.slots.len()];
         for (at, member) in members.iter().enumerate() {
             if let Some(slot) = member.slot {
@@ -179,7 +192,8 @@ impl Array {
             shape: Shape { summary, size, slots: set.slots.len() as u32 },
             mapping,
             metadata: Metadata::new(&summary, believed, members.len(), set.short.is_some()),
-            resync: Resync::new(believed),
+            resync: Resync::new(believed, bitmap.clone()),
+            bitmap,
             lanes: Lanes::new(options.lanes, Sectors(summary.chunk_sectors.into()), height),
             arena: Arena::new(ARENA_BYTES + members.len() * 4096),
             clients: Cell::new(0),
@@ -200,6 +214,7 @@ impl Array {
                 .map_err(|error| OpenError::Hindered(vec![Hindrance::Format(error)]))?;
         }
         metadata::start(&array);
+        bitmap::start(&array);
         resync::start(&array);
         Ok(array)
     }
@@ -222,6 +237,16 @@ impl Array {
     /// What the sync engine is doing.
     pub fn sync_state(&self) -> SyncState {
         self.resync.state()
+    }
+
+    /// What the write-intent bitmap looks like; `None` where there is none, or the array is open for reading.
+    pub fn bitmap(&self) -> Option<BitmapState> {
+        self.bitmap.as_ref().map(|bitmap| bitmap.state())
+    }
+
+    /// Whether everything in a range of the space in which the array is synced is known to be consistent.
+    pub fn is_consistent(&self, range: Range) -> bool {
+        self.resync.covers(range)
     }
 
     /// The event counter as last recorded.
@@ -285,7 +310,10 @@ impl Array {
     /// The array's device is quiesced before. What was written is then safe, whether anybody flushed it or not.
     pub async fn stop(&self) -> Outcome {
         self.resync.stop().await;
-        let stopped = self.metadata.stop(self).await;
+        self.metadata.idle().await;
+        let settled = bitmap::settle(self).await;
+        let stopped = settled.and(self.metadata.stop(self).await);
+        bitmap::stop(self);
         if self.options.write { stopped.and(self.flush_members(0).await) } else { stopped }
     }
 
@@ -313,6 +341,9 @@ impl Array {
         if self.broken.get().is_none() {
             self.broken.set(Some(failed));
             self.metadata.wake_all();
+            if let Some(bitmap) = &self.bitmap {
+                bitmap.wake_all();
+            }
             self.happen(Happening::Broken { failed });
         }
     }
@@ -323,6 +354,18 @@ impl Array {
         if failed.cause == Cause::Timeout || request.fua {
             self.set_broken(failed);
         }
+    }
+
+    /// Begins a write to the members that hold `range` (of the space in which the array is synced): returns when the dirty
+    /// mark and the range's bits in the bitmap are durable on all of them (S5).
+    pub(crate) async fn begin_write(&self, range: Range) -> Result<Writing<'_>, Failed> {
+        // Marked first, so that a metadata round that has to come anyway takes the bits with it.
+        let marked = self.bitmap.as_ref().map(|bitmap| bitmap.mark(range));
+        let writing = self.metadata.begin_write(self).await?;
+        if let Some(marked) = &marked {
+            marked.durable(self).await?;
+        }
+        Ok(Writing { _writing: writing, _marked: marked })
     }
 
     /// Waits until every failure noticed so far is recorded (S5): also one that another request noticed. What this one
@@ -389,6 +432,11 @@ impl Array {
             q: stripe.q.map(place),
             data: stripe.by_index().map(|(index, slot)| (index, place(slot))).collect(),
         })
+    }
+
+    /// Whether some slot has no member in sync.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.in_sync() < self.shape.slots
     }
 
     /// The member in a slot, if it is in sync.
@@ -475,11 +523,31 @@ impl Engine for Array {
     }
 }
 
+/// The bitmap of an array that is opened for writing.
+fn bitmap_of(
+    set: &Set,
+    candidates: &[Candidate],
+    sync_size: Sectors,
+    resync: ResyncOffset,
+    geometry: Geometry,
+    options: &Options,
+) -> Result<Option<Rc<Bitmap>>, Hindrance> {
+    if !options.write {
+        return Ok(None);
+    }
+    let in_sync = set.slots.iter().flatten().filter(|seat| seat.in_sync);
+    let members: Vec<_> = in_sync.map(|seat| &candidates[seat.candidate].examined).collect();
+    let freshest = &candidates[set.freshest].examined;
+    let block = geometry.logical_block as usize;
+    let bitmap = Bitmap::open(freshest, &members, sync_size, resync, block, options.bitmap_round_ms)?;
+    Ok(bitmap.map(Rc::new))
+}
+
 fn member(slot: Option<u16>, seat: Seat, candidates: &[Candidate], devs: &[Dev]) -> Member {
     let candidate = &candidates[seat.candidate];
     let summary = &candidate.examined.summary;
     let bad = candidate.examined.bad_blocks.iter();
-    let bad = bad.map(|run| block::Range::new(Sectors(run.sector), Sectors(run.sectors)));
+    let bad = bad.map(|run| Range::new(Sectors(run.sector), Sectors(run.sectors)));
     Member {
         name: candidate.name.clone(),
         dev: devs[seat.candidate].clone(),

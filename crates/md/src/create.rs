@@ -6,7 +6,8 @@
 use std::fmt;
 use std::rc::Rc;
 
-use block::{Arena, Dev, Failed, Geometry, Origin, Request, Sectors};
+use block::{Arena, Dev, Failed, Geometry, MAX_BUFFER, Origin, Request, Sectors};
+use md_format::bitmap::NewBitmap;
 use md_format::geometry::{self, Reserve};
 use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::superblock::{self, Entry, NewArray, NewMember};
@@ -33,6 +34,8 @@ pub struct Creation {
     pub layout: Option<u32>,
     /// What each member of a level with equal members gives, instead of as much as the smallest has.
     pub size: Option<Sectors>,
+    /// A write-intent bitmap, or none.
+    pub bitmap: Option<BitmapWish>,
     /// Take the copies for equal: no resync.
     pub assume_clean: bool,
     /// The members in slot order: each with its shape, or missing. Spares follow.
@@ -49,6 +52,13 @@ pub struct Creation {
     pub now_s: u64,
 }
 
+/// A write-intent bitmap that a person asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BitmapWish {
+    /// What one bit stands for; `None` takes mdadm's default of 64 MiB, or more where that does not fit.
+    pub chunk_bytes: Option<u32>,
+}
+
 /// What will be written to one member.
 #[derive(Clone, Debug)]
 pub struct NewMemberPlan {
@@ -60,6 +70,8 @@ pub struct NewMemberPlan {
     pub bytes: Box<[u8; SUPERBLOCK_BYTES]>,
     /// Where the bad-block log goes: sector, and how many.
     pub bad_block_log: Option<(u64, u64)>,
+    /// The bitmap: its sector, and superblock and bits.
+    pub bitmap: Option<(u64, Vec<u8>)>,
     /// Other places where an older superblock may lie, to be zeroed.
     pub wipe: Vec<Place>,
 }
@@ -149,6 +161,11 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
             "the members are too small for one chunk, with its copies or parity".to_owned(),
         ));
     }
+    let bitmap = new_bitmap(creation, layout, size_sectors)?;
+    let reserve = bitmap.map_or(Reserve::Nothing, |bitmap| Reserve::Bitmap {
+        sync_size_sectors: bitmap.sync_size_sectors,
+        chunk_bytes: bitmap.chunk_bytes,
+    });
     let array = NewArray {
         version: creation.version,
         uuid: creation.uuid,
@@ -161,14 +178,14 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
         size_sectors,
         clean: creation.assume_clean || has_nothing_to_sync(creation),
         preferred_minor: 0,
-        reserve: Reserve::Nothing,
+        reserve,
         bad_block_log: true,
         entries: &entries,
     };
     let mut plans = Vec::with_capacity(available.len());
     for (position, device) in devices.iter().enumerate() {
         if let Some(device) = device {
-            plans.push(plan_member(&array, creation, position, device.size.0, data_offset)?);
+            plans.push(plan_member(&array, bitmap, creation, position, device.size.0, data_offset)?);
         }
     }
     Ok(plans)
@@ -217,6 +234,9 @@ fn check(creation: &Creation) -> Result<(), CreateError> {
     match creation.level {
         Level::Linear | Level::Raid0 if missing > 0 => {
             return refuse("a level without redundancy cannot be created with members missing");
+        }
+        Level::Linear | Level::Raid0 if creation.bitmap.is_some() => {
+            return refuse("a level without redundancy has no use for a bitmap");
         }
         Level::Linear | Level::Raid0 if !creation.spares.is_empty() => {
             return refuse("a level without redundancy has no use for spares");
@@ -311,6 +331,7 @@ fn entries(creation: &Creation) -> Vec<Entry> {
 
 fn plan_member(
     array: &NewArray<'_>,
+    bitmap: Option<NewBitmap>,
     creation: &Creation,
     position: usize,
     device_sectors: u64,
@@ -323,7 +344,48 @@ fn plan_member(
     let summary = md_format::Superblock::view(place, &bytes[..])?.summary()?;
     let wipe = Place::all(device_sectors).filter(|other| other.sector != place.sector).collect();
     let bad_block_log = summary.bad_block_log.map(|log| (log.sector, u64::from(log.sectors)));
-    Ok(NewMemberPlan { position, place, bytes, bad_block_log, wipe })
+    let area = |new: NewBitmap| -> Result<Vec<u8>, FormatError> {
+        let sectors = md_format::bitmap::area_sectors(new.sync_size_sectors, new.chunk_bytes);
+        let mut area = vec![0; Sectors(sectors).byte_len()];
+        new.create(&mut area)?;
+        Ok(area)
+    };
+    let bitmap = match (bitmap, summary.bitmap) {
+        (Some(new), Some(place)) => Some((place.sector, area(new)?)),
+        _ => None,
+    };
+    Ok(NewMemberPlan { position, place, bytes, bad_block_log, bitmap, wipe })
+}
+
+/// mdadm's interval between two rounds of clearing bits, in seconds.
+const DAEMON_SLEEP_S: u32 = 5;
+
+/// The bitmap of a new array, as `add_internal_bitmap` makes it.
+fn new_bitmap(creation: &Creation, layout: u32, size_sectors: u64) -> Result<Option<NewBitmap>, CreateError> {
+    let Some(wish) = creation.bitmap else { return Ok(None) };
+    let sync_size_sectors = match creation.level {
+        Level::Raid10 => {
+            // Not rounded to chunks, unlike what the kernel takes: it corrects the number when it starts the array.
+            let copies = u64::from(layout & 0xff) * u64::from(layout >> 8 & 0xff);
+            size_sectors / 2 * creation.slots.len() as u64 / copies * 2
+        }
+        _ => size_sectors,
+    };
+    let room = |chunk: Option<u32>| {
+        chunk.ok_or(CreateError::Request("the members have no room for a bitmap".to_owned()))
+    };
+    let version = creation.version;
+    let least = room(md_format::bitmap::least_chunk_bytes(version, size_sectors, sync_size_sectors))?;
+    let usual = md_format::bitmap::default_chunk_bytes(version, size_sectors, sync_size_sectors);
+    let chunk_bytes = wish.chunk_bytes.map_or_else(|| room(usual), Ok)?;
+    if chunk_bytes < least {
+        return Err(CreateError::Request(format!(
+            "bits for chunks of {chunk_bytes} bytes do not fit behind the superblock; at least {least} do"
+        )));
+    }
+    let uuid = creation.uuid;
+    let (daemon_sleep_s, write_behind) = (DAEMON_SLEEP_S, 0);
+    Ok(Some(NewBitmap { uuid, sync_size_sectors, chunk_bytes, daemon_sleep_s, write_behind }))
 }
 
 /// Writes the plans: old superblocks out, logs empty, new superblocks in, each step flushed before the next. `devs` are
@@ -342,6 +404,12 @@ pub async fn create(
         if let Some((sector, sectors)) = plan.bad_block_log {
             let log = vec![0xff; Sectors(sectors).byte_len()];
             write(dev, arena, sector, &log).await.map_err(failed)?;
+        }
+        if let Some((sector, area)) = &plan.bitmap {
+            for (number, part) in area.chunks(MAX_BUFFER).enumerate() {
+                let sector = sector + (number * MAX_BUFFER) as u64 / 512;
+                write(dev, arena, sector, part).await.map_err(failed)?;
+            }
         }
         dev.start(Request::flush()).await.map_err(failed)?;
     }

@@ -3,11 +3,17 @@
 use std::fmt;
 use std::rc::Rc;
 
-use block::{Arena, Dev, Failed, Geometry, Origin, Request, Sectors};
+use block::{Arena, Dev, Failed, Geometry, MAX_BUFFER, Origin, Request, Sectors};
+use md_format::geometry::array_sectors;
 use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::probe::probe;
 use md_format::superblock::Summary;
-use md_format::{DeviceShape, FormatError, Place, Superblock, Version, badblocks, bitmap};
+use md_format::{DeviceShape, FormatError, Level, Place, Superblock, Version, badblocks, bitmap};
+
+use crate::limits::BITMAP_BYTES;
+
+/// Bytes of a bitmap that are read at once to begin with.
+const PAGE: usize = 4096;
 
 /// What a disk says it is.
 #[derive(Clone, Debug)]
@@ -26,14 +32,14 @@ pub struct Examined {
     pub leftovers: Vec<Version>,
     /// The bad-block log: runs of sectors from the start of the disk.
     pub bad_blocks: Vec<badblocks::BadBlock>,
-    /// The bitmap's superblock, where the metadata names one.
+    /// The bitmap, where the metadata names one and it can be read.
     pub bitmap: Option<BitmapFacts>,
 }
 
-/// What the bitmap's own superblock says.
+/// The bitmap.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BitmapFacts {
-    /// The bitmap's superblock, as far as it can be read: its 256 bytes.
+    /// Its superblock and its bits, in whole pages; the first page alone where the superblock makes no sense.
     pub bytes: Vec<u8>,
 }
 
@@ -117,10 +123,42 @@ pub async fn examine(dev: &Dev, arena: &Rc<Arena>) -> Result<Examined, ExamineEr
     }
     let mut facts = None;
     if let Some(at) = summary.bitmap.filter(|_| flaw.is_none()) {
-        let bytes = read_bytes(dev, arena, at.sector, bitmap::SUPER_BYTES.next_multiple_of(4096)).await?;
-        facts = Some(BitmapFacts { bytes });
+        facts = read_bitmap(dev, arena, &summary, at.sector).await.ok();
     }
     Ok(Examined { geometry, place, bytes, summary, flaw, leftovers, bad_blocks, bitmap: facts })
+}
+
+/// Reads a bitmap: as many bits as it says it has, and as many as the array needs.
+async fn read_bitmap(
+    dev: &Dev,
+    arena: &Rc<Arena>,
+    summary: &Summary,
+    sector: u64,
+) -> Result<BitmapFacts, ExamineError> {
+    let mut bytes = read_bytes(dev, arena, sector, PAGE).await?;
+    let chunks = |sectors: u64| {
+        let bitmap = bitmap::BitmapSuper::view(&bytes).ok()?;
+        bitmap::chunks(sectors.max(bitmap.sync_size.get()), bitmap.chunk_bytes.get())
+    };
+    let size = array_sectors_synced(summary);
+    let longest = dev.geometry().size.0.saturating_sub(sector).saturating_mul(512).min(BITMAP_BYTES as u64);
+    let needed = chunks(size).map_or(0, |chunks| bitmap::SUPER_BYTES as u64 + chunks.div_ceil(8));
+    let end = needed.next_multiple_of(PAGE as u64).min(longest) as usize;
+    while bytes.len() < end {
+        let some = (end - bytes.len()).min(MAX_BUFFER / 2);
+        let at = sector + bytes.len() as u64 / 512;
+        bytes.extend(read_bytes(dev, arena, at, some).await?);
+    }
+    Ok(BitmapFacts { bytes })
+}
+
+/// Sectors that a bitmap describes: the array's on raid10, a member's elsewhere.
+fn array_sectors_synced(summary: &Summary) -> u64 {
+    let Summary { level, layout, chunk_sectors, raid_disks, size_sectors, .. } = *summary;
+    match level {
+        Level::Raid10 => array_sectors(level, layout, chunk_sectors, raid_disks, size_sectors).unwrap_or(0),
+        _ => size_sectors,
+    }
 }
 
 /// Reads `len` bytes from `sector` on, whatever the disk's block size and wherever its end is.

@@ -11,6 +11,7 @@
 
 pub mod array;
 mod assembly;
+mod bitmap;
 mod create;
 mod error;
 mod examine;
@@ -27,7 +28,8 @@ mod snapshot;
 
 pub use array::{Array, Options, Shape, StripePlaces};
 pub use assembly::{Candidate, LeftOut, Reason, Seat, Set, SetKey, Short, assemble};
-pub use create::{CreateError, Creation, NewMemberPlan, create, plan_creation};
+pub use bitmap::BitmapState;
+pub use create::{BitmapWish, CreateError, Creation, NewMemberPlan, create, plan_creation};
 pub use error::{Hindrance, OpenError};
 pub use examine::{ExamineError, Examined, examine};
 pub use member::{Condition, Member, MemberStatus};

@@ -43,5 +43,8 @@ pub const CHECKPOINT_MS: u64 = 10_000;
 /// more than one apart, or a power cut in the middle would leave too few that count.
 pub const MEMBERSHIP_EVENTS: u64 = 2;
 
+/// The longest bitmap that is kept up to date: 32 Mi chunks. With its counters it takes 72 MiB of memory.
+pub const BITMAP_BYTES: usize = 4 << 20;
+
 /// Above this an event counter was not reached by counting, and leaves too little room to count on.
 pub const EVENTS_LIMIT: u64 = u64::MAX / 2;

@@ -170,9 +170,13 @@ impl Metadata {
         self.changed.notify();
     }
 
-    /// Waits for writes under way, records a clean array, and ends the writer.
-    pub async fn stop(&self, array: &Array) -> Outcome {
+    /// Waits for writes under way.
+    pub async fn idle(&self) {
         self.idle.wait_until(|| self.writers.get() == 0).await;
+    }
+
+    /// Records a clean array, and ends the writer. No write is under way.
+    pub async fn stop(&self, array: &Array) -> Outcome {
         let outcome = match array.broken() {
             Some(failed) => Err(failed),
             None => {
@@ -258,6 +262,9 @@ async fn write_round(array: &Array) -> bool {
     let mut good = true;
     for _ in 0..times {
         metadata.events.set(metadata.events.get().saturating_add(1));
+        if let Some(bitmap) = &array.bitmap {
+            bitmap.record(array, metadata.events.get()).await;
+        }
         let (alone, rest) = waves(array);
         if !write_wave(array, alone, dirty, resync).await {
             return false; // in the next round another one is written alone
@@ -392,6 +399,7 @@ mod tests {
             chunk_sectors: None,
             layout: None,
             size: None,
+            bitmap: None,
             assume_clean: false,
             slots: vec![Some(Geometry::plain(Sectors(10_240))); 2],
             write_mostly: Vec::new(),

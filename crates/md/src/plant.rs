@@ -26,11 +26,15 @@ pub enum Plant {
     WrongCoefficient,
     /// Parity is written as it was before the data changed (S6).
     StaleParity,
+    /// A write is issued before the bits of its chunks are durable (S5).
+    BitAfterWrite,
+    /// A chunk's bit is cleared without flushing the members first (S6).
+    BitClearedBeforeFlush,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Plant; 9] = [
+    pub const ALL: [Plant; 11] = [
         Plant::MarkAfterWrite,
         Plant::FlushSwallowed,
         Plant::CleanBeforeFlush,
@@ -40,6 +44,8 @@ impl Plant {
         Plant::ModifyUnsynced,
         Plant::WrongCoefficient,
         Plant::StaleParity,
+        Plant::BitAfterWrite,
+        Plant::BitClearedBeforeFlush,
     ];
 }
 

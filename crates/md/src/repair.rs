@@ -7,11 +7,12 @@ use crate::limits::MAX_READ_ERRORS;
 use crate::member::{Condition, Member};
 
 /// Writes what others gave over the rows from `start` (from the data offset) that `member` could not read, and reads them
-/// again into `back`. A member that does not take it, or has had too many such errors, is failed. The caller holds the
+/// again into `back`. `range` is where they lie in the space in which the array is synced. A member that does not take it, or has had too many such errors, is failed. The caller holds the
 /// lock of the range: a write that came meanwhile would be undone.
 pub(crate) async fn write_back(
     array: &Array,
     member: &Member,
+    range: Range,
     start: Sectors,
     good: &Buf,
     back: &Buf,
@@ -27,11 +28,11 @@ pub(crate) async fn write_back(
         return;
     }
     // Even a repair is a write to a member: torn by a power cut, it must find the array marked dirty (S5).
-    let Ok(_writing) = array.metadata.begin_write(array).await else { return };
+    let Ok(_writing) = array.begin_write(range).await else { return };
     match rewrite(array, member, start, good, back, trace).await {
         Ok(()) => {
             member.corrected_reads.set(member.corrected_reads.get().saturating_add(1));
-            let (name, sector) = (member.name.clone(), start.0);
+            let (name, sector) = (member.name.clone(), range.start.0);
             array.happen(Happening::ReadRepaired { name, sector });
         }
         Err(failed) => {

@@ -12,6 +12,7 @@ use md_format::ResyncOffset;
 use runtime::{Event, Task, sleep_ms, spawn};
 
 use crate::array::{Array, Happening};
+use crate::bitmap::Bitmap;
 use crate::level;
 use crate::limits::{RESYNC_WINDOW, RESYNC_WINDOWS, RESYNC_YIELD_MS};
 use crate::plant::{self, Plant};
@@ -54,6 +55,8 @@ pub(crate) struct Resync {
     stopping: Cell<bool>,
     running: Cell<bool>,
     changed: Event,
+    /// What it marks as not different needs no resync.
+    bitmap: Option<Rc<Bitmap>>,
 }
 
 /// What is believed of a recorded position. A number that lies at the end of the array, or behind it, is no completion:
@@ -67,7 +70,7 @@ pub(crate) fn believed(recorded: ResyncOffset, size: Sectors) -> ResyncOffset {
 
 impl Resync {
     /// The state that goes on from what [`believed`] says.
-    pub fn new(offset: ResyncOffset) -> Resync {
+    pub fn new(offset: ResyncOffset, bitmap: Option<Rc<Bitmap>>) -> Resync {
         Resync {
             offset: Cell::new(offset),
             progress: Cell::new(None),
@@ -76,15 +79,17 @@ impl Resync {
             stopping: Cell::new(false),
             running: Cell::new(false),
             changed: Event::with_capacity(4),
+            bitmap,
         }
     }
 
     /// Whether all copies of `range` are known to be equal.
     pub fn covers(&self, range: Range) -> bool {
-        match self.offset.get() {
+        let is_behind = match self.offset.get() {
             ResyncOffset::Complete => true,
             ResyncOffset::At(position) => range.end().0 <= position,
-        }
+        };
+        is_behind || self.bitmap.as_ref().is_some_and(|bitmap| bitmap.covers(range))
     }
 
     /// Where what may not be consistent begins; `None` where everything is.
@@ -172,6 +177,9 @@ async fn complete(array: &Array) {
     array.metadata.require_resync(ResyncOffset::Complete);
     if array.metadata.settled().await.is_ok() {
         array.resync.offset.set(ResyncOffset::Complete);
+        if let Some(bitmap) = &array.bitmap {
+            bitmap.synced_up_to(array.sync_size());
+        }
         array.happen(Happening::ResyncComplete);
     }
 }
@@ -189,10 +197,14 @@ impl Resync {
             self.next.set(total); // one copy is equal to itself
         }
         let start = self.next.get();
+        let wanted = Range::new(start, total.saturating_sub(start));
+        let wanted = self.bitmap.as_ref().map_or(wanted, |bitmap| marked_part(bitmap, wanted));
+        let start = wanted.start;
+        self.next.set(start);
         if start >= total || self.stopping.get() || !level::can_resync(array) {
             return None;
         }
-        let longest = Sectors::from_bytes(RESYNC_WINDOW as u64).min(total - start);
+        let longest = Sectors::from_bytes(RESYNC_WINDOW as u64).min(wanted.count);
         let count = array.lanes.first_part(Range::new(start, longest)).count;
         self.next.set(start + count);
         self.active.borrow_mut()[lane] = Some(start);
@@ -202,11 +214,25 @@ impl Resync {
     /// Publishes how far everything is done. Durable it becomes with the next clean superblock, after a flush.
     fn advance(&self, array: &Array, position: Sectors) {
         self.offset.set(ResyncOffset::At(position.0));
+        if let Some(bitmap) = &self.bitmap {
+            bitmap.synced_up_to(position);
+        }
         array.metadata.note_resync(ResyncOffset::At(position.0));
         if let Some(progress) = self.progress.get() {
             self.progress.set(Some(Progress { done: position, ..progress }));
         }
     }
+}
+
+/// The first part of `range` that a bitmap marks, in whole pages; the end of the range if there is none.
+fn marked_part(bitmap: &Bitmap, range: Range) -> Range {
+    let Some(needed) = bitmap.next_needed(range.start, range.count) else {
+        return Range::new(range.end(), Sectors::ZERO);
+    };
+    let page = Sectors::from_bytes(FINEST);
+    let start = needed.start.round_down(page).max(range.start);
+    let end = Sectors(needed.end().0.next_multiple_of(page.0)).min(range.end());
+    Range::new(start, end - start)
 }
 
 /// One lane of the resync: window after window.

@@ -26,7 +26,9 @@ pub fn metadata_areas(examined: &Examined) -> Vec<Area> {
         areas.push(Area { what: "bad-block log", sector: log.sector, sectors: log.sectors.into() });
     }
     if let Some(bitmap) = examined.summary.bitmap {
-        areas.push(Area { what: "bitmap", sector: bitmap.sector, sectors: SUPERBLOCK_SECTORS });
+        let bytes = examined.bitmap.as_ref().map_or(0, |facts| facts.bytes.len() as u64);
+        let sectors = bytes.div_ceil(512).max(SUPERBLOCK_SECTORS);
+        areas.push(Area { what: "bitmap", sector: bitmap.sector, sectors });
     }
     areas.retain(|area| area.sector.saturating_add(area.sectors) <= examined.geometry.size.0);
     areas

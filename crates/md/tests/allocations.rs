@@ -9,7 +9,9 @@ use std::sync::{Mutex, PoisonError};
 
 use block::counting::Counting;
 use block::{Arena, Cause, Dev, Device, Failed, Geometry, Request, Sectors, Ticket};
-use md::{Array, Candidate, Creation, Options, SyncState, assemble, create, examine, plan_creation};
+use md::{
+    Array, BitmapWish, Candidate, Creation, Options, SyncState, assemble, create, examine, plan_creation,
+};
 use md_format::{Level, Version};
 use runtime::os::{Choice, OpenMode, Os};
 use runtime::sim::Random;
@@ -160,6 +162,7 @@ fn member(os: &Rc<Os>, path: &Path, bytes: u64) -> Dev {
 }
 
 async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool) -> Rc<Array> {
+    let has_redundancy = !matches!(level, Level::Linear | Level::Raid0);
     let creation = Creation {
         name: "counted".to_owned(),
         host: None,
@@ -168,6 +171,8 @@ async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool)
         chunk_sectors: (!matches!(level, Level::Raid1 | Level::Linear)).then_some(8),
         layout: None,
         size: None,
+        // Bits of small chunks: set and cleared all the time.
+        bitmap: has_redundancy.then_some(BitmapWish { chunk_bytes: Some(256 << 10) }),
         assume_clean,
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),
@@ -185,7 +190,7 @@ async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool)
         candidates.push(Candidate { name: number.to_string(), examined });
     }
     let sets = assemble(&candidates);
-    let options = Options { write: true, ..Options::default() };
+    let options = Options { write: true, bitmap_round_ms: Some(1), ..Options::default() };
     Array::open(&sets[0], &candidates, devs, options).unwrap()
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use block::{Arena, Buf, Dev, Geometry, Range, Request, Sectors};
 use common::Bench;
-use md::{Array, Creation, Options, create, plan_creation};
+use md::{Array, BitmapWish, Creation, Options, create, plan_creation};
 use md_format::{Level, Version};
 use runtime::sim::{Fate, Random, World};
 use runtime::{now, sleep_until, spawn};
@@ -21,6 +21,7 @@ struct Case {
     member_sectors: u64,
     lanes: usize,
     version: Version,
+    bitmap_chunk: Option<u32>,
 }
 
 impl Case {
@@ -40,6 +41,7 @@ impl Case {
             member_sectors: 4096 + 256 * (2 + random.below(4)),
             lanes: 1 + random.below(3) as usize,
             version: *random.choose(&Version::ALL),
+            bitmap_chunk: random.one_in(2).then(|| *random.choose(&[4096, 65_536])),
         }
     }
 
@@ -69,6 +71,7 @@ fn make_case(world: Rc<World>, case: &Case, assume_clean: bool) -> Bench {
         chunk_sectors: Some(case.chunk_sectors),
         layout: (case.level != Level::Raid4).then_some(case.layout),
         size: None,
+        bitmap: case.bitmap_chunk.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
         assume_clean,
         slots: bench.devs().iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),
@@ -327,6 +330,7 @@ fn late_answers_of_a_failed_member_land_in_nobodys_memory() {
             member_sectors: 4096 + 4 * 1024,
             lanes: 1,
             version: Version::V1_2,
+            bitmap_chunk: None,
         };
         let bench = make_case(world, &case, true);
         bench.run(async {

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use block::{Arena, Dev, Range, Sectors};
 use md::plant::{self, Plant};
 use md::{
-    Array, Candidate, Condition, Creation, Hindrance, MemberStatus, OpenError, Options, SyncState, assemble,
-    create, examine, plan_creation,
+    Array, BitmapWish, Candidate, Condition, Creation, Hindrance, MemberStatus, OpenError, Options,
+    SyncState, assemble, create, examine, plan_creation,
 };
 use md_format::Level;
 use runtime::sim::{Fate, Random, World};
@@ -162,6 +162,7 @@ impl Play {
             chunk_sectors: is_striped.then_some(scenario.chunk_sectors),
             layout: (is_striped && scenario.level != Level::Raid4).then_some(scenario.layout),
             size: None,
+            bitmap: scenario.bitmap_chunk.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
             assume_clean: false,
             slots,
             write_mostly: Vec::new(),
@@ -181,7 +182,7 @@ impl Play {
         let start = self.world.events_done();
         let limit = match end {
             End::PowerCut(events) | End::Kill(events) => start + events,
-            End::Stop => u64::MAX,
+            End::PowerCutLater(_) | End::Stop => u64::MAX,
         };
         let runtime = Runtime::new(self.world.clone());
         let world = self.world.clone();
@@ -199,7 +200,7 @@ impl Play {
         }
         drop(runtime);
         match end {
-            End::PowerCut(_) => self.world.power_cut(),
+            End::PowerCut(_) | End::PowerCutLater(_) => self.world.power_cut(),
             End::Kill(_) | End::Stop => self.world.kill(),
         }
         for disk in self.world.disks() {
@@ -238,6 +239,8 @@ impl Play {
                 self.complain("redundancy", format!("stopping failed though a copy is well: {failed}"));
             }
             self.watch.see_end(&array);
+        } else if let End::PowerCutLater(ms) = end {
+            sleep_ms(ms).await;
         } else {
             // The cut may come while nothing happens: clean marks, timers, a resync going on.
             sleep_ms(3_600_000).await;
@@ -310,7 +313,14 @@ impl Play {
         };
         let checkpoint_ms = self.scenario.checkpoint_ms;
         let lanes = self.scenario.lanes;
-        let options = Options { write: true, degraded: true, checkpoint_ms, lanes, ..Options::default() };
+        let options = Options {
+            write: true,
+            degraded: true,
+            checkpoint_ms,
+            lanes,
+            bitmap_round_ms: Some(self.scenario.bitmap_round_ms),
+            ..Options::default()
+        };
         match Array::open(set, &candidates, &used, options) {
             Ok(array) => {
                 self.watch.set(Some(array.clone()), layout);
@@ -426,10 +436,13 @@ async fn trouble(world: Rc<World>, array: Rc<Array>, break_off: impl Fn(&World, 
 impl Scenario {
     fn layout_text(&self) -> String {
         let (chunk, layout) = (self.chunk_sectors, self.layout);
-        match self.level {
+        let layout = match self.level {
             Level::Raid5 | Level::Raid6 | Level::Raid10 => format!(" (layout {layout:#x}, chunk {chunk})"),
             _ => String::new(),
-        }
+        };
+        let bitmap =
+            self.bitmap_chunk.map(|bytes| format!(" with a bitmap ({bytes}, {} ms)", self.bitmap_round_ms));
+        layout + &bitmap.unwrap_or_default()
     }
 
     /// A line for people.

@@ -35,6 +35,10 @@ pub struct Scenario {
     pub checkpoint_ms: u64,
     /// Lanes that the array is served in.
     pub lanes: usize,
+    /// What a bit of the bitmap stands for, in bytes; `None`: there is none.
+    pub bitmap_chunk: Option<u32>,
+    /// How often bits are cleared, in milliseconds.
+    pub bitmap_round_ms: u64,
     /// How the eras end, one after the other.
     pub eras: Vec<End>,
 }
@@ -46,6 +50,8 @@ pub enum End {
     PowerCut(u64),
     /// The process is killed after so many events: what the disks have cached stays.
     Kill(u64),
+    /// The power is cut so many milliseconds after all clients are done.
+    PowerCutLater(u64),
     /// The array is stopped when all clients are done.
     Stop,
 }
@@ -134,6 +140,8 @@ impl Scenario {
             _ if has_parity(level) => parity_layout(random, level),
             _ => 1 + random.below(2) as u32,
         };
+        let bitmap = has_redundancy(level) && random.one_in(2);
+        let bitmap_chunk = bitmap.then(|| *random.choose(&[4096, 16_384, 65_536, 1 << 20]));
         let eras = (0..1 + random.below(4)).map(|_| End::draw(random)).collect();
         Scenario {
             level,
@@ -150,6 +158,8 @@ impl Scenario {
             checkpoint_ms: *random.choose(&[0, 1, 10_000]),
             playground: *random.choose(&[64, 512, 4096, 10_000]),
             lanes: 1 + random.below(2) as usize,
+            bitmap_chunk,
+            bitmap_round_ms: *random.choose(&[1, 3, 20, 5000]),
             eras,
         }
     }
@@ -181,12 +191,17 @@ impl Scenario {
 
 impl End {
     fn draw(random: &mut Random) -> End {
-        match random.below(8) {
+        match random.below(10) {
             0 => End::Stop,
             1 => End::Kill(random.below(1500)),
             // Early cuts hit assembly, dirty marks and resync; late ones a loaded array.
             2 => End::PowerCut(random.below(60)),
             3..6 => End::PowerCut(random.below(400)),
+            // What is done in peace: clean marks, bits that are cleared, a resync that comes to its end.
+            6 | 7 => {
+                let latest = *random.choose(&[5, 50, 300]);
+                End::PowerCutLater(random.below(latest))
+            }
             _ => End::PowerCut(random.below(3000)),
         }
     }

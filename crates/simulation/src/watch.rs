@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use block::{Moment, Range, Sectors};
 use md::{Array, Condition};
+use md_format::bitmap::{BitmapSuper, bit};
 use md_format::limits::SUPERBLOCK_SECTORS;
 use md_format::superblock::Summary;
 use md_format::{Level, Place, ResyncOffset, Role, Superblock};
@@ -99,18 +100,23 @@ impl Watch {
         }
     }
 
-    /// Where the parts of a write to a disk begin, in the space in which the array is synced.
-    fn touched(&self, array: &Array, disk: usize, range: Range) -> Vec<Sectors> {
+    /// What a write to a disk touches of the space in which the array is synced.
+    fn touched(&self, array: &Array, disk: usize, range: Range) -> Vec<Range> {
         if has_parity(array.shape().summary.level) {
             let data = self.layout.borrow().get(disk).copied().flatten().map(|(_, data)| data);
             let row = data.and_then(|data| range.start.checked_sub(data));
-            return row.filter(|row| row.0 < array.shape().summary.size_sectors).into_iter().collect();
+            let row = row.filter(|row| row.0 < array.shape().summary.size_sectors);
+            return row.map(|row| Range::new(row, range.count)).into_iter().collect();
         }
         let holds = self.holds.borrow();
         let behind = holds.range(..(disk, range.end()));
         let touched =
             behind.rev().take_while(|((on, at), (_, count))| *on == disk && *at + *count > range.start);
-        touched.map(|((_, at), (start, _))| *start + range.start.saturating_sub(*at)).collect()
+        let part = |((_, at), (start, count)): (&(usize, Sectors), &(Sectors, Sectors))| {
+            let (skip, end) = (range.start.saturating_sub(*at), (*at + *count).min(range.end()));
+            Range::new(*start + skip, end - (*at + skip))
+        };
+        touched.map(part).collect()
     }
 
     /// S5: when a member write starts, every superblock in use says, durably, that this range may be inconsistent.
@@ -120,8 +126,13 @@ impl Watch {
         if has_redundancy(array.shape().summary.level) && self.see_late(world, array, seen) {
             return;
         }
-        for start in self.touched(array, seen.disk, seen.range) {
-            self.see_write_at(world, array, seen.disk, start);
+        for range in self.touched(array, seen.disk, seen.range) {
+            self.see_write_at(world, array, seen.disk, range.start);
+            let mut at = range.start;
+            while at < range.end() && array.bitmap().is_some() {
+                self.see_bit_at(world, array, seen.disk, at);
+                at = (at + FINEST).round_down(FINEST);
+            }
         }
     }
 
@@ -168,6 +179,27 @@ impl Watch {
         found
     }
 
+    /// S5: and its bit is set in every bitmap in use, or that bitmap would be taken for stale.
+    fn see_bit_at(&self, world: &World, array: &Array, written: usize, start: Sectors) {
+        for (disk, summary) in self.in_sync(world, array) {
+            let Some(place) = summary.bitmap else { continue };
+            let sector = |number: u64| {
+                let at = Sectors(place.sector + number);
+                world.disks()[disk].peek_durable(Range::new(at, Sectors(1)))
+            };
+            let first = sector(0);
+            let bitmap = BitmapSuper::view(&first).expect("the bitmap was made with the array");
+            let (byte, mask) = bit(start.0 / u64::from(bitmap.chunk_bytes.get() >> 9));
+            let is_set = sector(byte / 512)[(byte % 512) as usize] & mask != 0;
+            if !is_set && !bitmap.is_stale(summary.events) {
+                let what = format!(
+                    "disk {written} is written at array sector {start} while its bit on disk {disk} is not set"
+                );
+                self.complain("S5", what);
+            }
+        }
+    }
+
     fn in_sync<'a>(
         &'a self,
         world: &'a World,
@@ -200,6 +232,9 @@ fn durable(disk: &Disk, place: Place) -> Vec<u8> {
     disk.peek_durable(Range::new(Sectors(place.sector), Sectors(SUPERBLOCK_SECTORS)))
 }
 
+/// What is compared at a time: no position of a resync and no chunk of a bitmap is finer.
+const FINEST: Sectors = Sectors(8);
+
 /// S1, S4, S6: what an opened array calls in sync is: its copies are the same, its parity belongs to the data, but for what
 /// it calls dirty.
 pub fn compare(world: &World, array: &Array) -> Result<(), Violation> {
@@ -214,14 +249,14 @@ fn compare_parity(world: &World, array: &Array) -> Result<(), Violation> {
     let summary = &array.shape().summary;
     let rows = Sectors(summary.size_sectors);
     let (disks, members, scalar) = (world.disks(), array.members(), parity::Kernels::scalar());
-    let in_sync_up_to = match summary.resync {
-        ResyncOffset::Complete => rows,
-        ResyncOffset::At(position) => Sectors(position).min(rows),
-    };
     let mut at = Sectors::ZERO;
-    while at < in_sync_up_to {
+    while at < rows {
         let Some(stripe) = array.stripe_at(at) else { return Ok(()) }; // a member is missing: nothing can disagree
-        let count = stripe.rows.min(in_sync_up_to - at);
+        let count = FINEST.min(stripe.rows).min(rows - at);
+        if !array.is_consistent(Range::new(at, count)) {
+            at += count;
+            continue;
+        }
         let block = |member: usize| {
             let member = &members[member];
             disks[disk_of(member)].peek(Range::new(member.data_offset + at, count))
@@ -248,14 +283,14 @@ fn compare_parity(world: &World, array: &Array) -> Result<(), Violation> {
 
 fn compare_copies(world: &World, array: &Array) -> Result<(), Violation> {
     let shape = array.shape();
-    let equal_up_to = match shape.summary.resync {
-        ResyncOffset::Complete => shape.size,
-        ResyncOffset::At(position) => Sectors(position).min(shape.size),
-    };
-    let (disks, members, piece) = (world.disks(), array.members(), piece_sectors(array));
-    let mut at = Sectors::ZERO;
-    while at < equal_up_to {
-        let count = piece.min(equal_up_to - at);
+    let (disks, members, piece) = (world.disks(), array.members(), piece_sectors(array).min(FINEST));
+    let (mut at, size) = (Sectors::ZERO, shape.size);
+    while at < size {
+        let count = piece.min(size - at);
+        if !array.is_consistent(Range::new(at, count)) {
+            at += count;
+            continue;
+        }
         let copies: Vec<(usize, Vec<u8>)> = array
             .copies_of(at)
             .map(|(member, sector)| (disk_of(&members[member]), Range::new(sector, count)))

@@ -2,13 +2,13 @@
 
 use anyhow::{Result, anyhow, bail};
 use block::{Dev, Geometry, Sectors};
-use md::{CreateError, Creation, NewMemberPlan};
+use md::{BitmapWish, CreateError, Creation, NewMemberPlan};
 use md_format::{Level, Version};
 use runtime::{random_uuid, wall_seconds};
 use serde::Serialize;
 
 use crate::Usage;
-use crate::cli::{Create, Driver, MemberSize, NewLevel, NewVersion};
+use crate::cli::{Create, Driver, MemberSize, NewBitmap, NewLevel, NewVersion};
 use crate::members::{self, How, Member};
 use crate::text::{print, print_json};
 use crate::world::World;
@@ -84,6 +84,14 @@ fn refuse_nonsense(args: &Create) -> Result<()> {
             return usage(format!("--size {bytes}: is not a whole number of KiB"));
         }
     }
+    if let Some(chunk) = args.bitmap_chunk {
+        if args.bitmap == NewBitmap::None {
+            return usage("--bitmap-chunk: there is no bitmap without --bitmap internal".to_owned());
+        }
+        if !chunk.is_power_of_two() || !(4096..=1 << 31).contains(&chunk) {
+            return usage(format!("--bitmap-chunk {chunk}: is not a power of two from 4 KiB to 2 GiB"));
+        }
+    }
     if args.name.is_empty() || args.name.contains('/') {
         return usage(format!(
             "{:?} cannot be the name of an array: it is empty or has a slash in it",
@@ -148,6 +156,8 @@ fn creation(args: &Create, devices: &[Option<Dev>]) -> Creation {
             MemberSize::Max => None,
             MemberSize::Bytes(bytes) => Some(Sectors::from_bytes(bytes)),
         }),
+        bitmap: (args.bitmap == NewBitmap::Internal)
+            .then_some(BitmapWish { chunk_bytes: args.bitmap_chunk.map(|bytes| bytes as u32) }),
         assume_clean: args.assume_clean,
         slots: slots.to_vec(),
         write_mostly: args.members.iter().map(|name| args.write_mostly.contains(name)).collect(),

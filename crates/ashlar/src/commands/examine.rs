@@ -245,6 +245,9 @@ fn render_bitmap(bitmap: &BitmapFacts) -> String {
     if let (Some(version), Some(chunk), Some(chunks)) = (bitmap.version, bitmap.chunk_bytes, bitmap.chunks) {
         text += &format!(", version {version}, {chunks} chunks of {}", size(chunk.into()));
     }
+    if let Some(marked) = bitmap.marked {
+        text += &format!(", {marked} marked");
+    }
     if let (Some(events), Some(cleared)) = (bitmap.events, bitmap.events_cleared) {
         text += &format!(", events {events}, cleared {cleared}");
     }

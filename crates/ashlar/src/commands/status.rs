@@ -86,6 +86,10 @@ fn render_array(array: &ArrayStatus) -> String {
     }
     text += &render_sync(&array.sync);
     text += &render_doubtful(&array.doubtful);
+    if let Some(bitmap) = &array.bitmap {
+        let chunk = size(bitmap.chunk_bytes);
+        text += &format!("    bitmap: {} of {} chunks of {chunk} marked\n", bitmap.marked, bitmap.chunks);
+    }
     let width = array.members.iter().map(|member| member.name.len()).max().unwrap_or(0);
     for member in &array.members {
         text += &render_member(member, width);

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use block::{Arena, Dev, MAX_BUFFER, Range, Request, SECTOR, Sectors};
-use md::{Array, Candidate, Creation, Options, Set, assemble, create, examine, plan_creation};
+use md::{Array, BitmapWish, Candidate, Creation, Options, Set, assemble, create, examine, plan_creation};
 use md_format::geometry::raid0::Raid0Layout;
 use md_format::superblock::seal;
 use md_format::{Level, Place, Version};
@@ -76,6 +76,7 @@ fn make_array(random: &mut Random, world: &Rc<World>) {
         chunk_sectors: matches!(level, Level::Raid0 | Level::Raid10).then(|| *random.choose(&[8, 16, 24])),
         layout: (level == Level::Raid10).then(|| *random.choose(&[0x102, 0x201, 0x1_0201, 0x202])),
         size: None,
+        bitmap: random.one_in(2).then(|| BitmapWish { chunk_bytes: Some(*random.choose(&[4096, 65_536])) }),
         assume_clean: random.one_in(2),
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),
@@ -100,6 +101,13 @@ fn make_array(random: &mut Random, world: &Rc<World>) {
             log[..8].copy_from_slice(&(random.below(6000) << 10 | random.below(512)).to_le_bytes());
             damage(random, &mut log);
             disk.poke(Sectors(sector), &log);
+        }
+        if let Some((sector, area)) = &plan.bitmap {
+            let mut page = area[..512].to_vec();
+            if random.one_in(2) {
+                damage(random, &mut page);
+            }
+            disk.poke(Sectors(*sector), &page);
         }
         if random.one_in(8) {
             // A copy in another place: a leftover, or a trap.

@@ -53,6 +53,12 @@ impl NewBitmap {
 /// The chunk that mdadm takes when none was asked for: 64 MiB, or more if the bits would not fit the room that a new
 /// member leaves. `None` if there is no room at all.
 pub fn default_chunk_bytes(version: Version, size_sectors: u64, sync_size_sectors: u64) -> Option<u32> {
+    let least = least_chunk_bytes(version, size_sectors, sync_size_sectors)?;
+    Some(least.max(DEFAULT_CHUNK_BYTES as u32))
+}
+
+/// The smallest chunk whose bits fit the room that a new member leaves. `None` if there is no room at all.
+pub fn least_chunk_bytes(version: Version, size_sectors: u64, sync_size_sectors: u64) -> Option<u32> {
     let room_sectors = match version {
         Version::V0_90 => V0_SECTORS,
         _ => crate::geometry::bitmap_space(size_sectors),
@@ -64,7 +70,7 @@ pub fn default_chunk_bytes(version: Version, size_sectors: u64, sync_size_sector
         chunk = chunk.checked_mul(2)?;
         bits = bits.div_ceil(2);
     }
-    u32::try_from(chunk.max(DEFAULT_CHUNK_BYTES)).ok()
+    u32::try_from(chunk).ok()
 }
 
 /// Sectors of superblock and bits, rounded up to 4 KiB. A chunk of nonsense gives the superblock's own.

@@ -5,6 +5,7 @@ use md_format::superblock::Summary;
 use md_format::{ByteOrder, Features, Level, ResyncOffset, Role};
 
 use super::{Candidate, Reason, Set, Short};
+use crate::bitmap;
 use crate::error::Hindrance;
 use crate::limits::FAN_OUT;
 use crate::redundancy::Redundancy;
@@ -18,7 +19,7 @@ pub(super) fn find(set: &mut Set, candidates: &[Candidate]) {
     }
     level(set, &summary, candidates);
     members(set, &summary);
-    features(set, &summary);
+    features(set, &summary, candidates);
     log_in_use(set, candidates);
 }
 
@@ -76,7 +77,7 @@ fn members(set: &mut Set, summary: &Summary) {
     }
 }
 
-fn features(set: &mut Set, summary: &Summary) {
+fn features(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
     let features = summary.features;
     if features.unknown() != 0 {
         set.unreadable.push(Hindrance::UnknownFeatures(features.unknown()));
@@ -86,9 +87,10 @@ fn features(set: &mut Set, summary: &Summary) {
     }
     if features.has(Features::CLUSTERED) {
         set.unwritable.push(Hindrance::Feature("a clustered bitmap"));
-    }
-    if summary.bitmap.is_some() {
-        set.unwritable.push(Hindrance::Feature("a write-intent bitmap"));
+    } else if summary.bitmap.is_some() && !Redundancy::of(summary).is_ok_and(Redundancy::is_any) {
+        set.unwritable.push(Hindrance::Feature("a write-intent bitmap on a level without redundancy"));
+    } else {
+        set.unwritable.extend(bitmap::hindrance(&candidates[set.freshest].examined));
     }
     if features.has(Features::JOURNAL) || summary.role == Role::Journal {
         set.unreadable.push(Hindrance::Feature("a write journal"));

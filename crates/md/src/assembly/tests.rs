@@ -9,6 +9,7 @@ use super::*;
 use crate::array::{Array, Options};
 use crate::create::{Creation, plan_creation};
 use crate::error::OpenError;
+use crate::examine::BitmapFacts;
 
 /// Sectors of every disk.
 const SIZE: Sectors = Sectors(20_480);
@@ -24,6 +25,7 @@ fn pile(level: Level, version: Version, slots: usize, spares: usize) -> Vec<Cand
         chunk_sectors: (level == Level::Raid0).then_some(8),
         layout: None,
         size: None,
+        bitmap: None,
         assume_clean: true,
         slots: vec![Some(geometry); slots],
         write_mostly: Vec::new(),
@@ -221,11 +223,20 @@ fn what_is_not_built_yet_is_refused_by_its_name() {
         })
         .collect();
     assert!(only(&bitmap).unreadable.is_empty(), "reading needs no bitmap");
-    let told = refusals(&bitmap, true);
-    assert!(
-        told.contains("a write-intent bitmap, which is not built yet; read it with `ashlar cat`"),
-        "{told}"
-    );
+    assert!(refusals(&bitmap, true).contains("the bitmap cannot be read"));
+    for (version, what) in [(5, "a clustered bitmap"), (6, "a lockless bitmap")] {
+        let mut bytes = vec![0; 4096];
+        bytes[..4].copy_from_slice(&md_format::bitmap::MAGIC.to_le_bytes());
+        bytes[4] = version;
+        let with_it = |disk: &Candidate| {
+            let mut disk = disk.clone();
+            disk.examined.bitmap = Some(BitmapFacts { bytes: bytes.clone() });
+            disk
+        };
+        let told = refusals(&bitmap.iter().map(with_it).collect::<Vec<_>>(), true);
+        let expected = format!("{what}, which is not built yet; read it with `ashlar cat`");
+        assert!(told.contains(&expected), "{told}");
+    }
     let reshape = refusals(&all(4), false);
     assert!(reshape.contains("reshape"), "{reshape}");
 }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use block::{Arena, Buf, Dev, Outcome, Range, Request, Sectors};
-use md::{Array, Candidate, Creation, Options, Set, assemble, create, examine, plan_creation};
+use md::{Array, BitmapWish, Candidate, Creation, Options, Set, assemble, create, examine, plan_creation};
 use md_format::superblock::Summary;
 use md_format::{Level, Version};
 use runtime::Runtime;
@@ -28,12 +28,22 @@ pub struct Made {
     pub assume_clean: bool,
     /// Chunk in sectors and layout, of a raid10.
     pub striped: Option<(u32, u32)>,
+    /// What a bit of the bitmap stands for, in bytes.
+    pub bitmap: Option<u32>,
 }
 
 impl Default for Made {
     fn default() -> Made {
         let (level, version) = (Level::Raid1, Version::V1_2);
-        Made { level, version, members: 2, write_mostly: Vec::new(), assume_clean: true, striped: None }
+        Made {
+            level,
+            version,
+            members: 2,
+            write_mostly: Vec::new(),
+            assume_clean: true,
+            striped: None,
+            bitmap: None,
+        }
     }
 }
 
@@ -53,6 +63,7 @@ impl Bench {
                 .or((made.level == Level::Raid0).then_some(16)),
             layout: made.striped.map(|(_, layout)| layout),
             size: None,
+            bitmap: made.bitmap.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
             assume_clean: made.assume_clean,
             slots: bench.devs().iter().map(|dev| Some(dev.geometry())).collect(),
             write_mostly: made.write_mostly,

@@ -51,5 +51,5 @@ async fn write_back(array: &Array, layout: &Layout, request: &Request, piece: Ra
     let good = request.piece(piece, start).buf.expect("a read has a buffer");
     array.rank(Step::Buffers).wait();
     let back = array.arena.wait_take(good.len()).await;
-    repair::write_back(array, member, start, &good, &back, request.trace).await;
+    repair::write_back(array, member, piece, start, &good, &back, request.trace).await;
 }

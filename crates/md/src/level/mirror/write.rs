@@ -14,7 +14,7 @@ const ZEROES: usize = 256 << 10;
 /// Writes all copies of every piece, as many pieces at once as the fan has room for.
 pub(super) async fn write(array: &Array, layout: &Layout, request: Request) -> Outcome {
     let _range = array.lanes.of(request.range.start).ranges.lock(request.range).await;
-    let _writing = array.metadata.begin_write(array).await?;
+    let _writing = array.begin_write(request.range).await?;
     let mut fan = Fan::<FAN_OUT>::default();
     let turns = FAN_OUT / layout.copies();
     let mut under_way = [Range::default(); FAN_OUT];

@@ -172,7 +172,8 @@ impl Reading<'_> {
                 let member = self.array.seat(piece.slot).cloned();
                 let scratch = work.blocks[usize::from(piece.slot)].slice(0, count.byte_len());
                 if let Some(member) = member {
-                    repair::write_back(self.array, &member, rows.start, &target, &scratch, self.trace).await;
+                    repair::write_back(self.array, &member, rows, rows.start, &target, &scratch, self.trace)
+                        .await;
                 }
             }
             done += count;

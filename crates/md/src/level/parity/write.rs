@@ -46,7 +46,7 @@ async fn lead(array: &Array, level: &Striped, stripe: u64) {
     yield_now().await;
     let _rows = array.lanes.of(rows.start).ranges.lock(rows).await;
     let mut work = level.works.take().await;
-    let writing = array.metadata.begin_write(array).await;
+    let writing = array.begin_write(rows).await;
     let mut parts = std::mem::take(&mut work.parts);
     groups.take(stripe, &mut parts);
     match writing {

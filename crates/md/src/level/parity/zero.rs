@@ -34,7 +34,7 @@ pub(super) async fn zero(array: &Array, level: &Striped, request: Request) -> Ou
 async fn zero_rows(array: &Array, level: &Striped, request: &Request, rows: Range) -> Outcome {
     let _rows = array.lanes.of(rows.start).ranges.lock(rows).await;
     let mut work = level.works.take().await;
-    let _writing = array.metadata.begin_write(array).await?;
+    let _writing = array.begin_write(rows).await?;
     let may_unmap = request.may_unmap || request.op == Op::Discard;
     let mut unable = [None; FAN_OUT];
     let mut outcome = Ok(());

@@ -1,0 +1,256 @@
+//! The write-intent bitmap of an open array: after a crash only what it marks can differ between members.
+//!
+//! The chunk's bit is set, durably and on every member that is in sync, before a member write is issued ([`Bitmap::mark`],
+//! [`Marked::durable`]); a write to a chunk whose bit is set already costs a counter and no wait. One task writes the
+//! pages (`writer`), so that setting and clearing never pass each other. Bits of chunks that are left alone are cleared
+//! after a flush (`clearing`). What a bit means and when it may go is decided in `chunks`, which is pure.
+//!
+//! Follows Linux 6.12's md-bitmap.c, but that it flushes the members before a bit is cleared. Positions count in
+//! [`Array::sync_size`]'s space.
+
+mod chunks;
+mod clearing;
+mod writer;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use block::{Arena, Outcome, Range, Sectors};
+use md_format::bitmap::{BitmapSuper, Kind};
+use md_format::superblock::Summary;
+use md_format::{FormatError, ResyncOffset};
+use runtime::rank::Step;
+use runtime::{Event, spawn};
+
+use self::chunks::{Chunks, Found};
+use crate::array::Array;
+use crate::error::Hindrance;
+use crate::examine::Examined;
+use crate::limits::{BITMAP_BYTES, FAN_OUT, SLOTS};
+use crate::plant::{self, Plant};
+
+/// Tasks that can wait for a page at once without allocating.
+const WAITERS: usize = 2 * SLOTS;
+
+/// An open array's bitmap.
+pub(crate) struct Bitmap {
+    chunks: Chunks,
+    /// Sectors from a member's superblock to its bitmap.
+    offset: i64,
+    /// Bytes of a member's block: what is written is a multiple of it.
+    block: usize,
+    round_ms: u64,
+    arena: Rc<Arena>,
+    /// Something has to be written, was written, or cannot be any more.
+    changed: Event,
+    /// There may be bits to clear.
+    used: Event,
+    stopping: Cell<bool>,
+    clearing: Cell<bool>,
+}
+
+/// What an array's bitmap looks like, for people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BitmapState {
+    /// What one bit stands for.
+    pub chunk: Sectors,
+    /// How many chunks there are.
+    pub chunks: u64,
+    /// How many are marked as possibly different.
+    pub marked: u64,
+}
+
+/// While this lives, the chunks of a range are marked and stay so.
+pub(crate) struct Marked<'a> {
+    bitmap: &'a Bitmap,
+    range: Range,
+}
+
+impl Drop for Marked<'_> {
+    fn drop(&mut self) {
+        self.bitmap.chunks.end_write(self.range);
+        self.bitmap.used.notify();
+    }
+}
+
+/// What forbids writing to an array whose freshest member says this about the bitmap.
+pub(crate) fn hindrance(freshest: &Examined) -> Option<Hindrance> {
+    freshest.summary.bitmap?;
+    let facts = freshest.bitmap.as_ref();
+    let Some(facts) = facts else { return Some(Hindrance::Shape("the bitmap cannot be read")) };
+    let bitmap = match BitmapSuper::view(&facts.bytes) {
+        Ok(bitmap) => bitmap,
+        Err(error) => return Some(Hindrance::Format(error)),
+    };
+    match bitmap.kind() {
+        Ok(Kind::Clustered) => return Some(Hindrance::Feature("a clustered bitmap")),
+        Ok(Kind::Lockless) => return Some(Hindrance::Feature("a lockless bitmap")),
+        Ok(Kind::HostEndian | Kind::Little) => {}
+        Err(error) => return Some(Hindrance::Format(error)),
+    }
+    bitmap.check(&freshest.summary.array_uuid).err().map(Hindrance::Format)
+}
+
+impl Bitmap {
+    /// The bitmap as the freshest member has it; `members` are those in sync. `size` is the space in which the array is
+    /// synced, `resync` how far that is known to be consistent.
+    pub fn open(
+        freshest: &Examined,
+        members: &[&Examined],
+        size: Sectors,
+        resync: ResyncOffset,
+        block: usize,
+        round_ms: Option<u64>,
+    ) -> Result<Option<Bitmap>, Hindrance> {
+        let (Some(place), Some(facts)) = (freshest.summary.bitmap, freshest.bitmap.as_ref()) else {
+            return Ok(None);
+        };
+        let found = BitmapSuper::view(&facts.bytes).map_err(Hindrance::Format)?;
+        let (chunk_bytes, sleep_s) = (found.chunk_bytes.get(), found.daemon_sleep_s.get());
+        let needed = bytes(size, chunk_bytes).filter(|bytes| *bytes <= BITMAP_BYTES);
+        let Some(needed) = needed else {
+            return Err(Hindrance::Shape("the bitmap has more chunks than can be kept in memory"));
+        };
+        let written = needed.next_multiple_of(block);
+        if facts.bytes.len() < written {
+            let (found, expected) = (facts.bytes.len(), written);
+            return Err(Hindrance::Format(FormatError::TooShort { form: "bitmap", found, expected }));
+        }
+        for member in members {
+            fits(&member.summary, member.place.sector, place.offset_sectors, written, block)?;
+        }
+        let stale = found.is_stale(freshest.summary.events);
+        let copies =
+            members.iter().map(|member| member.bitmap.as_ref().map_or(&[][..], |facts| &facts.bytes));
+        let found = Found { image: &facts.bytes[..written], stale, events: freshest.summary.events };
+        let chunk = Sectors::from_bytes(chunk_bytes.into());
+        Ok(Some(Bitmap {
+            chunks: Chunks::new(found, copies, chunk, size, resync),
+            offset: place.offset_sectors.into(),
+            block,
+            round_ms: round_ms.unwrap_or(u64::from(sleep_s) * 1000),
+            arena: Arena::new(1 << 20),
+            changed: Event::with_capacity(WAITERS),
+            used: Event::with_capacity(4),
+            stopping: Cell::new(false),
+            clearing: Cell::new(false),
+        }))
+    }
+
+    /// What it looks like now.
+    pub fn state(&self) -> BitmapState {
+        BitmapState { chunk: self.chunks.chunk(), chunks: self.chunks.count(), marked: self.chunks.marked() }
+    }
+
+    /// Marks the chunks of a range that is to be written. Its bits are durable after [`Marked::durable`].
+    pub fn mark(&self, range: Range) -> Marked<'_> {
+        if self.chunks.begin_write(range) {
+            self.changed.notify();
+        }
+        Marked { bitmap: self, range }
+    }
+
+    /// Before superblocks say `events`, the bitmap does, or the next who reads it takes it for stale.
+    pub async fn record(&self, array: &Array, events: u64) {
+        self.chunks.set_events(events, self.chunks.events_cleared());
+        self.written(array).await;
+    }
+
+    /// Whether nothing in the range can differ between the copies, as far as the bitmap knows.
+    pub fn covers(&self, range: Range) -> bool {
+        !self.chunks.any_needed(range)
+    }
+
+    /// The first run of sectors from `start` on, of at most `longest`, that a resync has to look at.
+    pub fn next_needed(&self, start: Sectors, longest: Sectors) -> Option<Range> {
+        self.chunks.next_needed(start, longest)
+    }
+
+    /// Everything below `position` was made equal.
+    pub fn synced_up_to(&self, position: Sectors) {
+        self.chunks.synced_up_to(position);
+        self.used.notify();
+    }
+
+    /// Nobody waits any longer for what cannot come.
+    pub fn wake_all(&self) {
+        self.changed.notify();
+    }
+
+    /// Waits until everything that should be written so far is.
+    async fn written(&self, array: &Array) {
+        let wanted = self.chunks.wanted();
+        self.changed.notify();
+        self.changed.wait_until(|| self.chunks.is_written(wanted) || array.broken().is_some()).await;
+    }
+}
+
+impl Marked<'_> {
+    /// Waits until the bits of the range are durable on every member that is in sync (S5).
+    pub async fn durable(&self, array: &Array) -> Outcome {
+        let bitmap = self.bitmap;
+        if !plant::is(Plant::BitAfterWrite) && !bitmap.chunks.is_durable(self.range) {
+            array.rank(Step::DirtyMark).wait();
+            let is_durable = || bitmap.chunks.is_durable(self.range) || array.broken().is_some();
+            bitmap.changed.wait_until(is_durable).await;
+        }
+        array.broken().map_or(Ok(()), Err)
+    }
+}
+
+/// Starts the tasks of an array's bitmap.
+pub(crate) fn start(array: &Rc<Array>) {
+    if array.bitmap.is_none() {
+        return;
+    }
+    block::reserve(FAN_OUT);
+    let (writer, clearer) = (array.clone(), array.clone());
+    let _running = spawn(async move { writer::run(&writer, of(&writer)).await });
+    let _running = spawn(async move { clearing::run(&clearer, of(&clearer)).await });
+}
+
+fn of(array: &Array) -> &Bitmap {
+    array.bitmap.as_ref().expect("its tasks run only where there is one")
+}
+
+/// Ends the clearing, and clears what can be cleared. No write is under way any more.
+pub(crate) async fn settle(array: &Array) -> Outcome {
+    let Some(bitmap) = &array.bitmap else { return Ok(()) };
+    bitmap.stopping.set(true);
+    bitmap.used.notify();
+    bitmap.used.wait_until(|| !bitmap.clearing.get()).await;
+    clearing::clear(array, bitmap, 0).await;
+    array.broken().map_or(Ok(()), Err)
+}
+
+/// Ends the writer. The last superblocks are written.
+pub(crate) fn stop(array: &Array) {
+    if let Some(bitmap) = &array.bitmap {
+        bitmap.chunks.close();
+        bitmap.changed.notify();
+    }
+}
+
+/// Bytes of a bitmap's superblock and bits.
+fn bytes(size: Sectors, chunk_bytes: u32) -> Option<usize> {
+    let chunks = md_format::bitmap::chunks(size.0, chunk_bytes)?;
+    let bytes = chunks.div_ceil(8).checked_add(md_format::bitmap::SUPER_BYTES as u64)?;
+    usize::try_from(bytes).ok()
+}
+
+/// Whether so many bytes lie, on this member, where neither data nor a superblock is, and on whole blocks.
+fn fits(summary: &Summary, superblock: u64, offset: i32, len: usize, block: usize) -> Result<(), Hindrance> {
+    let crowded = Hindrance::Shape("the bitmap overlaps data or other metadata");
+    let start = superblock.checked_add_signed(offset.into()).ok_or(crowded.clone())?;
+    if !(start * 512).is_multiple_of(block as u64) {
+        return Err(Hindrance::Shape("the bitmap does not begin at a multiple of the members' block size"));
+    }
+    let area = |start: u64, sectors: u64| start..start.saturating_add(sectors);
+    let own = area(start, (len as u64).div_ceil(512));
+    let log = summary.bad_block_log.map_or(0..0, |log| area(log.sector, log.sectors.into()));
+    let others = [area(summary.data_offset, summary.used_sectors()), area(superblock, 8), log];
+    match others.iter().any(|other| own.start < other.end && other.start < own.end) {
+        true => Err(crowded),
+        false => Ok(()),
+    }
+}
