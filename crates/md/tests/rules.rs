@@ -307,7 +307,8 @@ fn superblocks_that_cannot_take_the_array_state_are_refused_for_writing_and_can_
             let options = md::Options { write: true, degraded: true, ..md::Options::default() };
             let refused = md::Array::open(&set, &candidates, &bench.devs(), options).err().expect("refused");
             assert!(matches!(refused, md::OpenError::Hindered(_)), "{refused}");
-            let array = md::Array::open(&set, &candidates, &bench.devs(), md::Options::default()).unwrap();
+            let to_read = md::Options { degraded: true, ..md::Options::default() };
+            let array = md::Array::open(&set, &candidates, &bench.devs(), to_read).unwrap();
             bench.reads(&array.device(), 0, 0, 64).await.unwrap();
         });
     }
