@@ -14,6 +14,7 @@ wait_idle() {
 fast() { sync_speed 1000000; }
 slow() { sync_speed "${1:-100}"; }
 sync_speed() {
+  modprobe -q md_mod # else the kernel that has it as a module does not know these files yet
   echo "$1" > /proc/sys/dev/raid/speed_limit_max
   echo "$1" > /proc/sys/dev/raid/speed_limit_min
 }

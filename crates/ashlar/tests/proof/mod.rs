@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test uses a part of it
 
 pub mod nbd;
+pub mod shapes;
 pub mod versions;
 pub mod volatile;
 

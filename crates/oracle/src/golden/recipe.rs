@@ -53,7 +53,7 @@ impl Recipe {
         let kernel = value("kernel").parse().map_err(|unknown| ("a kernel", unknown))?;
         let disks = value("disks");
         let disks_bytes: Vec<u64> =
-            disks.split_whitespace().map(mebibytes).collect::<Option<_>>().ok_or(("sizes", disks))?;
+            disks.split_whitespace().map(bytes).collect::<Option<_>>().ok_or(("sizes", disks))?;
         let names = value("members");
         let members = match names.as_str() {
             "" => (0..disks_bytes.len()).collect(),
@@ -75,9 +75,13 @@ impl Recipe {
     }
 }
 
-/// `8M` as bytes.
-fn mebibytes(text: &str) -> Option<u64> {
-    text.strip_suffix('M')?.parse::<u64>().ok().map(|number| number << 20)
+/// `8M` or `8100K` as bytes.
+fn bytes(text: &str) -> Option<u64> {
+    let (digits, shift) = match text.strip_suffix('K') {
+        Some(digits) => (digits, 10),
+        None => (text.strip_suffix('M')?, 20),
+    };
+    digits.parse::<u64>().ok().map(|number| number << shift)
 }
 
 #[cfg(test)]
@@ -93,6 +97,7 @@ mod tests {
         assert_eq!((recipe.title.as_str(), recipe.kernel), ("two and a stray", Kernel::K6_12));
         assert_eq!((recipe.disks_bytes, recipe.members), (vec![8 << 20, 4 << 20, 8 << 20], vec![0, 2]));
         assert_eq!(Recipe::parse(&TEXT.replace("# members: d0 d2\n", "")).unwrap().members, [0, 1, 2]);
+        assert_eq!(Recipe::parse(&TEXT.replace("4M", "4100K")).unwrap().disks_bytes[1], 4100 << 10);
     }
 
     #[test]

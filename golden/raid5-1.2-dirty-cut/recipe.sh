@@ -1,0 +1,11 @@
+# raid5 of three members, power cut while it was marked dirty
+# kernel: 6.12
+# mdadm: 4.4
+# disks: 3M 3M 3M
+
+mdadm --create /dev/md0 --run --force --metadata 1.2 --level 5 --chunk 16 --raid-devices 3 --bitmap none /dev/d0 /dev/d1 /dev/d2 || exit 1
+wait_idle
+echo 0 > /sys/block/md0/md/safe_mode_delay
+pattern fill /dev/md0 0 700k 109 && pattern fill /dev/md0 1501k 5k 110 || exit 1
+content /dev/md0
+oracle-kill 0

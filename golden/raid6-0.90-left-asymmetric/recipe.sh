@@ -1,0 +1,10 @@
+# raid6 of five members, left-asymmetric, on metadata 0.90
+# kernel: 6.12
+# mdadm: 4.4
+# disks: 3M 3M 3M 3M 3M
+
+mdadm --create /dev/md0 --run --force --metadata 0.90 --level 6 --layout left-asymmetric --chunk 4 --raid-devices 5 --bitmap none /dev/d0 /dev/d1 /dev/d2 /dev/d3 /dev/d4 || exit 1
+wait_idle
+pattern fill /dev/md0 0 700k 60 && pattern fill /dev/md0 1500k 100k 61 || exit 1
+content /dev/md0
+mdadm --stop /dev/md0

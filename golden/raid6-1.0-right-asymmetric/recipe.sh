@@ -1,0 +1,10 @@
+# raid6 of four members, right-asymmetric, on metadata 1.0
+# kernel: 6.12
+# mdadm: 4.4
+# disks: 3M 3M 3M 3M
+
+mdadm --create /dev/md0 --run --force --metadata 1.0 --level 6 --layout right-asymmetric --chunk 16 --raid-devices 4 --bitmap none /dev/d0 /dev/d1 /dev/d2 /dev/d3 || exit 1
+wait_idle
+pattern fill /dev/md0 0 700k 62 && pattern fill /dev/md0 1500k 100k 63 || exit 1
+content /dev/md0
+mdadm --stop /dev/md0
