@@ -25,7 +25,7 @@ use runtime::{Event, spawn};
 use self::chunks::{Chunks, Found};
 use crate::array::Array;
 use crate::error::Hindrance;
-use crate::examine::Examined;
+use crate::examine::{BitmapFacts, Examined};
 use crate::limits::{BITMAP_BYTES, FAN_OUT, SLOTS};
 use crate::plant::{self, Plant};
 
@@ -73,10 +73,17 @@ impl Drop for Marked<'_> {
     }
 }
 
-/// What forbids writing to an array whose freshest member says this about the bitmap.
-pub(crate) fn hindrance(freshest: &Examined) -> Option<Hindrance> {
+/// The bitmap that counts: the freshest member's, or where that cannot be read that of the first member in sync on which
+/// one can. Bits are set on all of them before anything is written, so none says too little.
+fn source<'a>(freshest: &'a Examined, members: &[&'a Examined]) -> Option<&'a BitmapFacts> {
+    let others = members.iter().map(|member| member.bitmap.as_ref());
+    std::iter::once(freshest.bitmap.as_ref()).chain(others).flatten().next()
+}
+
+/// What forbids writing to an array whose freshest member, and those in sync, say this about the bitmap.
+pub(crate) fn hindrance(freshest: &Examined, members: &[&Examined]) -> Option<Hindrance> {
     freshest.summary.bitmap?;
-    let facts = freshest.bitmap.as_ref();
+    let facts = source(freshest, members);
     let Some(facts) = facts else { return Some(Hindrance::Shape("the bitmap cannot be read")) };
     let bitmap = match BitmapSuper::view(&facts.bytes) {
         Ok(bitmap) => bitmap,
@@ -102,7 +109,7 @@ impl Bitmap {
         block: usize,
         round_ms: Option<u64>,
     ) -> Result<Option<Bitmap>, Hindrance> {
-        let (Some(place), Some(facts)) = (freshest.summary.bitmap, freshest.bitmap.as_ref()) else {
+        let (Some(place), Some(facts)) = (freshest.summary.bitmap, source(freshest, members)) else {
             return Ok(None);
         };
         let found = BitmapSuper::view(&facts.bytes).map_err(Hindrance::Format)?;

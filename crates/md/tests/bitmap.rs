@@ -118,6 +118,23 @@ fn after_a_crash_only_what_is_marked_is_synced() {
 }
 
 #[test]
+fn a_bitmap_that_cannot_be_read_is_read_from_another_member_and_written_anew() {
+    let bench = Bench::new(7, with_bitmap(Version::V1_2));
+    bench.run(crashed(&bench));
+    bench.world.power_cut();
+    bench.run(async {
+        let at = bench.summary(0).await.bitmap.unwrap().sector;
+        bench.disk(0).set_faults(|faults| faults.bad_sectors.extend([at]));
+        let array = bench.open().await;
+        assert_eq!(marked(&array), 1);
+        sleep_ms(60_000).await;
+        assert!(array.take_happenings().contains(&Happening::ResyncComplete));
+        array.stop().await.unwrap();
+        assert!(bench.candidates().await[0].examined.bitmap.is_some());
+    });
+}
+
+#[test]
 fn a_bitmap_that_is_older_than_the_superblock_marks_everything() {
     let bench = Bench::new(4, with_bitmap(Version::V1_2));
     bench.run(crashed(&bench));

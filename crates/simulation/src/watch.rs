@@ -128,10 +128,11 @@ impl Watch {
         }
         for range in self.touched(array, seen.disk, seen.range) {
             self.see_write_at(world, array, seen.disk, range.start);
+            let Some(chunk) = array.bitmap().map(|bitmap| bitmap.chunk) else { continue };
             let mut at = range.start;
-            while at < range.end() && array.bitmap().is_some() {
+            while at < range.end() {
                 self.see_bit_at(world, array, seen.disk, at);
-                at = (at + FINEST).round_down(FINEST);
+                at = (at + chunk).round_down(chunk);
             }
         }
     }

@@ -90,7 +90,9 @@ fn features(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
     } else if summary.bitmap.is_some() && !Redundancy::of(summary).is_ok_and(Redundancy::is_any) {
         set.unwritable.push(Hindrance::Feature("a write-intent bitmap on a level without redundancy"));
     } else {
-        set.unwritable.extend(bitmap::hindrance(&candidates[set.freshest].examined));
+        let in_sync = set.slots.iter().flatten().filter(|seat| seat.in_sync);
+        let members: Vec<_> = in_sync.map(|seat| &candidates[seat.candidate].examined).collect();
+        set.unwritable.extend(bitmap::hindrance(&candidates[set.freshest].examined, &members));
     }
     if features.has(Features::JOURNAL) || summary.role == Role::Journal {
         set.unreadable.push(Hindrance::Feature("a write journal"));

@@ -161,7 +161,8 @@ fn array(wish: &Wish, pile: &Pile, volume: &Volume) -> ArrayPlan {
                 }
                 _ => "copies that differ become like the first",
             };
-            writes.push(format!("at once: resync from sector {sector}; {how}"));
+            let marked = if summary.bitmap.is_some() { " of what the bitmap marks" } else { "" };
+            writes.push(format!("at once: resync{marked} from sector {sector}; {how}"));
         }
         writes
             .push("before the first write, when a member fails, and at the end: every superblock".to_owned());
