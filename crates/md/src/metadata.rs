@@ -175,8 +175,9 @@ impl Metadata {
         self.idle.wait_until(|| self.writers.get() == 0).await;
     }
 
-    /// Records a clean array, and ends the writer. No write is under way.
+    /// Waits for writes under way, records a clean array, and ends the writer.
     pub async fn stop(&self, array: &Array) -> Outcome {
+        self.idle().await;
         let outcome = match array.broken() {
             Some(failed) => Err(failed),
             None => {

@@ -140,9 +140,15 @@ async fn run(array: &Rc<Array>) {
     resync.progress.set(Some(Progress { done: from, total, written: Sectors::ZERO, started_ns, from }));
     array.happen(Happening::ResyncStarted { from: from.0 });
 
+    // A power cut may have left superblocks that lie an event apart: before anything is written, each must say that what
+    // is resynced may differ (S5).
+    array.metadata.require();
+    if array.metadata.settled().await.is_err() {
+        return;
+    }
     // All members of a window, or the parity of each of its stripes.
     block::reserve(RESYNC_WINDOWS * (array.members.len() + 2 * RESYNC_WINDOW / FINEST as usize));
-    let memory = Arena::new(RESYNC_WINDOWS * RESYNC_WINDOW * array.shape.slots as usize);
+    let memory = Arena::new(RESYNC_WINDOWS * window_bytes(array) * array.shape.slots as usize);
     let workers: Vec<Task<Outcome>> = (0..RESYNC_WINDOWS)
         .map(|lane| {
             let (array, memory) = (array.clone(), memory.clone());
@@ -159,6 +165,12 @@ async fn run(array: &Rc<Array>) {
     } else {
         resync.advance(array, position);
     }
+}
+
+/// Bytes of each member that are looked at in one piece: less where there are many, so that the memory stays the same.
+fn window_bytes(array: &Array) -> usize {
+    let share = RESYNC_WINDOW * 8 / (array.shape.slots as usize).next_power_of_two();
+    share.clamp(FINEST as usize, RESYNC_WINDOW)
 }
 
 /// Where the recorded position says to begin.
@@ -204,7 +216,7 @@ impl Resync {
         if start >= total || self.stopping.get() || !level::can_resync(array) {
             return None;
         }
-        let longest = Sectors::from_bytes(RESYNC_WINDOW as u64).min(wanted.count);
+        let longest = Sectors::from_bytes(window_bytes(array) as u64).min(wanted.count);
         let count = array.lanes.first_part(Range::new(start, longest)).count;
         self.next.set(start + count);
         self.active.borrow_mut()[lane] = Some(start);
