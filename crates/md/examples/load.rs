@@ -1,5 +1,5 @@
 //! Loads an array within this process, or a bare member, and prints a rate for each job: what the engine costs by itself,
-//! without a front end. For measuring: `cargo xtask bench --engine` runs it beside its peers.
+//! without a front end. For measuring: `cargo xtask bench --raid` runs it beside its peers.
 //!
 //! `load LEVEL CHUNK_KIB MILLISECONDS JOB,JOB,... MEMBER...` overwrites the members. LEVEL is `raw` for the first member
 //! alone. A job is `WHAT-KIB-DEPTH` with WHAT one of `randread randwrite read write stripes` (whole stripes, written), or
@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 
-use block::{Arena, Dev, Request, Sectors};
+use block::{Arena, Dev, MAX_BUFFER, Request, Sectors};
 use md::{Array, Candidate, Creation, Options, assemble, create, examine, plan_creation};
 use md_format::{Level, Version};
 use runtime::os::{Choice, OpenMode, Os};
@@ -101,6 +101,8 @@ async fn run(job: &str, ms: u64, device: &Dev, arena: &Rc<Arena>) -> Result<f64>
         "stripes" => Sectors(u64::from(geometry.optimal_io) / 512),
         _ => Sectors(kib * 2),
     };
+    // A stripe that no buffer can hold goes in several requests that are under way together.
+    let piece = Sectors::from_bytes(MAX_BUFFER as u64).min(count);
     let places = geometry.size.0 / count.0;
     let (next, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0u64)));
     let seed = Rc::new(RefCell::new(0x9e37_79b9_7f4a_7c15u64));
@@ -112,19 +114,27 @@ async fn run(job: &str, ms: u64, device: &Dev, arena: &Rc<Arena>) -> Result<f64>
             let (device, arena, next, done, seed) =
                 (device.clone(), arena.clone(), next.clone(), done.clone(), seed.clone());
             spawn(async move {
-                let buf = arena.wait_take(count.byte_len()).await;
+                let buf = arena.wait_take(piece.byte_len()).await;
+                let mut pieces = Vec::new();
                 while now() < until {
                     let place = match is_random {
                         true => draw(&mut seed.borrow_mut()) % places,
                         false => next.replace(next.get() + 1) % places,
                     };
-                    let start = Sectors(place * count.0);
-                    let request = match is_write {
-                        true => Request::write(start, buf.clone()),
-                        false => Request::read(start, buf.clone()),
-                    };
-                    if let Err(failed) = device.start(request).await {
-                        panic!("{failed}");
+                    let (mut at, end) = (Sectors(place * count.0), Sectors((place + 1) * count.0));
+                    while at < end {
+                        let buf = buf.slice(0, piece.min(end - at).byte_len());
+                        at += buf.sectors();
+                        let start = at - buf.sectors();
+                        pieces.push(device.start(match is_write {
+                            true => Request::write(start, buf),
+                            false => Request::read(start, buf),
+                        }));
+                    }
+                    for ticket in pieces.drain(..) {
+                        if let Err(failed) = ticket.await {
+                            panic!("{failed}");
+                        }
                     }
                     done.set(done.get() + 1);
                 }

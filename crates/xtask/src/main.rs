@@ -24,7 +24,7 @@ struct Arguments {
 enum Task {
     /// Everything that has to pass: form, lints, house rules, all tests, a real kernel, a little fuzzing.
     Test,
-    /// Measure our NBD server beside its peers, in one run, as ratios.
+    /// Measure our NBD server beside its peers, or our arrays beside btrfs, in one run, as ratios.
     Bench(bench::Arguments),
     /// Check the rules of the house: imports, forbidden words, lengths, paths, the change log.
     Tidy,

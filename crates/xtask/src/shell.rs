@@ -12,6 +12,12 @@ pub fn root() -> PathBuf {
     manifest.ancestors().nth(2).expect("the crate lies two folders below the root").to_owned()
 }
 
+/// A program, or `examples/NAME`, of the release build.
+pub fn built(name: &str) -> PathBuf {
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or(PathBuf::from("target"), PathBuf::from);
+    root().join(folder).join("release").join(name)
+}
+
 /// A program that will run at the root.
 pub fn command(program: impl Into<OsString>) -> Command {
     let mut command = Command::new(program.into());

@@ -1,14 +1,17 @@
 //! Who is measured: the raw file, nbdkit, qemu-nbd, and ours on a plain member, a stripe and a mirror.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use super::fio::{self, Job, Subject};
+use super::fio::{self, Subject};
+use super::ground::{Ground, fill};
+use super::job::Job;
+use super::summary::Contender;
 use crate::shell;
 
 /// Bytes that every target serves.
@@ -43,12 +46,29 @@ impl Target {
             Target::Raid1 => "ashlar raid1",
         }
     }
+
+    /// As the report has it: all beside nbdkit's file plugin.
+    pub fn contender(self) -> Contender {
+        let against = match self {
+            Target::Raw => Vec::new(),
+            _ => vec![Target::Nbdkit.name().to_owned()],
+        };
+        let colour = match self {
+            Target::Raw | Target::Nbdkit => "#999999",
+            Target::QemuNbd => "#bbbbbb",
+            Target::Plain => "#1b6ca8",
+            Target::Raid0 => "#3f9ad6",
+            Target::Raid1 => "#8cc4ea",
+        };
+        Contender { name: self.name().to_owned(), colour, against }
+    }
 }
 
 /// Everything that runs while it is measured. Dropping it ends the servers and removes the members.
 pub struct Bench {
-    folder: tempfile::TempDir,
+    // Ended before the ground is cleared.
     servers: Vec<(Target, Server)>,
+    ground: Ground,
     left_out: Vec<String>,
 }
 
@@ -67,10 +87,10 @@ impl Drop for Server {
 impl Bench {
     /// Makes the members in a folder below `members` and starts the servers.
     pub fn new(members: &Path) -> anyhow::Result<Bench> {
-        let folder = tempfile::Builder::new().prefix("ashlar-bench-").tempdir_in(members)?;
-        let mut bench = Bench { folder, servers: Vec::new(), left_out: Vec::new() };
+        let ground = Ground::new(members)?;
+        let mut bench = Bench { servers: Vec::new(), ground, left_out: Vec::new() };
         let raw = bench.path("raw.img");
-        fill(&raw)?;
+        fill(&raw, BYTES)?;
         bench.start(Target::Nbdkit, "nbdkit", |run, socket| {
             run.args(["-f", "-U"]).arg(socket).arg("file").arg(&raw);
         })?;
@@ -105,11 +125,11 @@ impl Bench {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.ground.path(name)
     }
 
     fn ours(&mut self, target: Target, level: &str, names: &[&str], bytes: u64) -> anyhow::Result<()> {
-        let ashlar = shell::root().join("target/release/ashlar");
+        let ashlar = shell::built("ashlar");
         let members: Vec<PathBuf> = names.iter().map(|name| self.path(name)).collect();
         for member in &members {
             File::create(member)?.set_len(bytes + (16 << 20))?;
@@ -161,21 +181,4 @@ impl Bench {
         self.servers.push((target, server));
         Ok(())
     }
-}
-
-/// A file of bytes that do not compress, all allocated.
-fn fill(path: &Path) -> anyhow::Result<()> {
-    let mut file = File::create(path)?;
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut block = vec![0; 1 << 20];
-    for _ in 0..BYTES / block.len() as u64 {
-        for word in block.chunks_exact_mut(8) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            word.copy_from_slice(&state.to_le_bytes());
-        }
-        file.write_all(&block)?;
-    }
-    Ok(())
 }
