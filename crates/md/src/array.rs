@@ -6,8 +6,8 @@ use std::rc::Rc;
 use block::{Arena, Cause, Dev, Failed, Fan, Geometry, Outcome, Range, Request, Sectors};
 use md_format::geometry::linear_member_sectors;
 use md_format::geometry::raid0::Raid0Layout;
-use md_format::superblock::Summary;
-use md_format::{Level, ResyncOffset, Version};
+use md_format::superblock::{Entry, Summary};
+use md_format::{Level, MemberFlags, ResyncOffset, Role, Version};
 use runtime::rank::{Rank, Step};
 use runtime::{Engine, Event, Layer};
 
@@ -191,7 +191,13 @@ impl Array {
         let array = Rc::new(Array {
             shape: Shape { summary, size, slots: set.slots.len() as u32 },
             mapping,
-            metadata: Metadata::new(&summary, believed, members.len(), set.short.is_some()),
+            metadata: Metadata::new(
+                &summary,
+                believed,
+                members.len(),
+                set.short.is_some(),
+                behind(set, candidates),
+            ),
             resync: Resync::new(believed, bitmap.clone()),
             bitmap,
             lanes: Lanes::new(options.lanes, Sectors(summary.chunk_sectors.into()), height),
@@ -521,6 +527,27 @@ impl Engine for Array {
     fn name(&self) -> String {
         format!("{} {}", self.shape.summary.level, self.shape.summary.name).trim_end().to_owned()
     }
+}
+
+/// Where a member in sync is behind the freshest: the active members, by the freshest superblock, that are not here.
+fn behind(set: &Set, candidates: &[Candidate]) -> Option<Vec<Entry>> {
+    let freshest = &candidates[set.freshest].examined;
+    let events = |seat: &Seat| candidates[seat.candidate].examined.summary.events;
+    let mut in_sync = set.slots.iter().flatten().filter(|seat| seat.in_sync);
+    if !in_sync.any(|seat| events(seat) < freshest.summary.events) {
+        return None;
+    }
+    let superblock = freshest.superblock();
+    let is_here =
+        |number: &u32| set.slots.iter().flatten().chain(&set.spares).any(|seat| seat.dev_number == *number);
+    let absent = (0..freshest.summary.max_dev).filter(|number| !is_here(number));
+    let entry = |dev_number: u32| match superblock.role_of(dev_number) {
+        role @ Role::Active(_) => {
+            Some(Entry { dev_number, role, in_sync: true, flags: MemberFlags::default(), device: (0, 0) })
+        }
+        _ => None,
+    };
+    Some(absent.filter_map(entry).collect())
 }
 
 /// The bitmap of an array that is opened for writing.

@@ -28,6 +28,12 @@ const WAITERS: usize = 2 * crate::limits::SLOTS;
 /// What is recorded, and what should be.
 pub(crate) struct Metadata {
     events: Cell<u64>,
+    /// Some member's superblock is an event behind the others, since a power cut. It has to catch up before the next event,
+    /// or another cut could leave it two behind, and two behind is stale.
+    behind: Cell<bool>,
+    /// Members that are not here and that the freshest superblock calls active: catching up changes nothing about them, or
+    /// one that comes back would find itself left out by superblocks as old as its own.
+    absent: Vec<Entry>,
     wanted: Cell<u64>,
     written: Cell<u64>,
     membership_changed: Cell<bool>,
@@ -77,9 +83,19 @@ pub(crate) fn start(array: &Rc<Array>) {
 }
 
 impl Metadata {
-    pub fn new(summary: &Summary, resync: ResyncOffset, members: usize, short: bool) -> Metadata {
+    /// `behind`: some member in sync is behind the events of `summary`, and these are the active ones that are not here.
+    pub fn new(
+        summary: &Summary,
+        resync: ResyncOffset,
+        members: usize,
+        short: bool,
+        behind: Option<Vec<Entry>>,
+    ) -> Metadata {
         Metadata {
             events: Cell::new(summary.events),
+            behind: Cell::new(behind.is_some()),
+            entries: RefCell::new(Vec::with_capacity(members + behind.as_ref().map_or(0, Vec::len))),
+            absent: behind.unwrap_or_default(),
             wanted: Cell::new(0),
             written: Cell::new(0),
             // Going on without a member is a change of membership: the first round records it.
@@ -95,7 +111,6 @@ impl Metadata {
             stopped: Cell::new(false),
             changed: Event::with_capacity(WAITERS),
             idle: Event::with_capacity(4),
-            entries: RefCell::new(Vec::with_capacity(members)),
         }
     }
 
@@ -139,9 +154,11 @@ impl Metadata {
         self.membership_wanted.set(self.wanted.get());
     }
 
-    /// Waits until every membership change so far is on record.
+    /// Waits until every membership change is on record, also one that comes while this waits.
     pub async fn membership_settled(&self) -> Outcome {
-        self.wait_for_round(self.membership_wanted.get()).await
+        let is_settled = || self.written.get() >= self.membership_wanted.get();
+        self.changed.wait_until(|| is_settled() || self.stopped.get()).await;
+        if is_settled() { Ok(()) } else { Err(Failed::new(Cause::Degraded)) }
     }
 
     /// Asks for a round that records how far a resync has come. The caller has flushed the members.
@@ -241,6 +258,17 @@ async fn write_rounds(array: &Array) {
 /// One round; true when it is durable on every member that is left. A member that fails in it asks for another.
 async fn write_round(array: &Array) -> bool {
     let metadata = &array.metadata;
+    if metadata.behind.get() {
+        // What the freshest superblock says, to all.
+        let (dirty, resync) = match array.shape.summary.resync {
+            ResyncOffset::At(0) => (true, ResyncOffset::At(0)),
+            other => (false, other),
+        };
+        if !write_event(array, dirty, resync).await {
+            return false;
+        }
+        metadata.behind.set(false);
+    }
     let mut clean = metadata.want_clean.get();
     if clean {
         // What the resync had done before the flush is durable after it, and nothing more (S4).
@@ -263,21 +291,31 @@ async fn write_round(array: &Array) -> bool {
     let mut good = true;
     for _ in 0..times {
         metadata.events.set(metadata.events.get().saturating_add(1));
-        if let Some(bitmap) = &array.bitmap {
-            bitmap.record(array, metadata.events.get()).await;
-        }
-        let (alone, rest) = waves(array);
-        if !write_wave(array, alone, dirty, resync).await {
-            return false; // in the next round another one is written alone
-        }
-        for wave in rest {
-            good &= write_wave(array, wave, dirty, resync).await;
+        good &= write_event(array, dirty, resync).await;
+        if !good {
+            break; // the next event is another round's, when this one is on all that are left
         }
     }
     if good && dirty {
         metadata.marked_dirty.set(true);
     }
     good && array.epoch() == epoch
+}
+
+/// Writes one event to every member.
+async fn write_event(array: &Array, dirty: bool, resync: ResyncOffset) -> bool {
+    if let Some(bitmap) = &array.bitmap {
+        bitmap.record(array, array.metadata.events.get()).await;
+    }
+    let (alone, rest) = waves(array);
+    if !write_wave(array, alone, dirty, resync).await {
+        return false; // in the next round another one is written alone
+    }
+    let mut good = true;
+    for wave in rest {
+        good &= write_wave(array, wave, dirty, resync).await;
+    }
+    good
 }
 
 /// Who is written alone, and which members are then written together. Where a superblock is longer than a sector, a power
@@ -348,6 +386,9 @@ fn update(
     let mut entries = metadata.entries.borrow_mut();
     entries.clear();
     entries.extend(array.members.iter().map(|member| entry(member)));
+    if metadata.behind.get() {
+        entries.extend_from_slice(&metadata.absent);
+    }
     let view = md_format::Superblock::view(member.place, bytes).expect("viewed when it was opened");
     let own = view.summary().expect("had a summary when it was opened");
     let array_update = superblock::ArrayUpdate {

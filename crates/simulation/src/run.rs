@@ -329,7 +329,10 @@ impl Play {
             // Missing members and parity that may not belong to the data: refused, and rightly.
             Err(OpenError::Hindered(why)) if why == [Hindrance::DirtyDegraded] && set.short.is_some() => None,
             Err(error) => {
-                self.complain("assembly", format!("the array is not opened any more: {error}"));
+                let left: Vec<String> =
+                    set.left_out.iter().map(|left| format!("{}: {}", left.candidate, left.reason)).collect();
+                let left = left.join("; ");
+                self.complain("assembly", format!("the array is not opened any more: {error} ({left})"));
                 None
             }
         }
