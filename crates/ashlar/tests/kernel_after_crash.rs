@@ -7,37 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use oracle::{DiskOpts, Kernel, Run, host_mdadm, required};
-use proof::versions::{BLOCK, Versions};
+use proof::versions::{BLOCK, BLOCKS, killed_under_load};
 use proof::{Bench, hash};
-
-/// Blocks that the load writes.
-const BLOCKS: usize = 900;
-
-/// Has two clients write, kills the program when some writes were answered, and says what the volume may hold.
-/// A member is failed in between if `failed` says which.
-fn killed_in_the_middle(bench: &Bench, name: &str, members: &[PathBuf], failed: Option<usize>) -> Versions {
-    let versions = Versions::new(BLOCKS);
-    let running = bench.run(name, &[], members);
-    let clients = [running.connect(), running.connect()];
-    std::thread::scope(|scope| {
-        for (turn, client) in clients.into_iter().enumerate() {
-            let versions = &versions;
-            scope.spawn(move || versions.load(client, name.len() as u64, turn, 2));
-        }
-        let wait_for = |writes: u32| {
-            while versions.answered() < writes {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        };
-        wait_for(60);
-        if let Some(failed) = failed {
-            bench.fail(name, &members[failed]);
-            wait_for(versions.answered() + 60);
-        }
-        running.kill();
-    });
-    versions
-}
 
 /// A mirror to be killed: options of `create`, and members.
 type Mirror = (&'static [&'static str], usize);
@@ -87,7 +58,7 @@ fn the_kernel_resyncs(mirrors: &[Mirror]) {
         let name = format!("m{number}");
         let members = bench.members(&name, &vec![6144; *count]);
         bench.create(&name, &[options, &["--assume-clean"][..]].concat(), &members);
-        let versions = killed_in_the_middle(&bench, &name, &members, None);
+        let versions = killed_under_load(&bench, &name, &members, &[], number as u64);
         versions.check_answered(&bench.cat(&members), "read by ourselves before anything else");
         let examined = host_mdadm("4.4").unwrap().arg("--examine").args(&members).output().unwrap();
         let text = String::from_utf8(examined.stdout).unwrap();
@@ -134,7 +105,7 @@ fn the_kernel_leaves_out_what_was_failed_before_the_kill() {
         let name = format!("m{number}");
         let members = bench.members(&name, &[6144, 6144]);
         bench.create(&name, &["-l", "raid1", "--metadata", version, "--assume-clean"], &members);
-        let versions = killed_in_the_middle(&bench, &name, &members, Some(number % 2));
+        let versions = killed_under_load(&bench, &name, &members, &members[number % 2..][..1], number as u64);
         let (md, one, other) = (format!("md{number}"), 2 * number, 2 * number + 1);
         script += &format!(
             "mdadm -A /dev/{md} --run /dev/d{one} /dev/d{other} || exit 1\n\

@@ -4,13 +4,12 @@
 mod proof;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use oracle::{Kernel, host_mdadm, pattern, required};
 use proof::shapes::{
     End, Job, SHAPES, Shape, boots, hashes, settle, some_of_all, write_all_over, write_here_and_there,
 };
-use proof::versions::{BLOCK, Versions};
+use proof::versions::{BLOCK, BLOCKS, Versions, killed_under_load};
 use proof::{Bench, hash};
 
 /// An array on the way between the two programs.
@@ -163,32 +162,9 @@ fn the_kernel_finds_parity_right_where_members_were_missing() {
     the_kernel_agrees(boot.kernel, &bench, &arrays);
 }
 
-/// Blocks that the load writes.
-const BLOCKS: usize = 900;
-
-/// Has two clients write, kills the program when some writes were answered, and says what the volume may hold.
+/// [`killed_under_load`] with writes that begin as each shape has its own chunks.
 fn killed_in_the_middle(bench: &Bench, array: &Array, failed: &[PathBuf]) -> Versions {
-    let versions = Versions::new(BLOCKS);
-    let running = bench.run(&array.name, &[], &array.members);
-    let clients = [running.connect(), running.connect()];
-    std::thread::scope(|scope| {
-        for (turn, client) in clients.into_iter().enumerate() {
-            let versions = &versions;
-            scope.spawn(move || versions.load(client, array.shape.chunk_kib, turn, 2));
-        }
-        let wait_for = |writes: u32| {
-            while versions.answered() < writes {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        };
-        wait_for(60);
-        for member in failed {
-            bench.fail(&array.name, member);
-            wait_for(versions.answered() + 40);
-        }
-        running.kill();
-    });
-    versions
+    killed_under_load(bench, &array.name, &array.members, failed, array.shape.chunk_kib)
 }
 
 /// And then the kernel writes, stops or loses the power, and `ashlar` goes on from there.
@@ -293,7 +269,7 @@ fn what_the_kernel_stopped_is_read_and_written_and_the_kernel_finds_parity_right
     for (number, shape) in some_of_all("made by the kernel", 4) {
         let mut array = Array::new(&bench, number, shape);
         let failed = (number + 1) % (1 + shape.spares());
-        let mut script = format!("{} || exit 1\n{WRITES}wait_idle\n", shape.mdadm_create());
+        let mut script = format!("{} || exit 1\n{WRITES}wait_idle\n", shape.mdadm_create("--bitmap none"));
         let disks = array.members.clone();
         for nth in 0..failed {
             let slot = (number + 2 * nth) % shape.slots;
@@ -342,7 +318,7 @@ fn what_the_kernel_lost_the_power_over_is_resynced_and_the_kernel_finds_parity_r
     let (mut arrays, mut jobs) = (Vec::new(), Vec::new());
     for (number, shape) in some_of_all("the kernel loses the power in the middle of writes", 3) {
         let array = Array::new(&bench, number, shape);
-        let script = format!("{} || exit 1\n{UNENDING}", shape.mdadm_create());
+        let script = format!("{} || exit 1\n{UNENDING}", shape.mdadm_create("--bitmap none"));
         jobs.push(Job { name: array.shown(), disks: array.members.clone(), script });
         arrays.push(array);
     }

@@ -1,5 +1,5 @@
-//! The rules of the write-intent bitmap, each in a simulated world. The first re-tell what mdadm's own suite asks of the
-//! kernel under the same names.
+//! The rules of the write-intent bitmap, each in a simulated world. What mdadm's own tests ask is in
+//! `ashlar/tests/mdadm_bitmap.rs`.
 
 mod common;
 
@@ -30,9 +30,8 @@ async fn is_durably_set(bench: &Bench, member: usize, chunk: u64) -> bool {
     bench.disk(member).peek_durable(at)[(byte % 512) as usize] & mask != 0
 }
 
-/// 05r1-internalbitmap, -v1a, -v1b, -v1c: bits go when nothing is written any more, and stay while a member is missing.
 #[test]
-fn r1_internalbitmap() {
+fn bits_go_when_nothing_is_written_any_more_and_stay_while_a_member_is_missing() {
     for version in Version::ALL {
         let bench = Bench::new(1, Made { assume_clean: false, ..with_bitmap(version) });
         bench.run(async {

@@ -20,7 +20,8 @@ pub struct Shape {
     pub member_kib: u64,
 }
 
-const fn shape(
+/// A shape of a table.
+pub const fn shape(
     level: u32,
     layout: &'static str,
     version: &'static str,
@@ -90,11 +91,11 @@ impl Shape {
         bench.create(name, &options, &members);
     }
 
-    /// The words with which the kernel makes it of `$DISKS`, in sync from the start or by a resync.
-    pub fn mdadm_create(&self) -> String {
+    /// The words with which the kernel makes it of `$DISKS`, and syncs it; `bitmap` are the options that it has or has not.
+    pub fn mdadm_create(&self, bitmap: &str) -> String {
         let force = if self.level == 6 { "" } else { "--force" };
         let (options, slots) = (self.options().join(" "), self.slots);
-        format!("mdadm --create /dev/$MD --run {force} {options} --raid-devices {slots} --bitmap none $DISKS")
+        format!("mdadm --create /dev/$MD --run {force} {options} --raid-devices {slots} {bitmap} $DISKS")
     }
 
     /// Files for all members, by name.
@@ -233,7 +234,8 @@ fn boot(kernel: Kernel, folder: &Path, jobs: &[Job], end: End) -> Vec<String> {
     printed
 }
 
-/// Words that jobs are made of. `scrub` fails unless a check has run to its end and found all parity right.
+/// Words that jobs are made of. `scrub` fails unless a check has run to its end and found all parity right, or wrong in as
+/// many sectors as it is told; `unmarked` fails unless the bitmaps of all these disks are there and have no bit set.
 const HELPERS: &str = r#"
 fast
 of() { cat /sys/block/$MD/md/$1; }
@@ -242,7 +244,12 @@ scrub() {
   wait_idle
   echo check > /sys/block/$MD/md/sync_action || return 1
   wait_idle
-  is last_sync_action check && is sync_action idle && is mismatch_cnt 0
+  is last_sync_action check && is sync_action idle && is mismatch_cnt ${1:-0}
+}
+unmarked() {
+  for disk in $@; do
+    mdadm --examine-bitmap $disk | grep -q ' 0 dirty (0.0%)' || { mdadm --examine-bitmap $disk; return 1; }
+  done
 }
 whole() {
   tries=0

@@ -1,12 +1,50 @@
 //! What a volume may hold after a crash: each block carries the number of its version, and it is known which versions
 //! were written and which of them somebody was told to be durable.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use super::Bench;
 use super::nbd::Nbd;
 
 /// Bytes of a block.
 pub const BLOCK: usize = 4096;
+
+/// Blocks that the load of [`killed_under_load`] writes.
+pub const BLOCKS: usize = 900;
+
+/// Has two clients write to the array that these members make, kills the program when some writes were answered, and says
+/// what the volume may hold. In between the `failed` members are failed, one after the other.
+pub fn killed_under_load(
+    bench: &Bench,
+    name: &str,
+    members: &[PathBuf],
+    failed: &[PathBuf],
+    seed: u64,
+) -> Versions {
+    let versions = Versions::new(BLOCKS);
+    let running = bench.run(name, &[], members);
+    let clients = [running.connect(), running.connect()];
+    std::thread::scope(|scope| {
+        for (turn, client) in clients.into_iter().enumerate() {
+            let versions = &versions;
+            scope.spawn(move || versions.load(client, seed, turn, 2));
+        }
+        let wait_for = |writes: u32| {
+            while versions.answered() < writes {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        wait_for(60);
+        for member in failed {
+            bench.fail(name, member);
+            wait_for(versions.answered() + 40);
+        }
+        running.kill();
+    });
+    versions
+}
 
 /// The blocks of a volume that the load keeps to.
 pub struct Versions {
