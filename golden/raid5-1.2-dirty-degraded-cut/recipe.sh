@@ -3,7 +3,7 @@
 # mdadm: 4.4
 # disks: 3M 3M 3M 3M
 # members: d0 d2 d3
-# before: echo 1 > /sys/module/md_mod/parameters/start_dirty_degraded
+# before: modprobe -q md_mod; echo 1 > /sys/module/md_mod/parameters/start_dirty_degraded
 
 mdadm --create /dev/md0 --run --force --metadata 1.2 --level 5 --chunk 16 --raid-devices 4 --bitmap none /dev/d0 /dev/d1 /dev/d2 /dev/d3 || exit 1
 wait_idle

@@ -61,7 +61,7 @@ pub fn number(level: Level, name: &str) -> Result<u32, String> {
         }
         Level::Raid10 => match copies(name) {
             Some(number) => return Ok(number),
-            None => "n2 (near), f2 (far), o2 (offset), with the number of copies".to_owned(),
+            None => "near=N, far=N and offset=N (or n2, f2, o2), with N copies".to_owned(),
         },
         other => return Err(format!("{other} has no choice of layouts")),
     };
