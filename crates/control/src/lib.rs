@@ -17,14 +17,15 @@ mod stack;
 mod undo;
 
 pub use client::{Client, ClientError};
-pub use command::{Command, Refusal};
+pub use command::{AddWish, Added, Command, Order, Refusal, SyncOrder};
 pub use config::{Config, ConfigError, Layout};
 pub use document::{
     API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus,
-    LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
+    LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, ScrubStatus, ServerStatus,
+    StackStatus, SyncProgress, SyncStatus,
 };
 pub use hold::Hold;
 pub use place::{Place, PlaceError, Taken, running};
 pub use snapshot::{AreaBytes, Keeper, MemberAreas, Snapshot, SnapshotError};
-pub use stack::{Facts, Stack, Volume};
+pub use stack::{Facts, Open, Opened, Stack, Volume};
 pub use undo::{Change, UndoError, plan_undo, put_back};

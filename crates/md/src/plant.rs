@@ -30,11 +30,13 @@ pub enum Plant {
     BitAfterWrite,
     /// A chunk's bit is cleared without flushing the members first (S6).
     BitClearedBeforeFlush,
+    /// What parity says of a lost block is believed, and rebuilt, though it may not belong to the data (S6).
+    DoubtBelieved,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Plant; 11] = [
+    pub const ALL: [Plant; 12] = [
         Plant::MarkAfterWrite,
         Plant::FlushSwallowed,
         Plant::CleanBeforeFlush,
@@ -46,6 +48,7 @@ impl Plant {
         Plant::StaleParity,
         Plant::BitAfterWrite,
         Plant::BitClearedBeforeFlush,
+        Plant::DoubtBelieved,
     ];
 }
 

@@ -57,8 +57,8 @@ fn play_one(seed: u64, plant: Option<Plant>) -> bool {
     let report = run_seed(seed, plant);
     println!("seed {seed}: {}", report.scenario.describe());
     println!(
-        "{} events, {} members failed, {} resyncs, {} connections broken",
-        report.events, report.failures, report.resyncs, report.breaks
+        "{} events, {} members failed, {} resyncs, {} recoveries, {} connections broken",
+        report.events, report.failures, report.resyncs, report.recoveries, report.breaks
     );
     for violation in &report.violations {
         println!("  {violation}");
@@ -67,12 +67,13 @@ fn play_one(seed: u64, plant: Option<Plant>) -> bool {
 }
 
 fn play(from: u64, count: u64, plant: Option<Plant>) -> bool {
-    let (mut bad, mut events, mut failures, mut resyncs, mut breaks) = (0, 0, 0, 0, 0);
+    let (mut bad, mut events, mut failures, mut resyncs, mut recoveries, mut breaks) = (0, 0, 0, 0, 0, 0);
     for seed in from..from + count {
         let report = run_seed(seed, plant);
         events += report.events;
         failures += report.failures;
         resyncs += report.resyncs;
+        recoveries += report.recoveries;
         breaks += report.breaks;
         if let Some(violation) = report.violations.first() {
             bad += 1;
@@ -81,8 +82,8 @@ fn play(from: u64, count: u64, plant: Option<Plant>) -> bool {
         }
     }
     println!(
-        "{count} seeds, {bad} bad; {events} events, {failures} members failed, {resyncs} resyncs completed, \
-         {breaks} connections broken"
+        "{count} seeds, {bad} bad; {events} events, {failures} members failed, {resyncs} resyncs and {recoveries} \
+         recoveries completed, {breaks} connections broken"
     );
     bad == 0
 }

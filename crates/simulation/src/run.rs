@@ -8,7 +8,7 @@ use std::rc::Rc;
 use block::{Arena, Dev, Range, Sectors};
 use md::plant::{self, Plant};
 use md::{
-    Array, BitmapWish, Candidate, Condition, Creation, Hindrance, MemberStatus, OpenError, Options,
+    Action, Array, BitmapWish, Candidate, Condition, Creation, Hindrance, MemberStatus, OpenError, Options,
     SyncState, assemble, create, examine, plan_creation,
 };
 use md_format::Level;
@@ -49,6 +49,8 @@ pub struct Report {
     pub failures: u32,
     /// Resyncs that were completed.
     pub resyncs: u32,
+    /// Recoveries that were completed.
+    pub recoveries: u32,
     /// Connections to members that broke.
     pub breaks: u32,
 }
@@ -90,6 +92,7 @@ struct Play {
     crashed: bool,
     failures: Rc<Cell<u32>>,
     resyncs: Rc<Cell<u32>>,
+    recoveries: Rc<Cell<u32>>,
     breaks: Rc<Cell<u32>>,
     /// The members behind NBD in this era, by disk.
     remotes: Remotes,
@@ -118,6 +121,7 @@ impl Play {
             crashed: false,
             failures: Rc::default(),
             resyncs: Rc::default(),
+            recoveries: Rc::default(),
             breaks: Rc::default(),
             remotes: Rc::default(),
         }
@@ -133,6 +137,7 @@ impl Play {
             events: self.world.events_done(),
             failures: self.failures.get(),
             resyncs: self.resyncs.get(),
+            recoveries: self.recoveries.get(),
             breaks: self.breaks.get(),
             scenario: self.scenario,
         }
@@ -273,8 +278,10 @@ impl Play {
         let members = array.members();
         let faulty = members.iter().filter(|member| member.condition == Condition::Faulty).count() as u32;
         self.failures.set(self.failures.get() + faulty);
-        let done = array.take_happenings().contains(&md::array::Happening::ResyncComplete);
-        self.resyncs.set(self.resyncs.get() + u32::from(done));
+        let happenings = array.take_happenings();
+        let complete = |action| happenings.contains(&md::array::Happening::SyncComplete { action });
+        self.resyncs.set(self.resyncs.get() + u32::from(complete(Action::Resync)));
+        self.recoveries.set(self.recoveries.get() + u32::from(complete(Action::Recover)));
     }
 
     /// The disks, and clients of their servers in place of those that are remote.
@@ -327,7 +334,7 @@ impl Play {
                 Some(array)
             }
             // Missing members and parity that may not belong to the data: refused, and rightly.
-            Err(OpenError::Hindered(why)) if why == [Hindrance::DirtyDegraded] && set.short.is_some() => None,
+            Err(OpenError::Hindered(why)) if why == [Hindrance::DirtyDegraded] => None,
             Err(error) => {
                 let left: Vec<String> =
                     set.left_out.iter().map(|left| format!("{}: {}", left.candidate, left.reason)).collect();
@@ -353,11 +360,16 @@ impl Play {
     }
 }
 
-/// Whether a request may fail: without redundancy, and where parity is not known to belong to the data yet (S6).
+/// Whether a request may fail: without redundancy, and where parity is not known to belong to the data yet, or never will
+/// be, and is listed as bad (S6).
 fn tolerates_errors(array: &Rc<Array>) -> Box<dyn Fn() -> bool> {
     let array = array.clone();
     let level = array.shape().summary.level;
-    Box::new(move || !has_redundancy(level) || has_parity(level) && array.sync_state() != SyncState::Idle)
+    Box::new(move || {
+        let lists_bad_blocks = || array.members().iter().any(|member| member.bad_blocks > 0);
+        let may_be_in_doubt = || array.sync_state() != SyncState::Idle || lists_bad_blocks();
+        !has_redundancy(level) || has_parity(level) && may_be_in_doubt()
+    })
 }
 
 /// Looks a sector up on every copy that is in sync, as it reads and as a power cut would leave it: a resync may have

@@ -126,6 +126,9 @@ impl Watch {
         if has_redundancy(array.shape().summary.level) && self.see_late(world, array, seen) {
             return;
         }
+        if self.is_being_rebuilt(array, seen) {
+            return; // what is there counts for nobody yet
+        }
         for range in self.touched(array, seen.disk, seen.range) {
             self.see_write_at(world, array, seen.disk, range.start);
             let Some(chunk) = array.bitmap().map(|bitmap| bitmap.chunk) else { continue };
@@ -135,6 +138,14 @@ impl Watch {
                 at = (at + chunk).round_down(chunk);
             }
         }
+    }
+
+    /// Whether a write goes to rows of a member that it has not been given yet.
+    fn is_being_rebuilt(&self, array: &Array, seen: &WriteSeen<'_>) -> bool {
+        let members = array.members();
+        let Some(member) = members.iter().find(|member| disk_of(member) == seen.disk) else { return false };
+        let row = seen.range.start.checked_sub(member.data_offset);
+        matches!((member.condition, row), (Condition::Recovering(recovering), Some(row)) if row >= recovering.done)
     }
 
     fn see_write_at(&self, world: &World, array: &Array, written: usize, start: Sectors) {
@@ -254,7 +265,7 @@ fn compare_parity(world: &World, array: &Array) -> Result<(), Violation> {
     while at < rows {
         let Some(stripe) = array.stripe_at(at) else { return Ok(()) }; // a member is missing: nothing can disagree
         let count = FINEST.min(stripe.rows).min(rows - at);
-        if !array.is_consistent(Range::new(at, count)) {
+        if !array.is_consistent(Range::new(at, count)) || array.lists_bad_rows(Range::new(at, count)) {
             at += count;
             continue;
         }

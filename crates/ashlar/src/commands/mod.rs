@@ -1,5 +1,6 @@
 //! The commands, one file each. Each has one door, `run`, that takes its arguments as the command line defines them.
 
+pub mod add;
 pub mod cat;
 pub mod create;
 pub mod demo;
@@ -7,7 +8,11 @@ pub mod examine;
 pub mod fail;
 pub mod generate;
 pub mod remove;
+pub mod replace;
 pub mod run;
+pub mod scrub;
 pub mod status;
 pub mod stop;
+pub mod sync;
 pub mod undo;
+pub mod wait;

@@ -11,9 +11,12 @@ mod group;
 pub(crate) mod map;
 mod plan;
 mod read;
+mod recover;
 mod resync;
+mod scrub;
 mod slots;
 mod stripe;
+mod whole;
 mod work;
 mod write;
 mod zero;
@@ -22,7 +25,9 @@ use std::rc::Rc;
 
 use block::{Arena, Buf, Cause, Failed, Op, Outcome, Range, Request, Sectors};
 
+pub(super) use recover::recover_window;
 pub(super) use resync::sync_window;
+pub(super) use scrub::scrub_window;
 
 use self::group::Groups;
 use self::map::{Map, Stripe};
@@ -53,35 +58,54 @@ impl Striped {
         Striped { map, groups: (0..lanes.max(1)).map(|_| groups()).collect(), works, zeroes }
     }
 
-    /// The slots that have no member in sync.
-    fn absent(&self, array: &Array) -> Slots {
-        (0..self.map.slots()).filter(|slot| array.seat(*slot).is_none()).collect()
+    /// The slots whose member, if there is one, does not have these rows.
+    fn gone(&self, array: &Array, rows: Range) -> Slots {
+        (0..self.map.slots()).filter(|slot| array.holder(*slot, rows).is_none()).collect()
     }
 
     /// The array's blocks that only parity could give back, where parity may not belong to the data (S6). In order.
     pub fn doubtful<'a>(&'a self, array: &'a Array) -> impl Iterator<Item = Range> + 'a {
-        let absent = if array.options.dirty_degraded { Slots::NONE } else { self.absent(array) };
-        let first = array.resync.first_uncovered();
+        let first = array.sync.first_uncovered().filter(|_| !array.sync.is_trusting() && !array.is_whole());
         let stripes = first.map_or(0..0, |row| row.0 / self.map.chunk().0..self.map.stripes());
-        let stripes = stripes.filter(move |_| !absent.is_empty());
-        let doubted = stripes.filter(|stripe| !array.resync.covers(self.map.rows_of(*stripe)));
+        let doubted = stripes.filter(|stripe| !array.sync.covers(self.map.rows_of(*stripe)));
         doubted.flat_map(move |number| {
             let stripe = self.map.stripe(number);
+            let gone = self.gone(array, self.map.rows_of(number));
             let lost = self.map.pieces(self.map.range_of(number));
-            lost.filter(move |piece| absent.has(piece.slot) && !stripe.is_parity(piece.slot))
+            lost.filter(move |piece| gone.has(piece.slot) && !stripe.is_parity(piece.slot))
                 .map(|piece| piece.range)
         })
     }
 
     /// What is known of some rows of a stripe.
     fn known(&self, array: &Array, rows: Range, unreadable: Slots) -> Known {
-        let is_believed = array.options.dirty_degraded || plant::is(Plant::ModifyUnsynced);
-        // A write that failed halfway on the last members there are leaves parity that belongs to nobody knows what.
-        Known {
-            absent: self.absent(array),
-            unreadable,
-            consistent: is_believed || array.resync.covers(rows) && array.broken().is_none(),
+        let is_believed = array.sync.is_trusting() || plant::is(Plant::ModifyUnsynced);
+        let (mut absent, mut unreadable, mut void) = (Slots::NONE, unreadable, Slots::NONE);
+        if !array.is_whole() || array.has_bad_blocks() {
+            for slot in 0..self.map.slots() {
+                match array.occupant(slot).filter(|member| member.is_written()) {
+                    None => absent.add(slot),
+                    Some(member) if !member.holds(rows) => unreadable.add(slot),
+                    Some(member) if member.is_bad(rows) => void.add(slot),
+                    Some(_) => {}
+                }
+            }
         }
+        // A write that failed halfway on the last members there are leaves parity that belongs to nobody knows what.
+        let consistent = is_believed || array.sync.covers(rows) && array.broken().is_none();
+        Known { absent, unreadable, void, consistent }
+    }
+
+    /// Rows, in parts that lie in one stripe each and are no longer than a window.
+    fn parts_of_rows(&self, rows: Range) -> impl Iterator<Item = Range> + use<> {
+        let unit = self.works.window().min(self.map.chunk());
+        let mut left = rows;
+        std::iter::from_fn(move || {
+            let within = Sectors(left.start.0 % unit.0);
+            let part = Range::new(left.start, left.count.min(unit - within));
+            left = Range::new(part.end(), left.count - part.count);
+            (!part.count.is_zero()).then_some(part)
+        })
     }
 }
 

@@ -27,7 +27,11 @@ pub(super) async fn write(
 ) {
     let stripe = level.map.stripe(number);
     let (mut cuts, mut segments) = (std::mem::take(&mut work.cuts), std::mem::take(&mut work.segments));
-    cut(&level.map, &stripe, parts, level.works.window(), &mut cuts, &mut segments);
+    let rows = level.map.rows_of(number);
+    let bad = array.members.iter().filter(|member| member.is_written() && member.bad.is_any());
+    let bad = bad.flat_map(|member| member.bad_rows(rows));
+    let bad = bad.map(|run| Range::new(run.start - rows.start, run.count));
+    cut(&level.map, &stripe, parts, level.works.window(), bad, &mut cuts, &mut segments);
     let fua = parts.iter().any(|(_, part)| part.fua);
     // In traces the group goes under the request that leads it.
     let trace = parts.first().map_or(0, |(_, part)| part.trace);
@@ -80,8 +84,11 @@ impl Writing<'_> {
             if plan.method == Method::Whole && run.last - run.first == 1 {
                 return self.write_whole(work, run).await;
             }
-            // Blocks hold what is read: nothing under way may be in them any more.
-            self.settle(work).await?;
+            if work.is_busy() {
+                // Blocks hold what is read: nothing under way may be in them any more. Meanwhile members may go.
+                self.settle(work).await?;
+                continue;
+            }
             self.start_reads(work, run, &plan);
             match settle_reads(self.array, work, &mut unreadable, &mut medium).await {
                 Ok(()) => return self.finish(work, run, &plan).await,
@@ -94,8 +101,7 @@ impl Writing<'_> {
     /// All data is new, and in one piece. Its parity goes into blocks that are not under way.
     async fn write_whole(&mut self, work: &mut Work, run: Run) -> Outcome {
         let parities = self.stripe.parities().count() as usize;
-        let has_room = work.tickets.len() + work.blocks.len() <= work.tickets.capacity();
-        if self.used + parities > work.blocks.len() || !has_room {
+        if self.used + parities > work.blocks.len() || work.is_nearly_full() {
             self.settle(work).await?;
         }
         let p = work.blocks[self.used].clone();
@@ -110,18 +116,15 @@ impl Writing<'_> {
     fn start_reads(&self, work: &mut Work, run: Run, plan: &Plan) {
         let rows = self.rows(run);
         for slot in plan.reads.iter() {
-            // One that went since the plan was made is found missing when the next is.
-            if let Some(member) = self.array.seat(slot) {
-                let buf = work.blocks[usize::from(slot)].slice(0, rows.count.byte_len());
-                let read = Request::read(member.place_of(rows.start), buf).for_trace(self.trace);
-                let ticket = match member.is_bad(rows) {
-                    true => block::Ticket::ready(Err(Failed::new(Cause::Medium))),
-                    false => member.dev.start(self.array.to_member(read)),
-                };
-                work.tickets.push((slot, ticket));
-            } else {
-                work.tickets.push((slot, block::Ticket::ready(Err(Failed::new(Cause::Gone)))));
-            }
+            let at = self.array.seats[usize::from(slot)].get().expect("planned a moment ago");
+            let member = &self.array.members[at];
+            let buf = work.blocks[usize::from(slot)].slice(0, rows.count.byte_len());
+            let read = Request::read(member.place_of(rows.start), buf).for_trace(self.trace);
+            let ticket = match member.is_bad(rows) {
+                true => block::Ticket::ready(Err(Failed::new(Cause::Medium))),
+                false => member.dev.start(self.array.to_member(read)),
+            };
+            work.push(slot, at, ticket);
         }
     }
 
@@ -220,7 +223,7 @@ impl Writing<'_> {
     /// Starts writing the new data of a run. Where it comes from several parts, it is gathered in the members' blocks first:
     /// one write to each member.
     fn start_data(&self, work: &mut Work, run: Run, gathers: bool) {
-        for slot in self.covered(run).iter().filter(|slot| self.array.seat(*slot).is_some()) {
+        for slot in self.covered(run).iter().filter(|slot| self.array.written(*slot).next().is_some()) {
             if !gathers {
                 let segment = &self.segments[run.first];
                 let content = self.new_content(segment, slot).expect("covered");
@@ -246,13 +249,16 @@ impl Writing<'_> {
         }
     }
 
-    /// Starts writing to a slot, if it has a member.
+    /// Starts writing to a slot: to its member, and to whoever is to replace that.
     fn start(&self, work: &mut Work, slot: u16, start: u64, content: Buf) {
-        let Some(member) = self.array.seat(slot) else { return };
         let row = self.level.map.rows_of(self.stripe.number).start + Sectors(start);
-        let write = Request::write(member.place_of(row), content).for_trace(self.trace);
-        let write = Request { fua: self.fua, ..write };
-        work.tickets.push((slot, member.dev.start(self.array.to_member(write))));
+        for at in self.array.written(slot) {
+            let member = &self.array.members[at];
+            let write = Request::write(member.place_of(row), content.clone()).for_trace(self.trace);
+            let write = Request { fua: self.fua, ..write };
+            work.mends(at, member, write.range);
+            work.push(slot, at, member.dev.start(self.array.to_member(write)));
+        }
     }
 
     /// Waits for what is under way. A member that did not take a write is failed; where it cannot be done without, what
@@ -260,15 +266,14 @@ impl Writing<'_> {
     async fn settle(&mut self, work: &mut Work) -> Outcome {
         self.used = 0;
         let mut outcome = Ok(());
-        work.settle(|slot, failed| {
-            let failed_for_good =
-                self.array.seat(slot).is_some_and(|member| !self.array.fail(member, failed));
-            if failed_for_good {
+        work.settle(|_, at, failed| {
+            if !self.array.fail(&self.array.members[at], failed) {
                 self.array.set_broken(failed);
                 outcome = Err(failed);
             }
         })
         .await;
+        work.mended(self.array);
         outcome
     }
 
