@@ -5,14 +5,14 @@
 //! replaced, then the rebuilding of whoever is in a slot without its data, then what a person has asked for. A resync
 //! comes before a recovery because the latter trusts the copies it reads.
 //!
-//! Two old ways of being wrong are planted here for the model checker to find: see [`Plant`].
+//! Old ways of being wrong can be planted here, for the model checker to find: see [`Plant`].
 
 use std::cell::Cell;
 
 use block::Sectors;
 
 use super::Action;
-use crate::member::Want;
+pub use crate::member::Want;
 
 /// How a member stands, as far as it matters here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -176,18 +176,16 @@ pub enum Reached {
 }
 
 /// Whether a member becomes in sync when an action has ended: only if it was that action's to rebuild, and has all of
-/// its data (S1). `reached` is how far the action came with this member, `end` where its rows end.
+/// its data (S1). `reached` is how far the action came with this member, or where it ended; `end` is where its rows end.
 pub fn is_promoted(action: Action, standing: Standing, reached: Option<Reached>, end: Sectors) -> bool {
     let is_in_slot = matches!(standing, Standing::Recovering { .. });
     if is(Plant::PromoteAll) {
         return is_in_slot;
     }
-    let is_complete = match reached {
-        Some(Reached::Complete) => true,
-        Some(Reached::At(at)) => is(Plant::CompleteByNumber) && at >= end,
-        None => false,
-    };
-    action == Action::Recover && is_in_slot && is_complete
+    if is(Plant::CompleteByNumber) && matches!(reached, Some(Reached::At(at)) if at >= end) {
+        return is_in_slot;
+    }
+    action == Action::Recover && is_in_slot && reached == Some(Reached::Complete)
 }
 
 /// A defect that the model checker must find.
