@@ -437,10 +437,20 @@ impl Array {
         })
     }
 
-    /// The stripe that has the row `at` (from the data offsets), of a level with parity whose slots all have a member.
+    /// The same for everybody who holds these sectors, also where it is still being rebuilt elsewhere.
+    pub fn held_copies_of(&self, at: Sectors, count: Sectors) -> impl Iterator<Item = (usize, Sectors)> {
+        level::copies_of(self, at).filter_map(move |(slot, start)| {
+            let member = self.holder(slot, Range::new(start, count))?;
+            self.seats[usize::from(slot)].get().map(|place| (place, member.place_of(start)))
+        })
+    }
+
+    /// The stripe that has the row `at` (from the data offsets), of a level with parity, where every slot has a member that
+    /// holds it.
     pub fn stripe_at(&self, at: Sectors) -> Option<StripePlaces> {
         let Mapping::Parity(level) = &self.mapping else { return None };
-        if self.in_sync() != self.shape.slots {
+        let row = Range::new(at, Sectors(1));
+        if (0..self.shape.slots as u16).any(|slot| self.holder(slot, row).is_none()) {
             return None;
         }
         let map = &level.map;

@@ -13,8 +13,8 @@ use std::collections::{HashSet, VecDeque};
 
 use block::Sectors;
 use md::Action;
-use md::sync::decide::{self, Next, Plant, Reached, Resync, Scrub, Standing, View};
 use md::sync::decide::Want;
+use md::sync::decide::{self, Next, Plant, Reached, Resync, Scrub, Standing, View};
 
 /// Rows of the array.
 const ROWS: u8 = 2;
@@ -26,9 +26,19 @@ const ALL: Holds = (1 << ROWS) - 1;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Member {
-    InSync { slot: u8, unwanted: bool },
-    Recovering { slot: u8, done: u8, durable: u8, replaces: bool },
-    Spare { want: Want },
+    InSync {
+        slot: u8,
+        unwanted: bool,
+    },
+    Recovering {
+        slot: u8,
+        done: u8,
+        durable: u8,
+        replaces: bool,
+    },
+    Spare {
+        want: Want,
+    },
     Faulty,
     /// Not plugged in.
     Away,
@@ -158,7 +168,9 @@ impl State {
             match self.next() {
                 Next::Wait => {}
                 Next::Start(_) => steps.push(Err(Violation("S3: two actions run"))),
-                next @ Next::Seat { .. } => steps.push(self.carry_out(next).and(Err(Violation("S2: a slot is taken while an action runs")))),
+                next @ Next::Seat { .. } => steps.push(
+                    self.carry_out(next).and(Err(Violation("S2: a slot is taken while an action runs"))),
+                ),
             }
         }
         steps
@@ -188,14 +200,16 @@ impl State {
                 let Member::Spare { .. } = state.disks[member].member else {
                     return Err(Violation("a slot is given to somebody who is no spare"));
                 };
-                state.disks[member].member = Member::Recovering { slot: slot as u8, done: 0, durable: 0, replaces };
+                state.disks[member].member =
+                    Member::Recovering { slot: slot as u8, done: 0, durable: 0, replaces };
                 // Whatever was there before counts for nothing.
                 state.disks[member].holds = 0;
                 state.pending = true;
             }
             Next::Start(action) => {
                 let is_target = |disk: &Disk| matches!(disk.member, Member::Recovering { .. });
-                let targets = (0..DISKS).filter(|at| is_target(&state.disks[*at])).fold(0, |set, at| set | 1 << at);
+                let targets =
+                    (0..DISKS).filter(|at| is_target(&state.disks[*at])).fold(0, |set, at| set | 1 << at);
                 let from = match action {
                     Action::Resync => state.resync.expect("it is needed"),
                     Action::Recover => state.recovery_start(),
@@ -229,7 +243,10 @@ impl State {
             return Ok(state);
         }
         if running.at < ROWS {
-            if running.action == Action::Recover && self.resync.is_some_and(|at| at <= running.at) && self.in_sync() == MEMBERS {
+            if running.action == Action::Recover
+                && self.resync.is_some_and(|at| at <= running.at)
+                && self.in_sync() == MEMBERS
+            {
                 return Err(Violation("S3: rows are rebuilt that a resync has not come by"));
             }
             for at in self.targets(running) {
@@ -299,7 +316,8 @@ impl State {
                 continue;
             }
             if replaces {
-                let holder = |disk: &Disk| matches!(disk.member, Member::InSync { slot: own, .. } if own == slot);
+                let holder =
+                    |disk: &Disk| matches!(disk.member, Member::InSync { slot: own, .. } if own == slot);
                 if let Some(replaced) = self.disks.iter().position(holder) {
                     self.disks[replaced].member = Member::Faulty;
                 }
@@ -426,7 +444,9 @@ impl State {
         }
         for slot in 0..SLOTS as u8 {
             let holders = self.disks.iter().filter(|disk| match disk.member {
-                Member::InSync { slot: own, .. } | Member::Recovering { slot: own, replaces: false, .. } => own == slot,
+                Member::InSync { slot: own, .. } | Member::Recovering { slot: own, replaces: false, .. } => {
+                    own == slot
+                }
                 _ => false,
             });
             if holders.count() > 1 {
@@ -451,7 +471,9 @@ impl State {
         let has_spare = state.disks.iter().any(|disk| matches!(disk.member, Member::Spare { .. }));
         let is_rebuilding = state.disks.iter().any(|disk| matches!(disk.member, Member::Recovering { .. }));
         let is_whole = state.in_sync() == MEMBERS;
-        match state.has_enough() && (is_rebuilding || (!is_whole && has_spare) || (is_whole && state.resync.is_some())) {
+        match state.has_enough()
+            && (is_rebuilding || (!is_whole && has_spare) || (is_whole && state.resync.is_some()))
+        {
             true => Err(Violation("P3: what could be made whole is left as it is")),
             false => Ok(()),
         }

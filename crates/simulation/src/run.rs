@@ -18,6 +18,7 @@ use runtime::{Driver, Runtime, now, sleep_ms, sleep_until, spawn};
 use crate::load::Load;
 use crate::model::Model;
 use crate::remote::Remote;
+use crate::requests;
 use crate::scenario::{End, Scenario, has_parity, has_redundancy};
 use crate::watch::{Watch, compare};
 
@@ -64,12 +65,16 @@ const FAR_TOO_MANY_EVENTS: u64 = 5_000_000;
 /// What tells the chance of remote members from all other: `remote` as a number.
 const REMOTE: u64 = 0x7265_6d6f_7465;
 
+/// The same for what people ask for: `asked`.
+const ASKED: u64 = 0x61_736b_6564;
+
 /// Plays `seed`, with a defect planted or none.
 pub fn run_seed(seed: u64, planted: Option<Plant>) -> Report {
     plant::set(planted);
     let world = World::new(seed);
     let mut scenario = world.draw(Scenario::draw);
     scenario.draw_remote(&mut Random::new(seed ^ REMOTE));
+    scenario.draw_asked(&mut Random::new(seed ^ ASKED));
     let mut play = Play::new(world, scenario);
     play.make();
     let eras = play.scenario.eras.clone();
@@ -78,6 +83,9 @@ pub fn run_seed(seed: u64, planted: Option<Plant>) -> Report {
             break;
         }
         play.era(end);
+    }
+    if !play.has_violations() {
+        play.verify();
     }
     plant::set(None);
     play.report()
@@ -216,6 +224,19 @@ impl Play {
         self.crashed = end != End::Stop;
     }
 
+    /// At the very end: what is on the disks is what it is called.
+    fn verify(&self) {
+        let runtime = Runtime::new(self.world.clone());
+        runtime.block_on(async {
+            let devs = self.devs();
+            let Some(array) = self.open_with(&devs, false).await else { return };
+            if let Err(violation) = compare(&self.world, &array) {
+                self.violations.borrow_mut().push(violation);
+            }
+            self.watch.set(None, Vec::new());
+        });
+    }
+
     async fn live(&self, end: End) {
         let devs = self.connected().await;
         let Some(array) = self.open(&devs).await else { return };
@@ -225,7 +246,13 @@ impl Play {
         }
         let load = Rc::new(self.load(&array));
         load.take_stock(&self.scenario, self.crashed).await;
-        let faults = spawn(self.trouble(array.clone()));
+        let well = well(&self.world, &array);
+        let faults = spawn(self.trouble(array.clone(), well.clone()));
+        let asked = self.scenario.asked.then(|| {
+            let asked = requests::ask(self.world.clone(), array.clone(), devs.clone(), well);
+            let violations = self.violations.clone();
+            spawn(async move { violations.borrow_mut().extend(asked.await) })
+        });
         // Sometimes nobody comes: then no flush of a client covers up what a resync forgot to flush.
         let idle = self.world.draw(|random| random.one_in(4));
         let clients = if idle { 0 } else { self.scenario.clients };
@@ -240,6 +267,14 @@ impl Play {
         }
         if end == End::Stop {
             faults.join().await;
+            if let Some(asked) = asked {
+                asked.join().await;
+            }
+            // Sometimes what was begun is brought to its end.
+            if self.world.draw(|random| random.one_in(2)) {
+                array.freeze(false).await;
+                sleep_ms(5_000).await;
+            }
             if let Err(failed) = array.stop().await {
                 self.complain("redundancy", format!("stopping failed though a copy is well: {failed}"));
             }
@@ -262,10 +297,10 @@ impl Play {
     }
 
     /// What goes wrong in an era, as a task of its own.
-    fn trouble(&self, array: Rc<Array>) -> impl Future<Output = ()> + use<> {
+    fn trouble(&self, array: Rc<Array>, well: Vec<usize>) -> impl Future<Output = ()> + use<> {
         let (world, watch) = (self.world.clone(), self.watch.clone());
         let (remotes, breaks) = (self.remotes.clone(), self.breaks.clone());
-        trouble(world, array, move |world, disk| {
+        trouble(world, array, well, move |world, disk| {
             if let Some(remote) = remotes.borrow().get(&disk) {
                 watch.see_break(world, disk);
                 breaks.set(breaks.get() + 1);
@@ -299,6 +334,10 @@ impl Play {
     }
 
     async fn open(&self, devs: &[Dev]) -> Option<Rc<Array>> {
+        self.open_with(devs, true).await
+    }
+
+    async fn open_with(&self, devs: &[Dev], write: bool) -> Option<Rc<Array>> {
         let arena = Arena::new(1 << 20);
         let mut candidates = Vec::new();
         let mut used = Vec::new();
@@ -321,7 +360,7 @@ impl Play {
         let checkpoint_ms = self.scenario.checkpoint_ms;
         let lanes = self.scenario.lanes;
         let options = Options {
-            write: true,
+            write,
             degraded: true,
             checkpoint_ms,
             lanes,
@@ -408,11 +447,10 @@ fn well(world: &World, array: &Array) -> Vec<usize> {
 }
 
 /// What goes wrong in an era: to every member of an array with redundancy but some that are enough.
-async fn trouble(world: Rc<World>, array: Rc<Array>, break_off: impl Fn(&World, usize)) {
+async fn trouble(world: Rc<World>, array: Rc<Array>, well: Vec<usize>, break_off: impl Fn(&World, usize)) {
     if !has_redundancy(array.shape().summary.level) {
         return;
     }
-    let well = well(&world, &array);
     for disk in world.disks().into_iter().filter(|disk| !well.contains(&disk.number())) {
         // Most of the load is over after some milliseconds; a clean mark or a resync may come much later.
         let (kind, latest) = world.draw(|random| (random.below(10), *random.choose(&[1, 2, 10, 400])));
@@ -438,7 +476,7 @@ async fn trouble(world: Rc<World>, array: Rc<Array>, break_off: impl Fn(&World, 
             }
             7 => {
                 let failed =
-                    array.members().iter().position(|member| member.name == disk.number().to_string());
+                    array.members().iter().rposition(|member| member.name == disk.number().to_string());
                 if let Some(at) = failed {
                     let _ = array.fail_member(at).await; // the last copy is refused, and rightly
                 }
@@ -463,9 +501,10 @@ impl Scenario {
     /// A line for people.
     pub fn describe(&self) -> String {
         let blocks = self.logical_block;
+        let asked = if self.asked { ", people ask" } else { "" };
         let eras: Vec<String> = self.eras.iter().map(|end| format!("{end:?}")).collect();
         format!(
-            "{}{} on {} with {} members, {} spares and {} of them remote, blocks of {blocks}, {} clients, eras: {}",
+            "{}{} on {} with {} members, {} spares and {} of them remote{asked}, blocks of {blocks}, {} clients, eras: {}",
             self.level,
             self.layout_text(),
             self.version,

@@ -19,6 +19,8 @@ pub struct Scenario {
     pub logical_block: u32,
     /// Which members are NBD clients, each of a server of its own over the disk. Their connections can break.
     pub remote: Vec<bool>,
+    /// People ask for things meanwhile.
+    pub asked: bool,
     /// Chunk, of levels that have one.
     pub chunk_sectors: u32,
     /// Layout, of levels that have a choice.
@@ -150,6 +152,7 @@ impl Scenario {
             spares,
             logical_block,
             remote: Vec::new(),
+            asked: false,
             chunk_sectors,
             layout,
             clients: 1 + random.below(8),
@@ -170,6 +173,12 @@ impl Scenario {
         if random.one_in(2) && self.logical_block == 512 {
             self.remote = self.members.iter().map(|_| random.one_in(2)).collect();
         }
+    }
+
+    /// Has people ask for things, in every other scenario whose level keeps anything twice. Drawn apart from the rest too; and
+    /// a remote disk cannot come back, so none is.
+    pub fn draw_asked(&mut self, random: &mut Random) {
+        self.asked = random.one_in(2) && has_redundancy(self.level) && !self.remote.contains(&true);
     }
 
     /// Whether a member is behind NBD.
