@@ -1,10 +1,14 @@
 //! The command line, defined once: parsing, help, man pages and completions are all made from this.
 
+mod update;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::text::parse_size;
+
+pub use update::Update;
 
 /// Linux RAID from user space: opens, serves and repairs md (mdadm) arrays on the same disks, without a kernel module.
 ///
@@ -48,6 +52,7 @@ pub enum Command {
     Create(Create),
     Run(Run),
     Undo(Undo),
+    Update(Update),
     Status(Status),
     /// Take a member out of use, as if it had failed
     Fail(OfMember),

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Create(args) => commands::create::run(&args, driver),
         Command::Run(args) => commands::run::run(args, driver),
         Command::Undo(args) => commands::undo::run(&args, driver),
+        Command::Update(args) => commands::update::run(&args, driver),
         Command::Status(args) => commands::status::run(&args),
         Command::Fail(args) => commands::fail::run(&args),
         Command::Remove(args) => commands::remove::run(&args),

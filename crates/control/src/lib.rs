@@ -9,6 +9,7 @@ mod client;
 mod command;
 mod config;
 mod document;
+mod foretold;
 mod hold;
 mod metrics;
 mod place;

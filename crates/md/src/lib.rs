@@ -25,6 +25,7 @@ mod redundancy;
 mod repair;
 mod resync;
 mod snapshot;
+mod update;
 
 pub use array::{Array, Options, Shape, StripePlaces};
 pub use assembly::{Candidate, LeftOut, Reason, Seat, Set, SetKey, Short, assemble};
@@ -35,3 +36,4 @@ pub use examine::{ExamineError, Examined, examine};
 pub use member::{Condition, Member, MemberStatus};
 pub use resync::{Progress, SyncState};
 pub use snapshot::{Area, metadata_areas};
+pub use update::{Change, Flag, MemberChange, MetadataWrite, Update, UpdateError, plan_update, update};

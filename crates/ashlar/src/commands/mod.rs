@@ -11,3 +11,4 @@ pub mod run;
 pub mod status;
 pub mod stop;
 pub mod undo;
+pub mod update;

@@ -63,7 +63,7 @@ impl Bench {
         if ["run", "status", "fail", "remove", "stop"].contains(&first) && !line.contains("--run-dir") {
             command.args(["--run-dir", "run"]);
         }
-        if first == "run" {
+        if ["run", "update"].contains(&first) {
             command.args(["--state-dir", "state"]);
         }
         command
