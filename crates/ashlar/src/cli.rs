@@ -337,6 +337,9 @@ pub struct Undo {
 pub struct Status {
     /// What to show; everything if not given
     pub name: Option<String>,
+    /// Print what /proc/mdstat would show, for programs that read that; an array NAME is md_NAME there
+    #[arg(long, conflicts_with = "json")]
+    pub mdstat: bool,
     #[command(flatten)]
     pub run_dir: RunDir,
     #[command(flatten)]

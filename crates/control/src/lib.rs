@@ -11,8 +11,10 @@ mod config;
 mod document;
 mod foretold;
 mod hold;
+mod mdstat;
 mod metrics;
 mod place;
+mod progress;
 mod snapshot;
 mod stack;
 mod undo;
@@ -25,7 +27,9 @@ pub use document::{
     LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
 };
 pub use hold::Hold;
+pub use mdstat::mdstat;
 pub use place::{Place, PlaceError, Taken, running};
+pub use progress::{Progress, progress};
 pub use snapshot::{AreaBytes, Keeper, MemberAreas, Snapshot, SnapshotError};
 pub use stack::{Facts, Stack, Volume};
 pub use undo::{Change, UndoError, plan_undo, put_back};

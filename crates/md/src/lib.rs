@@ -29,7 +29,7 @@ mod update;
 
 pub use array::{Array, Options, Shape, StripePlaces};
 pub use assembly::{Candidate, LeftOut, Reason, Seat, Set, SetKey, Short, assemble};
-pub use bitmap::BitmapState;
+pub use bitmap::{BitmapState, CHUNKS_OF_A_PAGE};
 pub use create::{BitmapWish, CreateError, Creation, NewMemberPlan, create, plan_creation};
 pub use error::{Hindrance, OpenError};
 pub use examine::{ExamineError, Examined, examine};
