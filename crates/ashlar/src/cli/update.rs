@@ -8,13 +8,13 @@ use super::Json;
 
 /// Change the metadata of an array that does not run
 ///
-/// Changes what the superblocks of the MEMBERs say, all of them and each durably, as `mdadm --assemble --update=` does. The
-/// metadata is kept aside before the first write (see `ashlar undo`); update counters do not move. All members of the
-/// array have to be named.
+/// Changes what the superblocks of the MEMBERs say, all of them and each durably, as mdadm's
+/// `--assemble --update=` does. The metadata is kept aside before the first write (see `ashlar undo`);
+/// update counters do not move. All members of the array have to be named.
 ///
 /// KEY is one of:
 ///   name=NAME           another name, prefixed with this host's, or the one of homehost= (1.x)
-///   homehost=HOST       another host in the name; `none` for no host. On 0.90 in the second half of the uuid
+///   homehost=HOST       another host in the name; `none` for no host (0.90: in half of the uuid)
 ///   uuid[=UUID]         another uuid, random if none is given; the bitmap's follows
 ///   resync              everything is synced when the array is run, also with a bitmap
 ///   bbl                 room for a bad-block log, on members that have none (1.x)

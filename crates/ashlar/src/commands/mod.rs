@@ -6,6 +6,7 @@ pub mod demo;
 pub mod examine;
 pub mod fail;
 pub mod generate;
+pub mod monitor;
 pub mod remove;
 pub mod run;
 pub mod status;
