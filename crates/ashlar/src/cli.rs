@@ -2,6 +2,7 @@
 
 mod monitor;
 mod update;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use crate::text::parse_size;
 
 pub use monitor::{Monitor, Telling};
 pub use update::Update;
+pub use watch::Watch;
 
 /// Linux RAID from user space: opens, serves and repairs md (mdadm) arrays on the same disks, without a kernel module.
 ///
@@ -56,6 +58,7 @@ pub enum Command {
     Undo(Undo),
     Update(Update),
     Status(Status),
+    Watch(Watch),
     Monitor(Monitor),
     /// Take a member out of use, as if it had failed
     Fail(OfMember),

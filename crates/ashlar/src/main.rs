@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Undo(args) => commands::undo::run(&args, driver),
         Command::Update(args) => commands::update::run(&args, driver),
         Command::Status(args) => commands::status::run(&args),
+        Command::Watch(args) => commands::watch::run(&args),
         Command::Monitor(args) => commands::monitor::run(&args),
         Command::Fail(args) => commands::fail::run(&args),
         Command::Remove(args) => commands::remove::run(&args),

@@ -13,3 +13,4 @@ pub mod status;
 pub mod stop;
 pub mod undo;
 pub mod update;
+pub mod watch;

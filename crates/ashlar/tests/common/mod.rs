@@ -60,7 +60,7 @@ impl Bench {
             command.env_remove(variable);
         }
         let first = line.split_whitespace().next().unwrap_or_default();
-        if ["run", "status", "monitor", "fail", "remove", "stop"].contains(&first)
+        if ["run", "status", "watch", "monitor", "fail", "remove", "stop"].contains(&first)
             && !line.contains("--run-dir")
         {
             command.args(["--run-dir", "run"]);
