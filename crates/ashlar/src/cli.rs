@@ -1,10 +1,18 @@
 //! The command line, defined once: parsing, help, man pages and completions are all made from this.
 
+mod monitor;
+mod update;
+mod watch;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::text::parse_size;
+
+pub use monitor::{Monitor, Telling};
+pub use update::Update;
+pub use watch::Watch;
 
 /// Linux RAID from user space: opens, serves and repairs md (mdadm) arrays on the same disks, without a kernel module.
 ///
@@ -48,7 +56,10 @@ pub enum Command {
     Create(Create),
     Run(Run),
     Undo(Undo),
+    Update(Update),
     Status(Status),
+    Watch(Watch),
+    Monitor(Monitor),
     /// Take a member out of use, as if it had failed
     Fail(OfMember),
     /// Let go of a failed member or a spare
@@ -293,6 +304,8 @@ pub struct Run {
     pub state_dir: Option<PathBuf>,
     #[command(flatten)]
     pub run_dir: RunDir,
+    #[command(flatten)]
+    pub telling: Telling,
     /// Write when every request begins and ends, in every layer and member, to FILE as lines of JSON; it costs speed
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -309,13 +322,13 @@ pub struct RunDir {
     pub run_dir: Option<PathBuf>,
 }
 
-/// Put back the metadata that `run` found
+/// Put back the metadata that `run` or `update` found
 ///
-/// Puts back the metadata that `run` found, from the SNAPSHOT that it named when it started. Refuses when the members
+/// Puts back the metadata that `run` or `update` found, from the SNAPSHOT that it named. Refuses when the members
 /// are not those of the snapshot, when something else has changed their metadata since, and when clients have written.
 #[derive(Args, Debug)]
 pub struct Undo {
-    /// The file that `run` named
+    /// The file that `run` or `update` named
     pub snapshot: PathBuf,
     /// Say what would be written, and write nothing
     #[arg(long)]
@@ -337,6 +350,9 @@ pub struct Undo {
 pub struct Status {
     /// What to show; everything if not given
     pub name: Option<String>,
+    /// Print what /proc/mdstat would show, for programs that read that; an array NAME is md_NAME there
+    #[arg(long, conflicts_with = "json")]
+    pub mdstat: bool,
     #[command(flatten)]
     pub run_dir: RunDir,
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -18,6 +19,7 @@ use crate::document::StackStatus;
 /// A stack's control socket, as whoever asks it sees it.
 pub struct Client {
     socket: PathBuf,
+    within: Option<Duration>,
 }
 
 /// Why there is no answer, or none that was hoped for.
@@ -39,6 +41,14 @@ pub enum ClientError {
         /// How.
         error: hyper::Error,
     },
+    /// There was no answer in time.
+    #[error("{}: no answer within {} s", socket.display(), within.as_secs())]
+    Silent {
+        /// The socket.
+        socket: PathBuf,
+        /// How long it was waited for.
+        within: Duration,
+    },
     /// The stack says no.
     #[error("{0}")]
     Refused(String),
@@ -50,7 +60,12 @@ pub enum ClientError {
 impl Client {
     /// The client of the stack behind `socket`.
     pub fn new(socket: &Path) -> Client {
-        Client { socket: socket.to_owned() }
+        Client { socket: socket.to_owned(), within: None }
+    }
+
+    /// The same client, who waits no longer than so long for an answer.
+    pub fn within(self, patience: Duration) -> Client {
+        Client { within: Some(patience), ..self }
     }
 
     /// Asks how it stands.
@@ -106,8 +121,13 @@ impl Client {
         body: Bytes,
     ) -> Result<T, ClientError> {
         let connect = |error| ClientError::Connect { socket: self.socket.clone(), error };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(connect)?;
-        let (status, body) = runtime.block_on(self.exchange(method, path, body))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(connect)?;
+        let (status, body) = match self.within {
+            None => runtime.block_on(self.exchange(method, path, body))?,
+            Some(within) => runtime
+                .block_on(async { tokio::time::timeout(within, self.exchange(method, path, body)).await })
+                .map_err(|_| ClientError::Silent { socket: self.socket.clone(), within })??,
+        };
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(|error| ClientError::Answer(error.to_string()));
         }

@@ -6,6 +6,9 @@
 //! members = ["/dev/sdb", "/dev/sdc"]
 //! nbd = ["/run/data.sock", "127.0.0.1:10809"]
 //! degraded = false                                # the words of risk, as on the command line
+//! program = "/usr/local/bin/on-event"             # called with event, array and member
+//! mail = "root"                                   # by sendmail, for what has to be attended to
+//! spares = 1                                      # that each array should have
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -50,6 +53,13 @@ pub struct Config {
     pub dirty_degraded: bool,
     /// Layout of a raid0 that does not say which one it has.
     pub layout: Option<Layout>,
+    /// A program that is called with each event: the event, the array and the member. Relative to the folder of the file.
+    pub program: Option<PathBuf>,
+    /// Who gets mail of what has to be attended to.
+    pub mail: Option<String>,
+    /// Spares that each array should have.
+    #[serde(default)]
+    pub spares: u32,
 }
 
 /// The two layouts of a raid0 whose members differ in size.
@@ -116,6 +126,7 @@ impl Config {
                 *name = folder.join(&name).to_string_lossy().into_owned();
             }
         }
+        config.program = config.program.map(|program| Path::new(".").join(folder).join(program));
         for address in config.nbd.iter_mut().filter(|address| address.contains('/')) {
             *address = folder.join(&address).to_string_lossy().into_owned();
         }

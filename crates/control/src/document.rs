@@ -46,6 +46,12 @@ pub struct ArrayStatus {
     pub level: String,
     /// Its metadata version.
     pub metadata: String,
+    /// Its chunk: none for raid1, what members are rounded down to for linear.
+    #[serde(default)]
+    pub chunk_bytes: u64,
+    /// Its layout as the superblock numbers it; what it means depends on the level.
+    #[serde(default)]
+    pub layout: u32,
     /// Its size.
     pub bytes: u64,
     /// The update counter as last recorded.
@@ -100,6 +106,12 @@ pub struct BitmapStatus {
     pub chunks: u64,
     /// How many of them mark something that may differ between members.
     pub marked: u64,
+    /// Runs of 2048 bits, and how many of them have a mark: what the kernel calls pages.
+    #[serde(default)]
+    pub pages: u64,
+    /// See `pages`.
+    #[serde(default)]
+    pub marked_pages: u64,
 }
 
 /// Whether an array is consistent.

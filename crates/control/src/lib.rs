@@ -4,28 +4,39 @@
 //! interface on a unix socket ([`api`]); the two speak through a mailbox, and nothing in the data path waits for it.
 //! This room and the binary above it are the only ones that know tokio, the calendar, or files that are no members.
 
+mod alerts;
 pub mod api;
 mod client;
 mod command;
 mod config;
+mod delivery;
 mod document;
+mod foretold;
 mod hold;
+mod mdstat;
 mod metrics;
+mod monitor;
 mod place;
+mod progress;
 mod snapshot;
 mod stack;
 mod undo;
 
+pub use alerts::{Alert, AlertKind, Before, Rules, alerts};
 pub use client::{Client, ClientError};
 pub use command::{AddWish, Added, Command, Order, Refusal, SyncOrder};
 pub use config::{Config, ConfigError, Layout};
+pub use delivery::{Delivery, Receivers, check_address};
 pub use document::{
     API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus,
     LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, ScrubStatus, ServerStatus,
     StackStatus, SyncProgress, SyncStatus,
 };
 pub use hold::Hold;
+pub use mdstat::mdstat;
+pub use monitor::{Lookout, Monitor};
 pub use place::{Place, PlaceError, Taken, running};
+pub use progress::{Progress, progress};
 pub use snapshot::{AreaBytes, Keeper, MemberAreas, Snapshot, SnapshotError};
 pub use stack::{Facts, Open, Opened, Stack, Volume};
 pub use undo::{Change, UndoError, plan_undo, put_back};

@@ -174,6 +174,13 @@ fn lock_soon(lock: &File) -> io::Result<bool> {
     }
 }
 
+impl Taken {
+    /// The place.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
 impl Drop for Taken {
     fn drop(&mut self) {
         // What cannot be taken away here is replaced by the next to come. The lock file stays: taking it away would

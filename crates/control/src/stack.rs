@@ -190,6 +190,8 @@ impl Stack {
             uuid: UuidText { uuid: shape.summary.array_uuid, version: shape.version() }.to_string(),
             level: shape.summary.level.to_string(),
             metadata: shape.version().to_string(),
+            chunk_bytes: u64::from(shape.summary.chunk_sectors) * block::SECTOR,
+            layout: shape.summary.layout,
             bytes: shape.size.checked_bytes().unwrap_or(u64::MAX),
             events: array.events(),
             state: match (broken, array.is_dirty()) {
@@ -211,6 +213,8 @@ impl Stack {
                 chunk_bytes: bitmap.chunk.bytes(),
                 chunks: bitmap.chunks,
                 marked: bitmap.marked,
+                pages: bitmap.chunks.div_ceil(md::CHUNKS_OF_A_PAGE),
+                marked_pages: bitmap.marked_pages,
             }),
             members: array.members().into_iter().map(|member| self.member_status(member)).collect(),
             export: export_status(&volume.export),

@@ -58,7 +58,12 @@ pub struct BitmapState {
     pub chunks: u64,
     /// How many are marked as possibly different.
     pub marked: u64,
+    /// How many runs of [`CHUNKS_OF_A_PAGE`] chunks have a mark.
+    pub marked_pages: u64,
 }
+
+/// Chunks that the kernel counts in one page of memory, which is how `/proc/mdstat` shows a bitmap.
+pub const CHUNKS_OF_A_PAGE: u64 = 2048;
 
 /// While this lives, the chunks of a range are marked and stay so.
 pub(crate) struct Marked<'a> {
@@ -146,7 +151,12 @@ impl Bitmap {
 
     /// What it looks like now.
     pub fn state(&self) -> BitmapState {
-        BitmapState { chunk: self.chunks.chunk(), chunks: self.chunks.count(), marked: self.chunks.marked() }
+        BitmapState {
+            chunk: self.chunks.chunk(),
+            chunks: self.chunks.count(),
+            marked: self.chunks.marked(),
+            marked_pages: self.chunks.marked_runs(CHUNKS_OF_A_PAGE),
+        }
     }
 
     /// Marks the chunks of a range that is to be written. Its bits are durable after [`Marked::durable`].

@@ -29,11 +29,12 @@ mod repair;
 mod roster;
 mod snapshot;
 pub mod sync;
+mod update;
 
 pub use admission::{Admission, NotAdmitted};
 pub use array::{Array, Options, Shape, StripePlaces};
 pub use assembly::{Candidate, LeftOut, Reason, Seat, Set, SetKey, Short, assemble};
-pub use bitmap::BitmapState;
+pub use bitmap::{BitmapState, CHUNKS_OF_A_PAGE};
 pub use create::{BitmapWish, CreateError, Creation, NewMemberPlan, create, plan_creation};
 pub use error::{Hindrance, OpenError};
 pub use examine::{ExamineError, Examined, examine};
@@ -41,3 +42,4 @@ pub use member::{Condition, Member, MemberStatus, Recovering};
 pub use membership::{MembershipError, Newcomer};
 pub use snapshot::{Area, metadata_areas};
 pub use sync::{Action, Mismatch, Progress, Scrub, ScrubReport, Speed, SyncState, Verdict};
+pub use update::{Change, Flag, MemberChange, MetadataWrite, Update, UpdateError, plan_update, update};

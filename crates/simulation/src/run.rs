@@ -11,7 +11,7 @@ use md::{
     Action, Array, BitmapWish, Candidate, Condition, Creation, Hindrance, MemberStatus, OpenError, Options,
     SyncState, assemble, create, examine, plan_creation,
 };
-use md_format::Level;
+use md_format::{Level, Version};
 use runtime::sim::{Fate, Random, World};
 use runtime::{Driver, Runtime, now, sleep_ms, sleep_until, spawn};
 
@@ -374,6 +374,8 @@ impl Play {
             }
             // Missing members and parity that may not belong to the data: refused, and rightly.
             Err(OpenError::Hindered(why)) if why == [Hindrance::DirtyDegraded] => None,
+            // A superblock of several sectors, torn on a member that cannot be done without: the price of 0.90 (ADR 4).
+            Err(_) if self.scenario.version == Version::V0_90 && self.crashed && has_torn(set) => None,
             Err(error) => {
                 let left: Vec<String> =
                     set.left_out.iter().map(|left| format!("{}: {}", left.candidate, left.reason)).collect();
@@ -423,6 +425,11 @@ fn copies_of(world: &Rc<World>, array: &Rc<Array>) -> Box<dyn Fn(u64) -> Vec<Vec
         };
         array.copies_of(Sectors(sector)).flat_map(on_disk).collect()
     })
+}
+
+/// Whether the superblock of some member was torn.
+fn has_torn(set: &md::Set) -> bool {
+    set.left_out.iter().any(|left| matches!(left.reason, md::Reason::Flawed(_)))
 }
 
 /// The disk of a member: members are named by it.

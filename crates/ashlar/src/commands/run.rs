@@ -10,7 +10,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result, anyhow, bail};
 use block::{Dev, Sectors};
 use control::api::{Api, COMMANDS};
-use control::{Event, Facts, Keeper, Place, Snapshot, Stack, Taken, Volume};
+use control::{Client, Event, Facts, Keeper, Monitor, Place, Snapshot, Stack, Taken, Volume};
 use md::{Array, examine};
 use nbd::{Export, Exports, Room, Server};
 use runtime::mailbox::mailbox;
@@ -18,6 +18,7 @@ use runtime::{Address, Listener, Overlay};
 use sd_notify::NotifyState;
 
 use crate::cli::{Driver, Run};
+use crate::commands::monitor::complain;
 use crate::dirs;
 use crate::members::{self, How};
 use crate::pile::Pile;
@@ -54,7 +55,9 @@ pub fn run(args: Run, driver: Driver) -> Result<()> {
     let _trace = args.trace.as_deref().map(Trace::start).transpose()?;
     let problems = world.runtime.block_on(async {
         let running = open(&world, &wish, &plan, &pile, listeners, &state_dir).await?;
-        serve_until_told(running, taken, control).await.context("the control interface cannot be started")
+        serve_until_told(running, &wish, taken, control)
+            .await
+            .context("the control interface cannot be started")
     })?;
     match problems.len() {
         0 => Ok(()),
@@ -159,15 +162,18 @@ fn tell(event: &Event) {
 /// Serves until a signal or a person says stop. What could not be done at the end comes back.
 async fn serve_until_told(
     stack: Rc<Stack>,
+    wish: &Wish,
     taken: Taken,
     control: std::os::unix::net::UnixListener,
 ) -> std::io::Result<Vec<String>> {
     let (sender, commands) = mailbox(COMMANDS);
     let api = Api::start(control, sender, &stack.events())?;
     announce(&stack);
+    let monitor = monitor(wish, taken.place());
     let reply = stack.attend(&commands).await;
     let _ = sd_notify::notify(&[NotifyState::Stopping]); // nobody listens where there is no systemd
     eprintln!("ashlar: stopping");
+    let last = stack.status();
     let problems = stack.stop().await;
     if let Some(reply) = reply {
         let answer = match problems.is_empty() {
@@ -177,8 +183,21 @@ async fn serve_until_told(
         let _ = reply.send(answer); // whoever asked may have gone
     }
     api.stop();
+    if let Some(monitor) = monitor {
+        monitor.stop(last); // the clients are gone, and everything is written
+    }
     drop(taken);
     Ok(problems)
+}
+
+/// The thread that tells what happens, if anybody is to be told. Data is served also where there is none.
+fn monitor(wish: &Wish, place: &Place) -> Option<Monitor> {
+    if !wish.receivers.is_any() {
+        return None;
+    }
+    let client = Client::new(&place.socket());
+    let started = Monitor::start(client, wish.rules, wish.receivers.clone(), complain);
+    started.map_err(|error| complain(&format!("nobody will be told what happens: {error}"))).ok()
 }
 
 fn announce(stack: &Stack) {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use control::{
     ArrayState, ArrayStatus, Client, MOST_DOUBTFUL, MemberState, MemberStatus, Place, ScrubStatus,
-    StackStatus, SyncStatus, running,
+    StackStatus, SyncStatus, mdstat, running,
 };
 
 use crate::cli::Status;
@@ -24,6 +24,9 @@ pub fn run(args: &Status) -> Result<()> {
     for place in &places {
         let status = Client::new(&place.socket()).status();
         stacks.push(status.with_context(|| place.name().to_owned())?);
+    }
+    if args.mdstat {
+        return Ok(print(&mdstat(&stacks))?);
     }
     match (args.json.json, &stacks[..]) {
         (true, [one]) if args.name.is_some() => print_json(one),

@@ -60,13 +60,13 @@ impl Bench {
             command.env_remove(variable);
         }
         let first = line.split_whitespace().next().unwrap_or_default();
-        if ["run", "status", "fail", "remove", "add", "replace", "scrub", "sync", "wait", "stop"]
-            .contains(&first)
+        let talks = "run status watch monitor fail remove add replace scrub sync wait stop".split(' ').any(|it| it == first);
+        if talks
             && !line.contains("--run-dir")
         {
             command.args(["--run-dir", "run"]);
         }
-        if first == "run" {
+        if ["run", "update"].contains(&first) {
             command.args(["--state-dir", "state"]);
         }
         command

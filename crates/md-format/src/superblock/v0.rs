@@ -15,11 +15,13 @@
 //! compared after folding to 16 bits, since machines differed in how they fold. Bytes 0 to 127 but `nr_disks` are the
 //! same on all members.
 
+mod amend;
 mod check;
 mod create;
 mod summary;
 mod sync;
 
+pub(super) use amend::{amend, swap_byte_order};
 pub(super) use create::create;
 pub(super) use sync::sync;
 

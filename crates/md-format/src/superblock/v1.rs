@@ -13,11 +13,15 @@
 //!
 //! The checksum covers 256 + 2 * max_dev bytes. `logical_block_size` was padding before Linux 6.19; it is kept as found.
 
+mod amend;
 mod check;
+mod convert;
 mod create;
 mod summary;
 mod sync;
 
+pub(super) use amend::amend;
+pub(super) use convert::convert;
 pub(super) use create::create;
 pub(super) use sync::sync;
 

@@ -153,6 +153,17 @@ impl Chunks {
         self.marked.get()
     }
 
+    /// How many runs of `chunks` chunks have a bit that is set.
+    pub fn marked_runs(&self, chunks: u64) -> u64 {
+        if self.marked() == 0 {
+            return 0;
+        }
+        let starts = (0..self.count()).step_by(chunks as usize);
+        let is_marked =
+            |start: u64| (start..self.count().min(start + chunks)).any(|chunk| self.is_set(chunk));
+        starts.filter(|start| is_marked(*start)).count() as u64
+    }
+
     fn state(&self, number: u64) -> &Cell<Chunk> {
         &self.states[number as usize]
     }

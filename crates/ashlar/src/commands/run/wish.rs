@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use anyhow::Result;
-use control::Config;
+use control::{Config, Receivers, Rules};
 use md::Options;
 use md_format::geometry::raid0::Raid0Layout;
 use runtime::Address;
 
 use crate::Usage;
-use crate::cli::Run;
+use crate::cli::{Run, Telling};
+use crate::commands::monitor::receivers;
 use crate::serve;
 use crate::volumes::raid0_layout;
 
@@ -24,6 +25,8 @@ pub struct Wish {
     pub accept_stale: bool,
     pub dirty_degraded: bool,
     pub layout: Option<Raid0Layout>,
+    pub receivers: Receivers,
+    pub rules: Rules,
 }
 
 impl Wish {
@@ -42,6 +45,11 @@ impl Wish {
             control::Layout::Alternate => Raid0Layout::Alternate,
         });
         let addresses = config.nbd.iter().chain(&args.nbd).map(|text| serve::address(text));
+        let told = Telling {
+            program: args.telling.program.clone().or(config.program),
+            mail: args.telling.mail.clone().or(config.mail),
+            spares: args.telling.spares.max(config.spares),
+        };
         let wish = Wish {
             name: args.name.clone().or(config.name),
             members: config.members,
@@ -52,6 +60,8 @@ impl Wish {
             accept_stale: config.accept_stale || args.lenience.accept_stale,
             dirty_degraded: config.dirty_degraded || args.lenience.dirty_degraded,
             layout: args.lenience.layout.map(raid0_layout).or(from_file),
+            receivers: receivers(&told)?,
+            rules: Rules { spares: told.spares, ..Rules::default() },
         };
         wish.check(config.nbd_anywhere || args.nbd_anywhere, args.plan)?;
         Ok(wish)
