@@ -29,6 +29,7 @@ pub mod checksum;
 mod error;
 mod features;
 pub mod geometry;
+pub mod journal;
 pub mod limits;
 pub mod place;
 pub mod ppl;
