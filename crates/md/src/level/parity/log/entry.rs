@@ -22,6 +22,26 @@ pub(super) struct Piece {
     pub partial: Option<Sectors>,
 }
 
+impl Piece {
+    /// The same in parts that end at these rows.
+    pub fn cut_at(&self, ends: &[Sectors]) -> Vec<Piece> {
+        let mut parts = vec![*self];
+        for end in ends {
+            let Some(last) = parts.iter_mut().find(|part| part.rows.start < *end && *end < part.rows.end())
+            else {
+                continue;
+            };
+            let (before, whole) = (*end - last.rows.start, last.rows);
+            last.rows.count = before;
+            let (rows, partial) =
+                (Range::new(*end, whole.count - before), last.partial.map(|at| at + before));
+            let behind = Piece { rows, partial, ..*last };
+            parts.push(behind);
+        }
+        parts
+    }
+}
+
 /// The stripe of an entry that lies on the member in slot `log`, and its pieces.
 pub(super) fn pieces(map: &Map, entry: &PplEntry, log: u16) -> Result<Vec<Piece>, &'static str> {
     let (chunk, data) = (map.chunk().0, u64::from(map.slots()) - 1);
@@ -188,6 +208,15 @@ mod tests {
             into,
             [segment(slots([5])), segment(slots([1])), segment(slots([0])), segment(slots([0]))]
         );
+    }
+
+    #[test]
+    fn a_piece_is_cut_where_a_recovery_has_come_to() {
+        let piece = Piece { rows: rows(8, 8), written: slots([1]), partial: Some(Sectors(2)) };
+        assert_eq!(piece.cut_at(&[Sectors(8), Sectors(16), Sectors(100)]), [piece]);
+        let parts = piece.cut_at(&[Sectors(12), Sectors(10)]);
+        let of = |part: &Piece| (part.rows.start.0, part.rows.count.0, part.partial.unwrap().0);
+        assert_eq!(parts.iter().map(of).collect::<Vec<_>>(), [(8, 2, 2), (12, 4, 6), (10, 2, 4)]);
     }
 
     proptest! {

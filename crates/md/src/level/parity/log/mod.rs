@@ -213,9 +213,9 @@ impl Log {
             self.unlogged.set(self.unlogged.get() + 1);
             return Ok(Logged { is_unlogged: true, ..nothing });
         }
-        // Without a member that has the parity there is none to make right.
-        let there = Range::new(self.map.rows_of(stripe.number).start + rows.start, rows.count);
-        if array.holder(stripe.p, there).is_none() {
+        // Without a member that has the parity, of the first row at least, there is none to make right.
+        let first = Range::new(self.map.rows_of(stripe.number).start + rows.start, Sectors(1));
+        if array.holder(stripe.p, first).is_none() {
             return Ok(nothing);
         }
         let own = &self.members[usize::from(stripe.p)];

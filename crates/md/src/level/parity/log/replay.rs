@@ -134,7 +134,12 @@ impl Replay<'_> {
             return;
         };
         for piece in found {
-            self.piece(slot, member, &piece, payload).await;
+            // Of a member that is being rebuilt only the rows below its position count.
+            let ends: Vec<Sectors> =
+                self.array.members.iter().filter_map(|member| Some(member.recovering()?.done)).collect();
+            for part in piece.cut_at(&ends) {
+                self.piece(slot, member, &part, payload).await;
+            }
         }
         self.recovered += 1;
     }
