@@ -190,6 +190,10 @@ pub struct Create {
     /// What one bit of the bitmap stands for [default: 64M, or more where that does not fit]
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub bitmap_chunk: Option<u64>,
+    /// What keeps parity right through a crash: a resync, or a partial parity log on every member (raid5), which makes
+    /// one superfluous and costs writes
+    #[arg(long, value_enum, default_value = "resync")]
+    pub consistency: NewConsistency,
     /// Metadata version
     #[arg(long, value_enum, default_value = "1.2")]
     pub metadata: NewVersion,
@@ -248,6 +252,15 @@ pub enum NewBitmap {
     None,
     /// Beside the superblocks
     Internal,
+}
+
+/// What keeps parity right through a crash, of what can be made.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NewConsistency {
+    /// A resync, of everything or of what the bitmap marks
+    Resync,
+    /// A partial parity log on every member, which closes the write hole of raid5
+    Ppl,
 }
 
 /// Metadata versions that can be made.

@@ -20,10 +20,11 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "superblock", play: targets::superblock::play },
     Target { name: "bitmap", play: targets::bitmap::play },
     Target { name: "badblocks", play: targets::badblocks::play },
+    Target { name: "logs", play: targets::logs::play },
     Target { name: "geometry", play: targets::geometry::play },
     Target { name: "assembly", play: targets::assembly::play },
     Target { name: "nbd-server", play: targets::nbd_server::play },

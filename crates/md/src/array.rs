@@ -16,6 +16,7 @@ use crate::badblocks::BadBlocks;
 use crate::bitmap::{self, Bitmap, BitmapState, Marked};
 use crate::error::{Hindrance, OpenError};
 use crate::lane::Lanes;
+use crate::level::parity::log;
 use crate::level::{self, Mapping};
 use crate::limits::{CHECKPOINT_MS, FAN_OUT, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS};
 use crate::member::{Condition, Member, MemberStatus, Recovering};
@@ -276,7 +277,7 @@ impl Array {
         }
         metadata::start(&array);
         bitmap::start(&array);
-        sync::start(&array, array.clone());
+        log::start(&array, |array| sync::start(array, array.clone()));
         Ok(array)
     }
 
@@ -298,6 +299,13 @@ impl Array {
     /// What the write-intent bitmap looks like; `None` where there is none, or the array is open for reading.
     pub fn bitmap(&self) -> Option<BitmapState> {
         self.bitmap.as_ref().map(|bitmap| bitmap.state())
+    }
+
+    /// Waits until parity was made right by what a log says. Requests wait for it by themselves.
+    pub async fn replayed(&self) {
+        if let Some(log) = level::log(self) {
+            log.replayed().await;
+        }
     }
 
     /// Whether everything in a range of the space in which the array is synced is known to be consistent.
@@ -356,11 +364,15 @@ impl Array {
     /// Stops: waits for writes under way, ends a resync at its checkpoint, flushes the members, records a clean array.
     /// The array's device is quiesced before. What was written is then safe, whether anybody flushed it or not.
     pub async fn stop(&self) -> Outcome {
+        self.replayed().await;
         sync::stop(self).await;
         self.metadata.idle().await;
         let settled = bitmap::settle(self).await;
         let stopped = settled.and(self.metadata.stop(self).await);
         bitmap::stop(self);
+        if let Some(log) = level::log(self) {
+            log.stop();
+        }
         if self.options.write { stopped.and(self.flush_members(0).await) } else { stopped }
     }
 
@@ -372,6 +384,9 @@ impl Array {
             self.metadata.wake_all();
             if let Some(bitmap) = &self.bitmap {
                 bitmap.wake_all();
+            }
+            if let Some(log) = level::log(self) {
+                log.wake_all();
             }
             self.sync.wake();
             self.happen(Happening::Broken { failed });
@@ -389,6 +404,9 @@ impl Array {
     /// Begins a write to the members that hold `range` (of the space in which the array is synced): returns when the dirty
     /// mark and the range's bits in the bitmap are durable on all of them (S5).
     pub(crate) async fn begin_write(&self, range: Range) -> Result<Writing<'_>, Failed> {
+        if let Some(log) = level::log(self) {
+            log.prepare(self).await?;
+        }
         // Marked first, so that a metadata round that has to come anyway takes the bits with it.
         let marked = self.bitmap.as_ref().map(|bitmap| bitmap.mark(range));
         let writing = self.metadata.begin_write(self).await?;

@@ -10,12 +10,13 @@ use std::rc::Rc;
 use block::{Buf, Cause, Dev, Failed, Origin, Outcome, Request, Sectors};
 use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::superblock::{self, NewMember};
-use md_format::{Place, Version};
+use md_format::{Place, ResyncOffset, Version};
 
 use crate::admission::{self, Admission, Facts, NotAdmitted};
 use crate::array::{Array, Happening};
 use crate::assembly::Candidate;
 use crate::examine::Examined;
+use crate::level;
 use crate::member::{Condition, Member, Recovering, Want};
 use crate::sync::Rebuilt;
 
@@ -218,6 +219,12 @@ impl Array {
         let member = &self.members[at];
         let by_bitmap =
             member.want.replace(Want::Any) == Want::Former(slot) && !replaces && self.bitmap.is_some();
+        if let Some(log) = level::log(self)
+            && let Err(failed) = log.admit(self, member, slot).await
+        {
+            self.fail(member, failed);
+            return Err(failed);
+        }
         let holders = if replaces { &self.replacements } else { &self.seats };
         let before = holders[usize::from(slot)].replace(Some(at));
         if let Some(before) = before {
@@ -255,6 +262,11 @@ impl Array {
             replaced.slot.set(None);
         }
         member.condition.set(Condition::InSync);
+        if level::log(self).is_some_and(|log| log.is_whole_again(slot))
+            && self.sync.first_uncovered().is_none()
+        {
+            self.metadata.require_resync(ResyncOffset::Complete); // the members were flushed for this
+        }
         self.membership_changed();
         self.happen(Happening::MemberInSync { name: member.name.clone(), slot });
     }

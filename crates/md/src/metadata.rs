@@ -15,6 +15,7 @@ use runtime::rank::Step;
 use runtime::{Event, sleep_ms, spawn};
 
 use crate::array::Array;
+use crate::level::parity::log;
 use crate::limits::{EVENTS_LIMIT, FAN_OUT, MEMBERS_ADDED, MEMBERSHIP_EVENTS};
 use crate::member::{Condition, Member};
 use crate::plant::{self, Plant};
@@ -457,6 +458,7 @@ fn update(
         }),
         replacement: member.recovering().is_some_and(|recovering| recovering.replaces),
         has_bad_blocks: member.bad.is_any(),
+        ppl: log::recorded(own.ppl),
         ..own.member_update()
     };
     superblock::sync(bytes, &array_update, &member_update)
@@ -498,6 +500,7 @@ mod tests {
             layout: None,
             size: None,
             bitmap: None,
+            ppl: false,
             assume_clean: false,
             slots: vec![Some(Geometry::plain(Sectors(10_240))); 2],
             write_mostly: Vec::new(),

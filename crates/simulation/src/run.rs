@@ -54,6 +54,10 @@ pub struct Report {
     pub recoveries: u32,
     /// Connections to members that broke.
     pub breaks: u32,
+    /// Arrays that were dirty and needed no resync, because of a log.
+    pub replays: u32,
+    /// Of those, with a member missing.
+    pub degraded_replays: u32,
 }
 
 /// Memory of the clients: what eight of them need at most, and stock-taking.
@@ -68,13 +72,27 @@ const REMOTE: u64 = 0x7265_6d6f_7465;
 /// The same for what people ask for: `asked`.
 const ASKED: u64 = 0x61_736b_6564;
 
+/// What tells the chance of logs from all other: `log` as a number.
+const LOG: u64 = 0x6c_6f67;
+
+fn scenario(world: &World, seed: u64) -> Scenario {
+    let mut scenario = world.draw(Scenario::draw);
+    scenario.draw_remote(&mut Random::new(seed ^ REMOTE));
+    scenario.draw_asked(&mut Random::new(seed ^ ASKED));
+    scenario.draw_log(&mut Random::new(seed ^ LOG));
+    scenario
+}
+
+/// Whether the array that `seed` stands for has a log against the write hole.
+pub fn has_log(seed: u64) -> bool {
+    scenario(&World::new(seed), seed).ppl
+}
+
 /// Plays `seed`, with a defect planted or none.
 pub fn run_seed(seed: u64, planted: Option<Plant>) -> Report {
     plant::set(planted);
     let world = World::new(seed);
-    let mut scenario = world.draw(Scenario::draw);
-    scenario.draw_remote(&mut Random::new(seed ^ REMOTE));
-    scenario.draw_asked(&mut Random::new(seed ^ ASKED));
+    let scenario = scenario(&world, seed);
     let mut play = Play::new(world, scenario);
     play.make();
     let eras = play.scenario.eras.clone();
@@ -102,6 +120,8 @@ struct Play {
     resyncs: Rc<Cell<u32>>,
     recoveries: Rc<Cell<u32>>,
     breaks: Rc<Cell<u32>>,
+    replays: Cell<u32>,
+    degraded_replays: Cell<u32>,
     /// The members behind NBD in this era, by disk.
     remotes: Remotes,
 }
@@ -131,6 +151,8 @@ impl Play {
             resyncs: Rc::default(),
             recoveries: Rc::default(),
             breaks: Rc::default(),
+            replays: Cell::default(),
+            degraded_replays: Cell::default(),
             remotes: Rc::default(),
         }
     }
@@ -147,6 +169,8 @@ impl Play {
             resyncs: self.resyncs.get(),
             recoveries: self.recoveries.get(),
             breaks: self.breaks.get(),
+            replays: self.replays.get(),
+            degraded_replays: self.degraded_replays.get(),
             scenario: self.scenario,
         }
     }
@@ -176,7 +200,8 @@ impl Play {
             layout: (is_striped && scenario.level != Level::Raid4).then_some(scenario.layout),
             size: None,
             bitmap: scenario.bitmap_chunk.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
-            assume_clean: false,
+            ppl: scenario.ppl,
+            assume_clean: scenario.assume_clean,
             slots,
             write_mostly: Vec::new(),
             spares,
@@ -240,6 +265,8 @@ impl Play {
     async fn live(&self, end: End) {
         let devs = self.connected().await;
         let Some(array) = self.open(&devs).await else { return };
+        array.replayed().await;
+        self.count_replay(&array);
         if let Err(violation) = compare(&self.world, &array) {
             self.violations.borrow_mut().push(violation);
             return;
@@ -307,6 +334,17 @@ impl Play {
                 remote.break_off();
             }
         })
+    }
+
+    /// Whether a log made a resync superfluous.
+    fn count_replay(&self, array: &Array) {
+        let was_dirty = !array.shape().was_clean();
+        let is_whole = array.sync_state() == SyncState::Idle;
+        if self.scenario.ppl && was_dirty && is_whole {
+            let degraded = array.in_sync() < array.shape().slots;
+            let counter = if degraded { &self.degraded_replays } else { &self.replays };
+            counter.set(counter.get() + 1);
+        }
     }
 
     fn count(&self, array: &Array) {
@@ -408,8 +446,8 @@ fn tolerates_errors(array: &Rc<Array>) -> Box<dyn Fn() -> bool> {
     let level = array.shape().summary.level;
     Box::new(move || {
         let lists_bad_blocks = || array.members().iter().any(|member| member.bad_blocks > 0);
-        let may_be_in_doubt = || array.sync_state() != SyncState::Idle || lists_bad_blocks();
-        !has_redundancy(level) || has_parity(level) && may_be_in_doubt()
+        let is_known = || array.sync_state() == SyncState::Idle && array.doubtful(1).is_empty();
+        !has_redundancy(level) || has_parity(level) && (!is_known() || lists_bad_blocks())
     })
 }
 
@@ -502,7 +540,8 @@ impl Scenario {
         };
         let bitmap =
             self.bitmap_chunk.map(|bytes| format!(" with a bitmap ({bytes}, {} ms)", self.bitmap_round_ms));
-        layout + &bitmap.unwrap_or_default()
+        let log = if self.ppl { " with a partial parity log" } else { "" };
+        layout + &bitmap.unwrap_or_default() + log
     }
 
     /// A line for people.

@@ -7,6 +7,7 @@ use md_format::{ByteOrder, Features, Level, ResyncOffset, Role};
 use super::{Candidate, Set, Short};
 use crate::bitmap;
 use crate::error::Hindrance;
+use crate::level::parity::log;
 use crate::limits::FAN_OUT;
 use crate::redundancy::Redundancy;
 
@@ -74,7 +75,9 @@ fn members(set: &mut Set, summary: &Summary) {
         let seated = set.slots.iter().flatten().count() as u32;
         set.short = (seated < slots).then_some(Short { present, slots });
         let is_clean = summary.resync == ResyncOffset::Complete;
-        set.dirty_degraded = matches!(redundancy, Redundancy::Parity(_)) && !is_clean;
+        // A partial parity log knows what may be wrong.
+        let is_logged = summary.ppl.is_some();
+        set.dirty_degraded = matches!(redundancy, Redundancy::Parity(_)) && !is_clean && !is_logged;
     }
 }
 
@@ -98,9 +101,9 @@ fn features(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
     if features.has(Features::JOURNAL) || summary.role == Role::Journal {
         set.unreadable.push(Hindrance::Feature("a write journal"));
     }
-    if summary.ppl.is_some() {
-        set.unwritable.push(Hindrance::Feature("a partial parity log"));
-    }
+    let in_sync = set.slots.iter().flatten().filter(|seat| seat.in_sync);
+    let members: Vec<_> = in_sync.map(|seat| &candidates[seat.candidate].examined).collect();
+    set.unwritable.extend(log::hindrance(summary, &members));
     if summary.byte_order == ByteOrder::Big {
         set.unwritable.push(Hindrance::BigEndian);
     }

@@ -26,6 +26,7 @@ fn pile(level: Level, version: Version, slots: usize, spares: usize) -> Vec<Cand
         layout: None,
         size: None,
         bitmap: None,
+        ppl: false,
         assume_clean: true,
         slots: vec![Some(geometry); slots],
         write_mostly: Vec::new(),

@@ -76,7 +76,8 @@ pub(crate) fn map(
         }
         Level::Raid4 | Level::Raid5 | Level::Raid6 => {
             let map = parity_map(summary)?;
-            Ok((Mapping::Parity(Box::new(parity::Striped::new(map, lanes, height))), map.size()))
+            let log = parity::log::Log::open(summary, &map, members, height);
+            Ok((Mapping::Parity(Box::new(parity::Striped::new(map, lanes, height, log))), map.size()))
         }
         other => Err(Hindrance::Level(other)),
     }
@@ -110,6 +111,14 @@ pub(crate) fn optimal_sectors(summary: &Summary) -> u32 {
         _ => 1,
     };
     summary.chunk_sectors.saturating_mul(data)
+}
+
+/// The log that closes an array's write hole, if it has one.
+pub(crate) fn log(array: &Array) -> Option<&parity::log::Log> {
+    match &array.mapping {
+        Mapping::Parity(level) => level.log(),
+        _ => None,
+    }
 }
 
 /// How far what is there is enough to make it consistent by, in the space in which the array is synced.

@@ -184,6 +184,11 @@ impl Sync {
         self.trusting.get()
     }
 
+    /// Everything was made consistent by a log.
+    pub fn set_recovered(&self) {
+        self.offset.set(ResyncOffset::Complete);
+    }
+
     /// Something may have changed that decides what comes next.
     pub fn wake(&self) {
         self.changed.notify();
@@ -238,6 +243,7 @@ impl Array {
 
     /// Waits until the sync engine has nothing to do that it could do.
     pub async fn sync_settled(&self) {
+        self.replayed().await;
         self.sync.changed.wait_until(|| self.is_sync_settled() || self.sync.stopped.get()).await;
     }
 

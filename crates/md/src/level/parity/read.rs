@@ -204,6 +204,10 @@ impl Reading<'_> {
                 return Err(Trouble::Failed(own.unwrap_or(failure(why))));
             }
         };
+        // The piece goes on behind what its member has of it, these rows do not.
+        if !lost.has(slot) {
+            return self.start(work, slot, rows.start, target.clone()).await;
+        }
         let bytes = rows.count.byte_len();
         for slot in reads.iter() {
             // What the client wants too is read into its buffer already.

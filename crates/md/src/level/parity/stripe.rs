@@ -7,6 +7,7 @@ use block::{Buf, Cause, Failed, Outcome, Range, Request, Sectors};
 
 use super::cut::{Run, Segment, cut, run_from, source};
 use super::group::{Groups, Part, PartId};
+use super::log::{Logged, split};
 use super::map::Stripe;
 use super::plan::{Method, Plan, plan_write};
 use super::read::{Trouble, settle_reads};
@@ -31,16 +32,21 @@ pub(super) async fn write(
     let bad = array.members.iter().filter(|member| member.is_written() && member.bad.is_any());
     let bad = bad.flat_map(|member| member.bad_rows(rows));
     let bad = bad.map(|run| Range::new(run.start - rows.start, run.count));
-    cut(&level.map, &stripe, parts, level.works.window(), bad, &mut cuts, &mut segments);
+    cut(&level.map, &stripe, parts, level.window(), bad, &mut cuts, &mut segments);
+    if level.log.is_some() {
+        split(&stripe, level.unseated(array), &segments, &mut work.split);
+        std::mem::swap(&mut segments, &mut work.split);
+    }
     let fua = parts.iter().any(|(_, part)| part.fua);
     // In traces the group goes under the request that leads it.
     let trace = parts.first().map_or(0, |(_, part)| part.trace);
-    let mut writing = Writing { array, level, stripe, parts, segments: &segments, fua, trace, used: 0 };
+    let mut writing =
+        Writing { array, level, stripe, parts, segments: &segments, fua, trace, used: 0, logged: None };
     work.outcomes.clear();
     work.outcomes.resize(parts.len(), Ok(()));
     let mut at = 0;
     while at < segments.len() {
-        let run = run_from(&segments, at, level.works.window());
+        let run = run_from(&segments, at, level.window());
         at = run.last;
         if let Err(failed) = writing.run(work, run).await {
             // What cannot be written fails alone.
@@ -53,6 +59,7 @@ pub(super) async fn write(
     }
     let all = writing.settle(work).await;
     let all = all.and(array.recorded().await); // S5: nobody is told before every failure is on record
+    drop(writing);
     (work.cuts, work.segments) = (cuts, segments);
     // What broke the array concerns everybody.
     let all = all.and(array.broken().map_or(Ok(()), Err));
@@ -71,6 +78,8 @@ struct Writing<'a> {
     trace: u32,
     /// Blocks of the work that hold parity under way.
     used: usize,
+    /// The rows under way are in the log.
+    logged: Option<Logged<'a>>,
 }
 
 impl Writing<'_> {
@@ -101,13 +110,14 @@ impl Writing<'_> {
     /// All data is new, and in one piece. Its parity goes into blocks that are not under way.
     async fn write_whole(&mut self, work: &mut Work, run: Run) -> Outcome {
         let parities = self.stripe.parities().count() as usize;
-        if self.used + parities > work.blocks.len() || work.is_nearly_full() {
+        if self.logged.is_some() || self.used + parities > work.blocks.len() || work.is_nearly_full() {
             self.settle(work).await?;
         }
         let p = work.blocks[self.used].clone();
         let q = self.stripe.q.map(|_| work.blocks[self.used + 1].clone());
         self.used += parities;
         self.generate(work, run, &p, q.as_ref());
+        self.log(work, run, &p).await?;
         self.start_data(work, run, false);
         self.start_parity(work, run, &p, q.as_ref());
         Ok(())
@@ -144,11 +154,41 @@ impl Writing<'_> {
             }
         }
         self.used = work.blocks.len();
+        if plan.method != Method::DataOnly {
+            self.log(work, run, &p).await?;
+        }
         self.start_data(work, run, run.last - run.first > 1);
         if plan.method != Method::DataOnly {
             self.start_parity(work, run, &p, q.as_ref());
         }
         self.settle(work).await
+    }
+
+    /// What is to be written is in the log, durably, before any of it is (S5).
+    async fn log(&mut self, work: &mut Work, run: Run, p: &Buf) -> Outcome {
+        let Some(log) = &self.level.log else { return Ok(()) };
+        let rows = Range::new(Sectors(self.segments[run.first].start), self.rows(run).count);
+        let fill = |partial: &Buf| self.partial_parity(work, run, p, partial);
+        let logged = log.record(self.array, &self.stripe, rows, self.covered(run), fill).await?;
+        self.logged = Some(logged);
+        Ok(())
+    }
+
+    /// What parity is made of beside the new data: the new parity less that.
+    fn partial_parity(&self, work: &mut Work, run: Run, p: &Buf, partial: &Buf) {
+        for segment in self.segments(run) {
+            let (at, bytes) = self.within(run, segment);
+            work.indices.clear();
+            work.sources.clear();
+            for (index, slot) in self.stripe.by_index().filter(|(_, slot)| segment.covered.has(*slot)) {
+                work.indices.push(index);
+                work.sources.push(self.new_content(segment, slot).expect("covered"));
+            }
+            work.indices.push(0); // a sum knows no coefficients
+            work.sources.push(p.slice(at, bytes));
+            arithmetic::generate(&work.indices, &work.sources, Some(&partial.slice(at, bytes)), None);
+        }
+        work.sources.clear();
     }
 
     /// Parity of new data, and of what was read where nothing is new.
@@ -274,6 +314,7 @@ impl Writing<'_> {
         })
         .await;
         work.mended(self.array);
+        self.logged = None;
         outcome
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Work {
     pub cuts: Vec<u64>,
     /// What the group was cut into.
     pub segments: Vec<Segment>,
+    /// The same, cut so that a log can tell it.
+    pub split: Vec<Segment>,
     /// Buffers that arithmetic reads.
     pub sources: Vec<Buf>,
     /// The indices that go with them.
@@ -57,6 +59,7 @@ impl Work {
             outcomes: Vec::with_capacity(2 * SLOTS),
             cuts: Vec::with_capacity(4 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
             segments: Vec::with_capacity(4 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
+            split: Vec::with_capacity(8 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
             sources: Vec::with_capacity(2 * slots),
             indices: Vec::with_capacity(2 * slots),
             targets: Vec::with_capacity(slots),

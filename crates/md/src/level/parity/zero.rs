@@ -4,6 +4,7 @@
 use block::{Cause, Failed, Op, Outcome, Range, Request, Sectors};
 
 use super::Striped;
+use super::log::Logged;
 use super::write;
 use crate::array::Array;
 use crate::limits::FAN_OUT;
@@ -23,7 +24,10 @@ pub(super) async fn zero(array: &Array, level: &Striped, request: Request) -> Ou
     let mut left = Range::new(level.map.rows_of(first.0 / stripe.0).start, Sectors::ZERO);
     left.count = level.map.rows_of(last.0 / stripe.0).start - left.start;
     while !left.count.is_zero() {
-        let rows = array.lanes.first_part(left);
+        let mut rows = array.lanes.first_part(left);
+        if level.log.is_some() {
+            rows.count = rows.count.min(level.map.chunk()); // what a record can speak of
+        }
         zero_rows(array, level, &request, rows).await?;
         left = Range::new(rows.end(), left.count - rows.count);
     }
@@ -35,6 +39,7 @@ async fn zero_rows(array: &Array, level: &Striped, request: &Request, rows: Rang
     let _rows = array.lanes.of(rows.start).ranges.lock(rows).await;
     let mut work = level.works.take().await;
     let _writing = array.begin_write(rows).await?;
+    let _logged = log_stripe(array, level, rows).await?;
     let may_unmap = request.may_unmap || request.op == Op::Discard;
     let mut unable = [None; 2 * FAN_OUT];
     let mut outcome = Ok(());
@@ -67,6 +72,18 @@ async fn zero_rows(array: &Array, level: &Striped, request: &Request, rows: Rang
     }
     array.recorded().await?; // S5
     outcome
+}
+
+/// A whole stripe is to be written: its record.
+async fn log_stripe<'a>(
+    array: &Array,
+    level: &'a Striped,
+    rows: Range,
+) -> Result<Option<Logged<'a>>, Failed> {
+    let Some(log) = &level.log else { return Ok(None) };
+    let stripe = level.map.stripe(rows.start.0 / level.map.chunk().0);
+    let whole = Range::new(Sectors::ZERO, rows.count);
+    log.record(array, &stripe, whole, stripe.data(), |_| ()).await.map(Some)
 }
 
 fn not_zeroed(array: &Array, at: usize, failed: Failed) -> Outcome {
