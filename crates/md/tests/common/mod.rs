@@ -124,6 +124,26 @@ impl Bench {
         Array::open(&set, &candidates, &self.devs(), options).unwrap()
     }
 
+    /// The same of the first so many disks: the others are no members yet.
+    pub async fn open_members(&self, count: usize) -> Rc<Array> {
+        let devs: Vec<Dev> = self.devs().into_iter().take(count).collect();
+        let mut candidates = Vec::new();
+        for (number, dev) in devs.iter().enumerate() {
+            let examined = examine(dev, &self.arena).await.unwrap();
+            candidates.push(Candidate { name: number.to_string(), examined });
+        }
+        let set = assemble(&candidates).remove(0);
+        let options = Options { write: true, degraded: true, ..Options::default() };
+        Array::open(&set, &candidates, &devs, options).unwrap()
+    }
+
+    /// Waits until no bit of the bitmap is set.
+    pub async fn settle_bits(&self, array: &Array) {
+        while array.bitmap().is_some_and(|bitmap| bitmap.marked > 0) {
+            runtime::sleep_ms(1000).await;
+        }
+    }
+
     /// A buffer full of `byte`.
     pub fn bytes(&self, byte: u8, sectors: u64) -> Buf {
         let buf = self.arena.take(Sectors(sectors).byte_len()).unwrap();

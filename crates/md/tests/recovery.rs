@@ -1,0 +1,442 @@
+//! Members that come and go: rebuilt, brought back, replaced, compared, each in a simulated world where exactly one thing
+//! goes wrong.
+
+mod common;
+
+use block::{Arena, Cause, Dev, Range, Request, Sectors};
+use common::{Bench, Made, SIZE};
+use md::{
+    Action, Admission, Array, Condition, MembershipError, Newcomer, NotAdmitted, Scrub, Speed, SyncState,
+    Verdict, examine,
+};
+use md_format::Level;
+use runtime::sleep_ms;
+
+fn made(level: Level, members: usize) -> Made {
+    let striped = (level != Level::Raid1).then_some((16, if level == Level::Raid10 { 0x102 } else { 2 }));
+    let striped = striped.filter(|_| level != Level::Raid4).or((level == Level::Raid4).then_some((16, 0)));
+    Made { level, members, striped, ..Made::default() }
+}
+
+async fn newcomer(bench: &Bench, disk: usize) -> Newcomer {
+    let dev = bench.disk(disk) as Dev;
+    let examined = examine(&dev, &bench.arena).await.ok();
+    Newcomer { name: disk.to_string(), dev, examined }
+}
+
+/// Fills the array, so that nothing of it is zero.
+async fn fill(bench: &Bench, device: &Dev) {
+    let size = device.geometry().size.0;
+    for start in (0..size).step_by(128) {
+        let count = (size - start).min(128);
+        bench.write(device, start, (start / 128 % 250) as u8 + 1, count).await.unwrap();
+    }
+}
+
+async fn is_filled(bench: &Bench, device: &Dev) {
+    let size = device.geometry().size.0;
+    for start in (0..size).step_by(128) {
+        let count = (size - start).min(128);
+        bench.reads(device, start, (start / 128 % 250) as u8 + 1, count).await.unwrap();
+    }
+}
+
+fn condition(array: &Array, name: usize) -> Condition {
+    let members = array.members();
+    members.iter().rev().find(|member| member.name == name.to_string()).unwrap().condition
+}
+
+async fn is_sound(array: &Array) {
+    assert!(array.scrub(Scrub::Check));
+    array.sync_settled().await;
+    let report = array.scrub_report().unwrap();
+    assert!(report.complete && report.mismatched == Sectors::ZERO, "{report:?}");
+}
+
+#[test]
+fn a_spare_takes_an_empty_slot_by_itself_and_has_all_of_its_data_then() {
+    for (level, members) in
+        [(Level::Raid1, 2), (Level::Raid10, 4), (Level::Raid4, 3), (Level::Raid5, 4), (Level::Raid6, 4)]
+    {
+        let bench = Bench::new(21, made(level, members));
+        bench.world.add_disk(SIZE, 512);
+        bench.run(async {
+            let array = bench.open_members(members).await;
+            let device = array.device();
+            fill(&bench, &device).await;
+            let (at, admission) = array.add_member(newcomer(&bench, members).await).await.unwrap();
+            assert!(matches!(admission, Admission::Spare { .. }));
+            assert_eq!(array.members()[at].condition, Condition::Spare);
+            array.fail_member(1).await.unwrap();
+            array.sync_settled().await;
+            assert_eq!(condition(&array, members), Condition::InSync, "{level}");
+            is_sound(&array).await;
+            // On it alone now, as far as the level can.
+            array.fail_member(0).await.unwrap();
+            is_filled(&bench, &device).await;
+            array.stop().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_member_that_comes_back_is_given_only_what_the_bitmap_marks() {
+    for level in [Level::Raid1, Level::Raid5, Level::Raid6] {
+        let members = if level == Level::Raid6 { 4 } else { 3 };
+        let bench = Bench::new(22, Made { bitmap: Some(65_536), ..made(level, members) });
+        bench.run(async {
+            let array = bench.open().await;
+            let device = array.device();
+            fill(&bench, &device).await;
+            bench.settle_bits(&array).await;
+            array.fail_member(1).await.unwrap();
+            bench.write(&device, 0, 99, 16).await.unwrap();
+            array.remove_member(1).await.unwrap();
+            // Behind everybody's back, far from what is marked.
+            let far = array.members()[0].data_offset + Sectors(8000);
+            bench.disk(1).poke(far, &[0xee; 4096]);
+            let (_, admission) = array.add_member(newcomer(&bench, 1).await).await.unwrap();
+            assert_eq!(admission, Admission::Former { slot: 1, dev_number: 1 });
+            array.sync_settled().await;
+            assert_eq!(condition(&array, 1), Condition::InSync);
+            assert_eq!(
+                bench.disk(1).peek(Range::new(far, Sectors(8))),
+                [0xee; 4096],
+                "{level}: it was left alone"
+            );
+            bench.reads(&device, 0, 99, 16).await.unwrap();
+            array.stop().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn without_a_bitmap_who_comes_back_is_a_spare_and_rebuilt() {
+    let bench = Bench::new(23, made(Level::Raid5, 3));
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        fill(&bench, &device).await;
+        array.fail_member(1).await.unwrap();
+        let known = array.add_member(newcomer(&bench, 1).await).await.err();
+        assert_eq!(known, Some(MembershipError::NotAdmitted(NotAdmitted::NumberInUse(1))), "remove it first");
+        array.remove_member(1).await.unwrap();
+        let (_, admission) = array.add_member(newcomer(&bench, 1).await).await.unwrap();
+        assert!(matches!(admission, Admission::Spare { .. }));
+        array.sync_settled().await;
+        is_sound(&array).await;
+        array.fail_member(0).await.unwrap();
+        is_filled(&bench, &device).await;
+        array.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_refused_and_not_touched() {
+    let bench = Bench::new(24, made(Level::Raid1, 2));
+    bench.world.add_disk(Sectors(9_000), 512);
+    bench.run(async {
+        let array = bench.open_members(2).await;
+        let refused = array.add_member(newcomer(&bench, 2).await).await.err();
+        assert!(
+            matches!(refused, Some(MembershipError::NotAdmitted(NotAdmitted::TooSmall { .. }))),
+            "{refused:?}"
+        );
+        assert_eq!(bench.disk(2).writes(), 0);
+        array.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn a_member_is_replaced_while_it_goes_on_working() {
+    for level in [Level::Raid1, Level::Raid10, Level::Raid5, Level::Raid6] {
+        let members = if level == Level::Raid1 { 2 } else { 4 };
+        let bench = Bench::new(25, made(level, members));
+        bench.world.add_disk(SIZE, 512);
+        bench.run(async {
+            let array = bench.open_members(members).await;
+            let device = array.device();
+            fill(&bench, &device).await;
+            assert_eq!(array.replace_member(1, None), Err(MembershipError::NoSpare));
+            array.add_member(newcomer(&bench, members).await).await.unwrap();
+            array.replace_member(1, None).unwrap();
+            let mut was_whole = true;
+            while condition(&array, members) != Condition::InSync {
+                was_whole &= array.in_sync() == members as u32;
+                sleep_ms(1).await;
+            }
+            assert!(was_whole, "{level}: nobody was missing at any moment");
+            assert_eq!(condition(&array, 1), Condition::Faulty, "who was replaced is out");
+            is_sound(&array).await;
+            array.fail_member(0).await.unwrap();
+            is_filled(&bench, &device).await;
+            array.stop().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn who_is_replaced_and_fails_leaves_its_slot_to_the_one_that_is_half_done() {
+    let bench = Bench::new(26, made(Level::Raid5, 3));
+    bench.world.add_disk(SIZE, 512);
+    bench.run(async {
+        let array = bench.open_members(3).await;
+        let device = array.device();
+        fill(&bench, &device).await;
+        array.add_member(newcomer(&bench, 3).await).await.unwrap();
+        array.set_speed(Speed { min: 0, max: 1 << 20 });
+        array.replace_member(0, None).unwrap();
+        while !matches!(condition(&array, 3), Condition::Recovering(recovering) if recovering.done > Sectors(1000)) {
+            sleep_ms(1).await;
+        }
+        array.fail_member(0).await.unwrap();
+        assert!(matches!(condition(&array, 3), Condition::Recovering(recovering) if !recovering.replaces));
+        is_filled(&bench, &device).await;
+        array.set_speed(Speed::default());
+        array.sync_settled().await;
+        assert_eq!(condition(&array, 3), Condition::InSync);
+        is_sound(&array).await;
+        array.stop().await.unwrap();
+    });
+}
+
+/// The first of the two old bugs: while a resync runs no spare is taken, and a member fails.
+#[test]
+fn a_spare_is_not_promoted_by_a_resync_that_ends() {
+    let bench = Bench::new(27, Made { assume_clean: false, ..made(Level::Raid1, 3) });
+    bench.world.add_disk(SIZE, 512);
+    bench.run(async {
+        let array = bench.open_members(3).await;
+        array.set_speed(Speed { min: 0, max: 1 << 20 });
+        array.add_member(newcomer(&bench, 3).await).await.unwrap();
+        while !matches!(array.sync_state(), SyncState::Running(Action::Resync, at) if at.done > Sectors(2000))
+        {
+            sleep_ms(1).await;
+        }
+        array.fail_member(1).await.unwrap();
+        while matches!(array.sync_state(), SyncState::Running(Action::Resync, _)) {
+            assert_eq!(
+                condition(&array, 3),
+                Condition::Spare,
+                "nobody takes a slot while an action runs (S2)"
+            );
+            sleep_ms(1).await;
+        }
+        array.set_speed(Speed::default());
+        array.sync_settled().await;
+        assert_eq!(condition(&array, 3), Condition::InSync);
+        is_sound(&array).await;
+        array.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn a_recovery_goes_on_from_where_a_stop_has_recorded_it() {
+    let bench = Bench::new(28, made(Level::Raid5, 3));
+    bench.world.add_disk(SIZE, 512);
+    let reached = bench.run(async {
+        let array = bench.open_members(3).await;
+        fill(&bench, &array.device()).await;
+        array.add_member(newcomer(&bench, 3).await).await.unwrap();
+        array.set_speed(Speed { min: 0, max: 1 << 20 });
+        array.fail_member(1).await.unwrap();
+        while !matches!(condition(&array, 3), Condition::Recovering(recovering) if recovering.done > Sectors(2000)) {
+            sleep_ms(1).await;
+        }
+        array.stop().await.unwrap();
+        bench.summary(3).await.recovery.expect("it is half done").offset_sectors
+    });
+    assert!(reached > 2000);
+    bench.run(async {
+        let (set, candidates) = bench.set().await;
+        assert_eq!(set.slots[1].map(|seat| seat.candidate), Some(3));
+        let options = md::Options { write: true, degraded: true, ..md::Options::default() };
+        let array = Array::open(&set, &candidates, &bench.devs(), options).unwrap();
+        let started = loop {
+            let started = array.take_happenings().into_iter().find_map(|happening| match happening {
+                md::array::Happening::SyncStarted { action: Action::Recover, from } => Some(from),
+                _ => None,
+            });
+            if let Some(from) = started {
+                break from;
+            }
+            sleep_ms(1).await;
+        };
+        assert_eq!(started, reached / 8 * 8);
+        array.sync_settled().await;
+        is_sound(&array).await;
+        is_filled(&bench, &array.device()).await;
+        array.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn what_nobody_can_read_is_listed_as_bad_and_only_that() {
+    let bench = Bench::new(29, made(Level::Raid5, 3));
+    bench.world.add_disk(SIZE, 512);
+    bench.run(async {
+        let array = bench.open_members(3).await;
+        let device = array.device();
+        fill(&bench, &device).await;
+        array.add_member(newcomer(&bench, 3).await).await.unwrap();
+        let row = Sectors(4000);
+        let at = array.members()[0].data_offset + row;
+        bench.disk(0).set_faults(|faults| {
+            faults.bad_sectors = [at.0].into();
+            faults.bad_for_good = true;
+        });
+        array.fail_member(1).await.unwrap();
+        array.sync_settled().await;
+        assert_eq!(condition(&array, 3), Condition::InSync, "one bad sector does not stop it");
+        let listed: Vec<usize> = array.members().iter().map(|member| member.bad_blocks).collect();
+        assert_eq!(listed[3], 1, "{listed:?}");
+        let (mut failed, size) = (0, device.geometry().size.0);
+        let arena = Arena::new(1 << 20);
+        for start in 0..size {
+            let buf = arena.take(512).unwrap();
+            failed += u32::from(device.start(Request::read(Sectors(start), buf)).await.is_err());
+        }
+        assert!(failed >= 1 && failed <= 2, "{failed} sectors cannot be read");
+        array.stop().await.unwrap();
+        assert!(bench.candidates().await[3].examined.summary.bad_block_log.unwrap().in_use);
+    });
+}
+
+#[test]
+fn raid6_says_which_member_is_wrong_and_repairs_that_one() {
+    let bench = Bench::new(30, made(Level::Raid6, 5));
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        fill(&bench, &device).await;
+        for member in 0..5 {
+            let row = Sectors(640 * (member as u64 + 1));
+            let at = array.members()[member].data_offset + row;
+            bench.disk(member).poke(at, &[0x5a; 4096]);
+            assert!(array.scrub(Scrub::Check));
+            array.sync_settled().await;
+            let report = array.scrub_report().unwrap();
+            let [found] = &report.places[..] else { panic!("{report:?}") };
+            assert_eq!(
+                (found.rows, &found.verdict),
+                (Range::new(row, Sectors(8)), &Verdict::Member(member.to_string()))
+            );
+            assert!(!found.repaired);
+            assert!(array.scrub(Scrub::Repair));
+            array.sync_settled().await;
+            assert!(array.scrub_report().unwrap().places[0].repaired);
+            is_sound(&array).await;
+        }
+        is_filled(&bench, &device).await;
+        array.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn of_three_copies_most_decide() {
+    let bench = Bench::new(31, made(Level::Raid1, 3));
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        fill(&bench, &device).await;
+        // The first copy, which a repair would follow if it did not count.
+        let at = array.members()[0].data_offset + Sectors(640);
+        bench.disk(0).poke(at, &[0x5a; 4096]);
+        assert!(array.scrub(Scrub::Repair));
+        array.sync_settled().await;
+        let report = array.scrub_report().unwrap();
+        let [found] = &report.places[..] else { panic!("{report:?}") };
+        assert_eq!((&found.verdict, found.repaired), (&Verdict::Member("0".to_owned()), true));
+        is_filled(&bench, &device).await;
+        array.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn two_wrong_members_of_a_raid6_are_told_and_nothing_is_written_over_them() {
+    let bench = Bench::new(32, made(Level::Raid6, 6));
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        fill(&bench, &device).await;
+        let row = Sectors(640);
+        for member in [1, 3] {
+            let noise: Vec<u8> = (0..4096u32).map(|n| (n * 31 + member as u32 * 7) as u8).collect();
+            bench.disk(member).poke(array.members()[member].data_offset + row, &noise);
+        }
+        let before: Vec<u64> = bench.world.disks().iter().map(|disk| disk.writes()).collect();
+        assert!(array.scrub(Scrub::Repair));
+        array.sync_settled().await;
+        let report = array.scrub_report().unwrap();
+        assert!(
+            report.places.iter().all(|place| place.verdict == Verdict::Several && !place.repaired),
+            "{report:?}"
+        );
+        let after: Vec<u64> = bench.world.disks().iter().map(|disk| disk.writes()).collect();
+        assert_eq!(before, after, "nothing is written");
+        array.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn a_freeze_holds_everything_up_and_a_scrub_goes_on_afterwards() {
+    let bench = Bench::new(33, made(Level::Raid5, 3));
+    bench.world.add_disk(SIZE, 512);
+    bench.run(async {
+        let array = bench.open_members(3).await;
+        array.set_speed(Speed { min: 0, max: 1 << 20 });
+        assert!(array.scrub(Scrub::Check));
+        while !matches!(array.sync_state(), SyncState::Running(Action::Check, at) if at.done > Sectors(2000))
+        {
+            sleep_ms(1).await;
+        }
+        array.freeze(true).await;
+        array.add_member(newcomer(&bench, 3).await).await.unwrap();
+        array.fail_member(0).await.unwrap();
+        sleep_ms(5000).await;
+        assert_eq!(condition(&array, 3), Condition::Spare, "nothing happens");
+        array.set_speed(Speed::default());
+        array.freeze(false).await;
+        array.sync_settled().await;
+        assert_eq!(condition(&array, 3), Condition::InSync);
+        assert!(array.scrub_report().unwrap().complete, "it went on after the rebuild");
+        array.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn the_last_copy_is_never_failed_nor_let_go_of() {
+    let bench = Bench::new(34, made(Level::Raid1, 2));
+    bench.run(async {
+        let array = bench.open().await;
+        array.fail_member(0).await.unwrap();
+        assert_eq!(array.fail_member(1).await, Err(MembershipError::LastCopy));
+        assert_eq!(array.remove_member(1).await, Err(MembershipError::InUse));
+        assert_eq!(array.replace_member(0, None), Err(MembershipError::NotInSync));
+        array.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn a_member_that_fails_while_it_is_rebuilt_leaves_the_array_as_it_was() {
+    let bench = Bench::new(35, made(Level::Raid5, 3));
+    bench.world.add_disk(SIZE, 512);
+    bench.run(async {
+        let array = bench.open_members(3).await;
+        let device = array.device();
+        fill(&bench, &device).await;
+        array.add_member(newcomer(&bench, 3).await).await.unwrap();
+        array.set_speed(Speed { min: 0, max: 1 << 20 });
+        array.fail_member(1).await.unwrap();
+        while !matches!(condition(&array, 3), Condition::Recovering(recovering) if recovering.done > Sectors(2000)) {
+            sleep_ms(1).await;
+        }
+        bench.disk(3).set_fate(runtime::sim::Fate::Dead);
+        bench.write(&device, 0, 7, 64).await.unwrap();
+        sleep_ms(1000).await;
+        assert_eq!(condition(&array, 3), Condition::Faulty);
+        assert_eq!(array.members().last().unwrap().failure.map(|failed| failed.cause), Some(Cause::Gone));
+        bench.reads(&device, 0, 7, 64).await.unwrap();
+        array.stop().await.unwrap();
+    });
+}
