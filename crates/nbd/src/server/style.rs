@@ -57,7 +57,9 @@ fn from_compact(request: Request) -> Result<Asked, Error> {
 fn from_extended(request: ExtendedRequest) -> Result<Asked, Error> {
     expect("a request's magic", request.magic, EXTENDED_REQUEST_MAGIC)?;
     let (flags, command, length) = (request.flags.get(), request.command.get(), request.length.get());
-    let payload = if flags & flag::PAYLOAD_LEN != 0 { length } else { 0 };
+    // A write without the flag breaks the protocol; qemu's client does that, and its data follows all the same.
+    let has_payload = command == command::WRITE || flags & flag::PAYLOAD_LEN != 0;
+    let payload = if has_payload { length } else { 0 };
     if payload > REQUEST_BYTES.into() {
         let (found, expected) = (payload, REQUEST_BYTES.into());
         return Err(Error::Unexpected { what: "the length of a payload", found, expected });
