@@ -146,3 +146,20 @@ fn members_that_have_grown_can_give_more() {
     assert!(said.contains("sectors for data: 14336 -> 30720"), "{said}");
     let _serving = bench.serve("run a b --nbd ./sock", "data");
 }
+
+#[test]
+fn old_metadata_becomes_1_0_and_comes_back() {
+    let bench = Bench::new();
+    bench.disks(["a", "b"], 8 << 20);
+    bench.ok("create data --level 1 --assume-clean --metadata 0.90 a b");
+    let before = contents(&bench);
+    let done = bench.ok("update a b --set metadata");
+    assert!(done.contains("metadata: 0.90 -> 1.0"), "{done}");
+    let examined: serde_json::Value = serde_json::from_str(&bench.ok("examine a b --json")).unwrap();
+    assert_eq!(examined["arrays"][0]["version"], "1.0");
+    assert_eq!(examined["members"][0]["md"]["leftovers"], serde_json::json!(["0.90"]));
+    let _serving = bench.serve("run a b --nbd ./sock --name converted", "converted");
+    bench.ok("stop converted");
+    bench.ok(&format!("undo {}", done.split("ashlar undo ").nth(1).unwrap().trim()));
+    assert!(before == contents(&bench));
+}

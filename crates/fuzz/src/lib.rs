@@ -20,12 +20,13 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "superblock", play: targets::superblock::play },
     Target { name: "bitmap", play: targets::bitmap::play },
     Target { name: "badblocks", play: targets::badblocks::play },
     Target { name: "geometry", play: targets::geometry::play },
     Target { name: "assembly", play: targets::assembly::play },
+    Target { name: "update", play: targets::update::play },
     Target { name: "nbd-server", play: targets::nbd_server::play },
     Target { name: "nbd-client", play: targets::nbd_client::play },
     Target { name: "config", play: targets::config::play },

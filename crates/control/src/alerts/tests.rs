@@ -93,6 +93,13 @@ fn the_first_sight_of_an_array_tells_how_it_stands() {
     let kinds: Vec<AlertKind> =
         alerts(Before::FirstLook, Some(&whole), &rules).iter().map(|alert| alert.kind).collect();
     assert_eq!(kinds, [AlertKind::TestMessage, AlertKind::SparesMissing]);
+    let mut stripe = whole;
+    stripe.arrays[0].level = "raid0".to_owned();
+    let told = alerts(Before::FirstLook, Some(&stripe), &rules);
+    assert!(
+        told.iter().all(|alert| alert.kind == AlertKind::TestMessage),
+        "a stripe has no spares: {told:?}"
+    );
 }
 
 /// Every way in which two members can stand at two looks: nothing is told without a change, and a change of who is in sync

@@ -8,3 +8,4 @@ pub mod geometry;
 pub mod nbd_client;
 pub mod nbd_server;
 pub mod superblock;
+pub mod update;
