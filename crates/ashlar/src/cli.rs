@@ -64,6 +64,11 @@ pub enum Command {
     Fail(OfMember),
     /// Let go of a failed member or a spare
     Remove(OfMember),
+    Add(Add),
+    Replace(Replace),
+    Scrub(Scrub),
+    Sync(Sync),
+    Wait(Wait),
     Stop(Stop),
     Demo(Demo),
     #[command(hide = true)]
@@ -185,6 +190,10 @@ pub struct Create {
     /// What one bit of the bitmap stands for [default: 64M, or more where that does not fit]
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub bitmap_chunk: Option<u64>,
+    /// What keeps parity right through a crash: a resync, or a partial parity log on every member (raid5), which makes
+    /// one superfluous and costs writes
+    #[arg(long, value_enum, default_value = "resync")]
+    pub consistency: NewConsistency,
     /// Metadata version
     #[arg(long, value_enum, default_value = "1.2")]
     pub metadata: NewVersion,
@@ -243,6 +252,15 @@ pub enum NewBitmap {
     None,
     /// Beside the superblocks
     Internal,
+}
+
+/// What keeps parity right through a crash, of what can be made.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NewConsistency {
+    /// A resync, of everything or of what the bitmap marks
+    Resync,
+    /// A partial parity log on every member, which closes the write hole of raid5
+    Ppl,
 }
 
 /// Metadata versions that can be made.
@@ -361,6 +379,125 @@ pub struct OfMember {
     pub name: String,
     /// The member, as `status` shows it, or the last part of its path
     pub member: String,
+    #[command(flatten)]
+    pub run_dir: RunDir,
+}
+
+/// Add disks to what runs
+///
+/// Adds DISKs to the array that runs under NAME. One that was a member before, and whose missed writes are all marked in
+/// the bitmap, goes back to its slot, and only what it has missed is copied; any other becomes a spare, and what it holds
+/// is lost. Spares are taken up by themselves where a member is missing.
+#[derive(Args, Debug)]
+pub struct Add {
+    /// What runs
+    pub name: String,
+    /// Disks to add
+    #[arg(required = true, value_name = "DISK")]
+    pub members: Vec<String>,
+    /// The array, where several run under NAME
+    #[arg(long, value_name = "ARRAY")]
+    pub array: Option<String>,
+    /// Use disks that hold something: what they hold is lost
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Use remote disks over TCP, and promise that nobody else does
+    #[arg(long)]
+    pub sole_writer: bool,
+    #[command(flatten)]
+    pub run_dir: RunDir,
+}
+
+/// Replace a member that still works
+///
+/// Copies a member to a spare while it goes on working, and takes it out when the spare has all of its data. The
+/// redundancy stays what it is meanwhile.
+#[derive(Args, Debug)]
+pub struct Replace {
+    /// What runs
+    pub name: String,
+    /// The member, as `status` shows it, or the last part of its path
+    pub member: String,
+    /// The spare that takes its place; any spare if not given
+    #[arg(long, value_name = "SPARE")]
+    pub with: Option<String>,
+    #[command(flatten)]
+    pub run_dir: RunDir,
+}
+
+/// Compare everything that is kept more than once
+///
+/// Reads everything and says what does not agree, where, and who is wrong where that can be known. Writes nothing unless
+/// told to. Waits for the end unless told not to.
+#[derive(Args, Debug)]
+pub struct Scrub {
+    /// What runs
+    pub name: String,
+    /// Make agree what differs: what raid6 or most of three and more copies blame on one member is given to it anew; where
+    /// nothing tells who is wrong, parity follows the data and copies the first
+    #[arg(long)]
+    pub repair: bool,
+    /// The array, where several run under NAME
+    #[arg(long, value_name = "ARRAY")]
+    pub array: Option<String>,
+    /// Return at once; `wait` waits for the end, `status` shows the result
+    #[arg(long)]
+    pub background: bool,
+    #[command(flatten)]
+    pub run_dir: RunDir,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// Pause, resume and bound what the array does to itself
+///
+/// Resync, rebuild and scrub begin by themselves or when asked; this holds them up, ends them, or says how fast they may
+/// be.
+#[derive(Args, Debug)]
+pub struct Sync {
+    /// What runs
+    pub name: String,
+    /// What to do
+    #[arg(value_enum, required_unless_present_any = ["speed_min", "speed_max"])]
+    pub action: Option<SyncAction>,
+    /// Give way to clients only above this many bytes a second of each member
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub speed_min: Option<u64>,
+    /// Never be faster than this; 0 for no bound
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub speed_max: Option<u64>,
+    /// The array, where several run under NAME
+    #[arg(long, value_name = "ARRAY")]
+    pub array: Option<String>,
+    #[command(flatten)]
+    pub run_dir: RunDir,
+}
+
+/// What `sync` does.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SyncAction {
+    /// End what runs where it is, and start nothing (md: frozen)
+    #[value(alias = "frozen")]
+    Pause,
+    /// Go on
+    Resume,
+    /// End what runs where it is; a scrub is over, what the array needs goes on
+    Idle,
+    /// Compare everything, in the background
+    Check,
+    /// The same, and make agree what differs
+    Repair,
+    /// Take what parity says of lost data as it is, also where it may be wrong
+    TrustParity,
+}
+
+/// Wait until nothing is being synced
+///
+/// Waits until no resync, rebuild or scrub runs that could run. Fails if the array is then not whole.
+#[derive(Args, Debug)]
+pub struct Wait {
+    /// What runs
+    pub name: String,
     #[command(flatten)]
     pub run_dir: RunDir,
 }

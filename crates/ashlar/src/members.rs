@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, bail};
 use block::{Dev, Device};
 use control::Hold;
-use runtime::os::{LockError, OpenError, OpenMode, Opened};
+use runtime::os::{LockError, OpenError, OpenMode, Opened, Os};
 
 use crate::remote;
 use crate::world::World;
@@ -80,10 +80,22 @@ pub fn open(world: &World, names: &[String], how: How) -> Result<Vec<Member>> {
 }
 
 fn open_one(world: &World, name: &str, how: How, give_up: Instant) -> Result<Member> {
-    if remote::is_url(name) {
-        return remote::open(world, name, how);
+    match remote::is_url(name) {
+        true => world.runtime.block_on(remote::open(&world.os, name, how)),
+        false => open_disk(&world.os, name, how, give_up),
     }
-    let opened = open_local(world, Path::new(name), how.mode, give_up)?;
+}
+
+/// Opens one disk while everything runs: nobody is waited for, not even the end of a process that was killed.
+pub async fn open_now(os: &Rc<Os>, name: &str, how: How) -> Result<Member> {
+    match remote::is_url(name) {
+        true => remote::open(os, name, how).await,
+        false => open_disk(os, name, how, Instant::now()),
+    }
+}
+
+fn open_disk(os: &Rc<Os>, name: &str, how: How, give_up: Instant) -> Result<Member> {
+    let opened = open_local(os, Path::new(name), how.mode, give_up)?;
     if opened.device.geometry().size.is_zero() {
         bail!("{name}: is empty; a member holds at least a superblock");
     }
@@ -94,9 +106,9 @@ fn open_one(world: &World, name: &str, how: How, give_up: Instant) -> Result<Mem
 }
 
 /// Opens a file or a block device; one that is locked is tried again for a moment.
-fn open_local(world: &World, path: &Path, mode: OpenMode, give_up: Instant) -> Result<Opened, OpenError> {
+fn open_local(os: &Rc<Os>, path: &Path, mode: OpenMode, give_up: Instant) -> Result<Opened, OpenError> {
     loop {
-        match world.os.open(path, mode) {
+        match os.open(path, mode) {
             Err(OpenError::Locked { why: LockError::Process { .. }, .. }) if Instant::now() < give_up => {
                 sleep(TRY_AGAIN);
             }

@@ -1,13 +1,14 @@
 //! Remote members: NBD exports, by their URLs.
 
+use std::rc::Rc;
+
 use anyhow::{Context, Result, bail};
 use control::Hold;
 use nbd::{Client, Url};
 use runtime::Address;
-use runtime::os::{OpenMode, connect};
+use runtime::os::{OpenMode, Os, connect};
 
 use crate::members::{How, Member};
-use crate::world::World;
 
 /// Whether a member's name is a URL.
 pub fn is_url(name: &str) -> bool {
@@ -22,7 +23,7 @@ pub fn identity(url: &str) -> Option<String> {
 
 /// Connects to an export. For writing it must offer flushes, or nothing would ever be known to be durable; and over
 /// TCP nothing keeps others from writing to it too, so that somebody has to promise it.
-pub fn open(world: &World, name: &str, how: How) -> Result<Member> {
+pub async fn open(os: &Rc<Os>, name: &str, how: How) -> Result<Member> {
     let url: Url = name.parse()?;
     let writing = how.mode == OpenMode::Write;
     if writing && matches!(url.address, Address::Tcp(..)) && !how.sole_writer {
@@ -30,9 +31,8 @@ pub fn open(world: &World, name: &str, how: How) -> Result<Member> {
             "{name}: nothing keeps others from writing to a remote disk too; --sole-writer promises that nobody does"
         );
     }
-    let stream = connect(&world.os, &url.address).with_context(|| format!("{name}: connecting"))?;
-    let client =
-        world.runtime.block_on(Client::connect(stream, &url.export)).with_context(|| name.to_owned())?;
+    let stream = connect(os, &url.address).with_context(|| format!("{name}: connecting"))?;
+    let client = Client::connect(stream, &url.export).await.with_context(|| name.to_owned())?;
     let device = client.device();
     if writing && device.geometry().read_only {
         bail!("{name}: the server exports it read-only; --read-only serves it so");

@@ -3,8 +3,11 @@
 //! ```text
 //! GET  /v1/status                     a StackStatus
 //! GET  /v1/metrics                    the same in numbers, as OpenMetrics text for Prometheus
+//! POST /v1/members                    an AddWish; an Added, once it is recorded
 //! POST /v1/members/{name}/fail        null, once it is recorded
 //! POST /v1/members/{name}/remove      null
+//! POST /v1/members/{name}/replace     null; ?with=SPARE
+//! POST /v1/sync                       a SyncOrder; null; ?array=NAME
 //! POST /v1/stop                       null, once everything is written
 //! GET  /v1/events                     an Event a line, as they happen, until the stack ends
 //! ```
@@ -19,7 +22,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -31,7 +34,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::oneshot;
 
-use crate::command::{Command, Refusal};
+use crate::command::{AddWish, Command, Order, Refusal, SyncOrder};
 use crate::document::{API_VERSION, Event, Happened};
 use crate::metrics;
 
@@ -114,8 +117,11 @@ fn router(shared: Shared) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/metrics", get(metrics))
+        .route("/v1/members", post(add))
         .route("/v1/members/{name}/fail", post(fail))
         .route("/v1/members/{name}/remove", post(remove))
+        .route("/v1/members/{name}/replace", post(replace))
+        .route("/v1/sync", post(sync))
         .route("/v1/stop", post(stop))
         .route("/v1/events", get(events))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing here; see /v1/status") })
@@ -145,13 +151,44 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 }
 
 async fn fail(State(shared): State<Shared>, Path(member): Path<String>) -> Response {
-    let (reply, answer) = oneshot::channel();
-    done(ask(&shared, Command::Fail { member, reply }, answer).await)
+    manage(&shared, Order::Fail(member)).await
 }
 
 async fn remove(State(shared): State<Shared>, Path(member): Path<String>) -> Response {
+    manage(&shared, Order::Remove(member)).await
+}
+
+/// What may stand behind a path's question mark.
+#[derive(Deserialize)]
+struct Asked {
+    with: Option<String>,
+    array: Option<String>,
+}
+
+async fn replace(
+    State(shared): State<Shared>,
+    Path(member): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Response {
+    manage(&shared, Order::Replace { member, with: asked.with }).await
+}
+
+async fn sync(
+    State(shared): State<Shared>,
+    Query(asked): Query<Asked>,
+    Json(order): Json<SyncOrder>,
+) -> Response {
+    manage(&shared, Order::Sync { array: asked.array, order }).await
+}
+
+async fn manage(shared: &Shared, order: Order) -> Response {
     let (reply, answer) = oneshot::channel();
-    done(ask(&shared, Command::Remove { member, reply }, answer).await)
+    done(ask(shared, Command::Manage { order, reply }, answer).await)
+}
+
+async fn add(State(shared): State<Shared>, Json(wish): Json<AddWish>) -> Response {
+    let (reply, answer) = oneshot::channel();
+    done(ask(&shared, Command::Add { wish, reply }, answer).await)
 }
 
 async fn stop(State(shared): State<Shared>) -> Response {
@@ -197,9 +234,9 @@ async fn ask<T>(shared: &Shared, command: Command, answer: oneshot::Receiver<T>)
     answer.await.map_err(|_| problem(StatusCode::SERVICE_UNAVAILABLE, "the stack is stopping"))
 }
 
-fn done(answer: Result<Result<(), Refusal>, Response>) -> Response {
+fn done<T: Serialize>(answer: Result<Result<T, Refusal>, Response>) -> Response {
     match answer {
-        Ok(Ok(())) => Json(()).into_response(),
+        Ok(Ok(done)) => Json(done).into_response(),
         Ok(Err(refusal)) => {
             let status = match refusal {
                 Refusal::NotFound(_) => StatusCode::NOT_FOUND,

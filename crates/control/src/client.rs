@@ -4,14 +4,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::api::Problem;
+use crate::command::{AddWish, Added, SyncOrder};
 use crate::document::StackStatus;
 
 /// A stack's control socket, as whoever asks it sees it.
@@ -81,18 +83,49 @@ impl Client {
         self.call(Method::POST, &format!("/v1/members/{}/remove", encoded(member)))
     }
 
+    /// Adds a disk. Returns what it was taken for, once that is recorded.
+    pub fn add(&self, wish: &AddWish) -> Result<Added, ClientError> {
+        self.send("/v1/members", wish)
+    }
+
+    /// Wants a member replaced, by this spare or by any.
+    pub fn replace(&self, member: &str, with: Option<&str>) -> Result<(), ClientError> {
+        let with = with.map(|with| format!("?with={}", encoded(with))).unwrap_or_default();
+        self.call(Method::POST, &format!("/v1/members/{}/replace{with}", encoded(member)))
+    }
+
+    /// Tells the sync engine of an array something.
+    pub fn sync(&self, array: Option<&str>, order: SyncOrder) -> Result<(), ClientError> {
+        let array = array.map(|array| format!("?array={}", encoded(array))).unwrap_or_default();
+        self.send(&format!("/v1/sync{array}"), &order)
+    }
+
     /// Stops the stack. Returns when everything is written; the process ends a moment later.
     pub fn stop(&self) -> Result<(), ClientError> {
         self.call(Method::POST, "/v1/stop")
     }
 
     fn call<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
+        self.exchange_json(method, path, Bytes::new())
+    }
+
+    fn send<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).expect("a wish is plain data");
+        self.exchange_json(Method::POST, path, body.into())
+    }
+
+    fn exchange_json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
         let connect = |error| ClientError::Connect { socket: self.socket.clone(), error };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(connect)?;
         let (status, body) = match self.within {
-            None => runtime.block_on(self.exchange(method, path))?,
+            None => runtime.block_on(self.exchange(method, path, body))?,
             Some(within) => runtime
-                .block_on(async { tokio::time::timeout(within, self.exchange(method, path)).await })
+                .block_on(async { tokio::time::timeout(within, self.exchange(method, path, body)).await })
                 .map_err(|_| ClientError::Silent { socket: self.socket.clone(), within })??,
         };
         if status == StatusCode::OK {
@@ -104,7 +137,12 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
         let broken = |error| ClientError::Broken { socket: self.socket.clone(), error };
         let stream = tokio::net::UnixStream::connect(&self.socket)
             .await
@@ -116,7 +154,8 @@ impl Client {
             .method(method)
             .uri(path)
             .header(hyper::header::HOST, "ashlar")
-            .body(Empty::<Bytes>::new())
+            .header(hyper::header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
             .expect("a path of our own making is one");
         let answer = sender.send_request(request).await.map_err(broken)?;
         let status = answer.status();

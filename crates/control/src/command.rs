@@ -1,5 +1,6 @@
 //! What a stack can be told, and how it says no.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -9,22 +10,90 @@ use crate::document::StackStatus;
 pub enum Command {
     /// Tell all about yourself.
     Status(oneshot::Sender<StackStatus>),
-    /// Fail a member.
-    Fail {
-        /// Which.
-        member: String,
+    /// Change something.
+    Manage {
+        /// What.
+        order: Order,
         /// What came of it, once it is recorded.
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
-    /// Let go of a member.
-    Remove {
-        /// Which.
-        member: String,
-        /// What came of it.
-        reply: oneshot::Sender<Result<(), Refusal>>,
+    /// Add a disk.
+    Add {
+        /// Which, and how.
+        wish: AddWish,
+        /// What it was taken for.
+        reply: oneshot::Sender<Result<Added, Refusal>>,
     },
     /// Stop; signals ask for no reply.
     Stop(Option<oneshot::Sender<Result<(), Refusal>>>),
+}
+
+/// A change that a person asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Fail a member.
+    Fail(String),
+    /// Let go of a member.
+    Remove(String),
+    /// Replace a member, by this spare or by any.
+    Replace {
+        /// Which.
+        member: String,
+        /// The spare.
+        with: Option<String>,
+    },
+    /// Something about the sync engine of an array; of the only one, if none is named.
+    Sync {
+        /// The array.
+        array: Option<String>,
+        /// What.
+        order: SyncOrder,
+    },
+}
+
+/// What the sync engine of an array can be told.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncOrder {
+    /// Compare everything.
+    Check,
+    /// Compare everything, and make what differs agree.
+    Repair,
+    /// End what runs where it is; what the array needs begins again from there, a scrub does not.
+    Idle,
+    /// End what runs, and start nothing until told otherwise.
+    Freeze,
+    /// Go on with what was forbidden.
+    Resume,
+    /// Believe what parity says also where it may not belong to the data.
+    TrustParity,
+    /// Set the bounds of its speed, in bytes a second of each member; what is not given stays.
+    Speed {
+        /// It gives way to clients only above this.
+        min: Option<u64>,
+        /// It is never faster; 0 for no bound.
+        max: Option<u64>,
+    },
+}
+
+/// A disk that is to be added.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct AddWish {
+    /// Its name.
+    pub member: String,
+    /// The array; the only one, if none is named.
+    pub array: Option<String>,
+    /// What it holds may be lost.
+    pub overwrite: bool,
+    /// Nobody else writes to it, though it is remote.
+    pub sole_writer: bool,
+}
+
+/// What a disk that was added was taken for.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Added {
+    /// The slot that was its own, if it came back: only what it has missed is copied. Otherwise it is a spare.
+    pub former_slot: Option<u16>,
 }
 
 /// Why a stack does not do what it was told.

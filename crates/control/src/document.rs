@@ -66,6 +66,21 @@ pub struct ArrayStatus {
     pub in_sync: u32,
     /// What the sync engine does.
     pub sync: SyncStatus,
+    /// It runs, or is about to without anybody's doing.
+    #[serde(default)]
+    pub settling: bool,
+    /// A person has forbidden every action of it.
+    #[serde(default)]
+    pub frozen: bool,
+    /// A rebuild cannot go on: what it would need may not be right, and there is no room to list it as bad.
+    #[serde(default)]
+    pub stuck: bool,
+    /// The bounds of its speed, in bytes a second of each member; a maximum of 0 is none.
+    #[serde(default)]
+    pub speed_bounds: (u64, u64),
+    /// What the scrub that runs, or the last one, has found.
+    #[serde(default)]
+    pub scrub: Option<ScrubStatus>,
     /// What cannot be read, because only parity could give it back and may not belong to the data: first byte and length of
     /// each piece, as many as [`MOST_DOUBTFUL`].
     #[serde(default)]
@@ -112,26 +127,89 @@ pub enum ArrayState {
 }
 
 /// What the sync engine of an array does.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Debug)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum SyncStatus {
     /// Nothing, and nothing is needed.
     Idle,
-    /// A resync is needed and does not run.
-    Pending,
-    /// The copies are being made equal.
-    Resync {
-        /// Bytes behind it.
-        done_bytes: u64,
-        /// Bytes in all.
-        total_bytes: u64,
-        /// Bytes that differed and were written.
-        written_bytes: u64,
-        /// How fast, since it started.
-        bytes_per_second: u64,
-        /// How long it will take at this speed.
-        seconds_left: Option<u64>,
+    /// Something is needed and does not run.
+    Pending {
+        /// What: the name of one of the actions below.
+        #[serde(default)]
+        of: String,
     },
+    /// What is kept more than once is being made consistent.
+    Resync(SyncProgress),
+    /// Members are being given the data of their slots.
+    Recover(SyncProgress),
+    /// Everything is being compared.
+    Check(SyncProgress),
+    /// The same, and what differs is made to agree.
+    Repair(SyncProgress),
+}
+
+/// How far an action has come.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SyncProgress {
+    /// Bytes behind it.
+    pub done_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes that differed and were written.
+    pub written_bytes: u64,
+    /// How fast, since it started.
+    pub bytes_per_second: u64,
+    /// How long it will take at this speed.
+    pub seconds_left: Option<u64>,
+}
+
+impl SyncStatus {
+    /// The action that runs, by its name, and how far it has come.
+    pub fn progress(&self) -> Option<(&'static str, SyncProgress)> {
+        match self {
+            SyncStatus::Idle | SyncStatus::Pending { .. } => None,
+            SyncStatus::Resync(progress) => Some(("resync", *progress)),
+            SyncStatus::Recover(progress) => Some(("recover", *progress)),
+            SyncStatus::Check(progress) => Some(("check", *progress)),
+            SyncStatus::Repair(progress) => Some(("repair", *progress)),
+        }
+    }
+}
+
+/// What a scrub has found.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ScrubStatus {
+    /// `check` or `repair`.
+    pub action: String,
+    /// When it began, in seconds since 1970.
+    pub started_s: u64,
+    /// When it ended; none while it runs.
+    pub ended_s: Option<u64>,
+    /// It came to the end of the array.
+    pub complete: bool,
+    /// Bytes of a member that did not agree.
+    pub mismatched_bytes: u64,
+    /// Of them, those that were made to.
+    pub repaired_bytes: u64,
+    /// Bytes that some member could not read.
+    pub unreadable_bytes: u64,
+    /// Where, as far as they are listed.
+    pub places: Vec<MismatchStatus>,
+}
+
+/// A place where something did not agree.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct MismatchStatus {
+    /// First byte of the array concerned, and how many.
+    pub array_bytes: (u64, u64),
+    /// First byte from the data offset of each member, and how many.
+    pub member_bytes: (u64, u64),
+    /// The member that is wrong, or could not read, if one is known.
+    pub member: Option<String>,
+    /// `wrong`, `unreadable`, `unknown` (nothing tells who is wrong) or `several` (more than one must be).
+    pub verdict: String,
+    /// It was made to agree.
+    pub repaired: bool,
 }
 
 /// A member.
@@ -151,6 +229,15 @@ pub struct MemberStatus {
     pub corrected_reads: u32,
     /// Read only if nothing else can answer.
     pub write_mostly: bool,
+    /// How much of it is rebuilt, if it is being rebuilt.
+    #[serde(default)]
+    pub recovered_bytes: Option<u64>,
+    /// A replacement for it is wanted.
+    #[serde(default)]
+    pub unwanted: bool,
+    /// Runs of sectors that its bad-block log lists.
+    #[serde(default)]
+    pub bad_blocks: u64,
     /// What the member was asked, by kind; kinds that never came are left out.
     #[serde(default)]
     pub io: Vec<IoStatus>,
@@ -193,6 +280,10 @@ pub struct LatencyBucket {
 pub enum MemberState {
     /// Holds all of its slot's data.
     InSync,
+    /// Is in a slot, and is being given its data.
+    Recovering,
+    /// The same, to take the place of the member that is in it.
+    Replacing,
     /// Waits for a slot.
     Spare,
     /// Has failed.
@@ -270,13 +361,48 @@ pub enum Happened {
         /// Array sector.
         sector: u64,
     },
-    /// A resync has started.
-    ResyncStarted {
+    /// A sync action has started, or goes on.
+    SyncStarted {
+        /// `resync`, `recover`, `check` or `repair`.
+        action: String,
         /// From which sector.
         sector: u64,
     },
-    /// A resync has ended with everything consistent.
-    ResyncComplete,
+    /// A sync action has come to its end.
+    SyncComplete {
+        /// Which.
+        action: String,
+    },
+    /// A member was added.
+    MemberAdded {
+        /// Which.
+        member: String,
+    },
+    /// A spare takes a slot, and is to be rebuilt.
+    SpareTaken {
+        /// Which.
+        member: String,
+        /// The slot.
+        slot: u16,
+        /// The member whose place it is to take.
+        replaces: Option<String>,
+    },
+    /// A member has all of its slot's data.
+    MemberInSync {
+        /// Which.
+        member: String,
+        /// Its slot.
+        slot: u16,
+    },
+    /// Sectors could not be rebuilt, and are on the member's list of bad blocks.
+    BadBlocks {
+        /// Which member.
+        member: String,
+        /// First sector, from its data offset.
+        sector: u64,
+        /// How many.
+        sectors: u64,
+    },
     /// The last copy has failed: nothing can be written any more.
     Broken {
         /// How.
@@ -298,8 +424,22 @@ impl fmt::Display for Event {
             Happened::ReadRepaired { member, sector } => {
                 write!(f, "a read error of {member} at sector {sector} was repaired from another copy")
             }
-            Happened::ResyncStarted { sector } => write!(f, "resync started at sector {sector}"),
-            Happened::ResyncComplete => f.write_str("resync complete"),
+            Happened::SyncStarted { action, sector } => write!(f, "{action} started at sector {sector}"),
+            Happened::SyncComplete { action } => write!(f, "{action} complete"),
+            Happened::MemberAdded { member } => write!(f, "{member} was added"),
+            Happened::SpareTaken { member, slot, replaces: None } => {
+                write!(f, "{member} takes slot {slot} and is rebuilt")
+            }
+            Happened::SpareTaken { member, slot, replaces: Some(other) } => {
+                write!(f, "{member} is rebuilt beside {other}, to replace it in slot {slot}")
+            }
+            Happened::MemberInSync { member, slot } => write!(f, "{member} is in sync in slot {slot}"),
+            Happened::BadBlocks { member, sector, sectors } => {
+                write!(
+                    f,
+                    "{sectors} sectors of {member} from {sector} on could not be rebuilt and are listed as bad"
+                )
+            }
             Happened::Broken { error } => write!(f, "broken, nothing can be written any more: {error}"),
             Happened::Missed { count } => write!(f, "{count} events were missed"),
         }

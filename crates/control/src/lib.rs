@@ -24,12 +24,13 @@ mod undo;
 
 pub use alerts::{Alert, AlertKind, Before, Rules, alerts};
 pub use client::{Client, ClientError};
-pub use command::{Command, Refusal};
+pub use command::{AddWish, Added, Command, Order, Refusal, SyncOrder};
 pub use config::{Config, ConfigError, Layout};
 pub use delivery::{Delivery, Receivers, check_address};
 pub use document::{
     API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus,
-    LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
+    LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, ScrubStatus, ServerStatus,
+    StackStatus, SyncProgress, SyncStatus,
 };
 pub use hold::Hold;
 pub use mdstat::mdstat;
@@ -37,5 +38,5 @@ pub use monitor::{Lookout, Monitor};
 pub use place::{Place, PlaceError, Taken, running};
 pub use progress::{Progress, progress};
 pub use snapshot::{AreaBytes, Keeper, MemberAreas, Snapshot, SnapshotError};
-pub use stack::{Facts, Stack, Volume};
+pub use stack::{Facts, Open, Opened, Stack, Volume};
 pub use undo::{Change, UndoError, plan_undo, put_back};

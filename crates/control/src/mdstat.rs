@@ -41,12 +41,12 @@ fn show(text: &mut String, array: &ArrayStatus, read_only: bool) {
     }
     show_level(text, array);
     text.push_str("\n      ");
-    match (progress(&array.sync), array.sync) {
+    match (progress(&array.sync), &array.sync) {
         (Some(progress), _) => {
             show_progress(text, &progress);
             text.push_str("\n      ");
         }
-        (None, SyncStatus::Pending) => text.push_str("\tresync=PENDING\n      "),
+        (None, SyncStatus::Pending { .. }) => text.push_str("\tresync=PENDING\n      "),
         (None, _) => {}
     }
     if let Some(bitmap) = &array.bitmap {

@@ -118,10 +118,10 @@ impl Collector for Scrape {
 
 /// Bytes that are not known to be the same on every copy.
 fn unsynced(array: &ArrayStatus) -> u64 {
-    match array.sync {
-        SyncStatus::Idle => 0,
-        SyncStatus::Pending => array.bytes,
-        SyncStatus::Resync { done_bytes, total_bytes, .. } => total_bytes.saturating_sub(done_bytes),
+    match &array.sync {
+        SyncStatus::Pending { of } if of == "resync" => array.bytes,
+        SyncStatus::Resync(progress) => progress.total_bytes.saturating_sub(progress.done_bytes),
+        _ => 0,
     }
 }
 

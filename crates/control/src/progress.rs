@@ -19,12 +19,14 @@ pub struct Progress {
 
 /// The action that is under way, if one is.
 pub fn progress(sync: &SyncStatus) -> Option<Progress> {
-    match *sync {
-        SyncStatus::Idle | SyncStatus::Pending => None,
-        SyncStatus::Resync { done_bytes, total_bytes, bytes_per_second, seconds_left, .. } => {
-            Some(Progress { action: "resync", done_bytes, total_bytes, bytes_per_second, seconds_left })
-        }
-    }
+    let (action, progress) = sync.progress()?;
+    Some(Progress {
+        action: if action == "recover" { "recovery" } else { action },
+        done_bytes: progress.done_bytes,
+        total_bytes: progress.total_bytes,
+        bytes_per_second: progress.bytes_per_second,
+        seconds_left: progress.seconds_left,
+    })
 }
 
 impl Progress {

@@ -1,12 +1,14 @@
 //! The stack as its core sees it: arrays, their exports and servers, and what is answered to whoever asks.
 
+mod manage;
+
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use block::{Arena, BUCKETS, Count, Counters, Dev, Device, Op};
+use block::{Arena, BUCKETS, Count, Counters, Dev, Device, Op, Range};
 use md::array::Happening;
-use md::{Array, Condition, SyncState};
+use md::{Action, Array, Condition, Mismatch, Progress, Scrub, ScrubReport, SyncState, Verdict};
 use md_format::UuidText;
 use nbd::{Export, Server};
 use runtime::mailbox::Receiver;
@@ -18,10 +20,12 @@ use crate::api::EVENTS;
 use crate::command::{Command, Refusal};
 use crate::document::{
     API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus,
-    LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, ServerStatus, StackStatus, SyncStatus,
+    LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, ScrubStatus, ServerStatus,
+    StackStatus, SyncProgress, SyncStatus,
 };
 use crate::hold::Hold;
 use crate::snapshot::Keeper;
+pub use manage::{Open, Opened};
 
 /// What does not change while a stack runs.
 #[derive(Clone, Debug)]
@@ -52,7 +56,8 @@ pub struct Stack {
     started_s: u64,
     volumes: Vec<Volume>,
     /// Every member that was named, by its name.
-    holds: Vec<(String, Rc<Hold>)>,
+    holds: RefCell<Vec<(String, Rc<Hold>)>>,
+    open: Open,
     servers: RefCell<Vec<(Address, Server)>>,
     keeper: Option<Rc<Keeper>>,
     arena: Rc<Arena>,
@@ -66,6 +71,7 @@ impl Stack {
         facts: Facts,
         volumes: Vec<Volume>,
         holds: Vec<(String, Rc<Hold>)>,
+        open: Open,
         servers: Vec<(Address, Server)>,
         keeper: Option<Rc<Keeper>>,
         arena: Rc<Arena>,
@@ -76,7 +82,8 @@ impl Stack {
             facts,
             started_s: wall_seconds(),
             volumes,
-            holds,
+            holds: RefCell::new(holds),
+            open,
             servers: RefCell::new(servers),
             keeper,
             arena,
@@ -105,11 +112,11 @@ impl Stack {
             let stack = self.clone();
             match commands.recv().await {
                 Command::Status(reply) => drop(reply.send(stack.status())),
-                Command::Fail { member, reply } => {
-                    spawn(async move { reply.send(stack.fail(&member).await) });
+                Command::Manage { order, reply } => {
+                    spawn(async move { reply.send(stack.manage(order).await) });
                 }
-                Command::Remove { member, reply } => {
-                    spawn(async move { reply.send(stack.remove(&member).await) });
+                Command::Add { wish, reply } => {
+                    spawn(async move { reply.send(stack.add(wish).await) });
                 }
                 Command::Stop(reply) => return reply,
             }
@@ -136,14 +143,15 @@ impl Stack {
             }
         }
         if let Some(keeper) = &self.keeper {
-            for (name, hold) in self.holds.iter().filter(|(_, hold)| !hold.is_released()) {
+            let holds = self.holds.borrow().clone();
+            for (name, hold) in holds.iter().filter(|(_, hold)| !hold.is_released()) {
                 keeper.note_left(name, &(hold.clone() as Dev), &self.arena).await;
             }
             if let Err(error) = keeper.close() {
                 problems.push(error.to_string());
             }
         }
-        self.holds.iter().for_each(|(_, hold)| hold.release());
+        self.holds.borrow().iter().for_each(|(_, hold)| hold.release());
         self.events.take();
         problems
     }
@@ -195,6 +203,11 @@ impl Stack {
             slots: shape.slots,
             in_sync: array.in_sync(),
             sync: sync_status(array.sync_state()),
+            settling: !array.is_sync_settled(),
+            frozen: array.is_frozen(),
+            stuck: array.is_recovery_stuck(),
+            speed_bounds: (array.speed().min, array.speed().max),
+            scrub: array.scrub_report().map(scrub_status),
             doubtful: doubtful(array),
             bitmap: array.bitmap().map(|bitmap| BitmapStatus {
                 chunk_bytes: bitmap.chunk.bytes(),
@@ -212,10 +225,16 @@ impl Stack {
     fn member_status(&self, member: md::MemberStatus) -> MemberStatus {
         let hold = self.hold(&member.name);
         let state = match member.condition {
-            _ if hold.is_some_and(|hold| hold.is_released()) => MemberState::Removed,
             Condition::InSync => MemberState::InSync,
+            Condition::Recovering(recovering) if recovering.replaces => MemberState::Replacing,
+            Condition::Recovering(_) => MemberState::Recovering,
             Condition::Spare => MemberState::Spare,
             Condition::Faulty => MemberState::Faulty,
+            Condition::Removed => MemberState::Removed,
+        };
+        let recovered_bytes = match member.condition {
+            Condition::Recovering(recovering) => Some(recovering.done.bytes()),
+            _ => None,
         };
         MemberStatus {
             io: io_status(hold.and_then(|hold| hold.counters())),
@@ -226,57 +245,15 @@ impl Stack {
             failure: member.failure.map(|failed| failed.to_string()),
             corrected_reads: member.corrected_reads,
             write_mostly: member.write_mostly,
+            recovered_bytes,
+            unwanted: member.unwanted,
+            bad_blocks: member.bad_blocks as u64,
         }
     }
 
-    fn hold(&self, name: &str) -> Option<&Rc<Hold>> {
-        self.holds.iter().find(|(known, _)| known == name).map(|(_, hold)| hold)
-    }
-
-    /// Fails a member; recorded when this returns.
-    async fn fail(&self, name: &str) -> Result<(), Refusal> {
-        let (volume, at, member) = self.find(name)?;
-        match member.condition {
-            Condition::Faulty => {
-                return Err(Refusal::Conflict(format!("{} has failed already", member.name)));
-            }
-            Condition::InSync if !volume.array.is_dispensable(at) => {
-                return Err(Refusal::Conflict(format!(
-                    "{} holds the only copy of its data in {}; it cannot be failed",
-                    member.name, volume.name
-                )));
-            }
-            Condition::InSync | Condition::Spare => {}
-        }
-        let failed = |failed| Refusal::Failed(format!("{}: {failed}", member.name));
-        volume.array.fail_member(at).await.map_err(failed)
-    }
-
-    /// Lets go of a member that has failed, or of a spare: it is closed and unlocked when this returns.
-    async fn remove(&self, name: &str) -> Result<(), Refusal> {
-        let (volume, at, member) = self.find(name)?;
-        let hold = self.hold(&member.name).ok_or_else(|| not_here(name))?;
-        if hold.is_released() {
-            return Err(Refusal::Conflict(format!("{} was removed already", member.name)));
-        }
-        match member.condition {
-            Condition::InSync => {
-                let (array, name) = (&self.facts.name, &member.name);
-                let text = format!("{name} is in use; fail it first (ashlar fail {array} {name})");
-                return Err(Refusal::Conflict(text));
-            }
-            Condition::Spare => {
-                let failed = |failed| Refusal::Failed(format!("{}: {failed}", member.name));
-                volume.array.fail_member(at).await.map_err(failed)?;
-            }
-            Condition::Faulty => {}
-        }
-        if let Some(keeper) = &self.keeper {
-            keeper.note_left(&member.name, &(hold.clone() as Dev), &self.arena).await;
-        }
-        hold.release();
-        self.emit(&volume.name, Happened::MemberRemoved { member: member.name });
-        Ok(())
+    /// The last of that name: a disk may come back under the name that it had.
+    fn hold(&self, name: &str) -> Option<Rc<Hold>> {
+        self.holds.borrow().iter().rfind(|(known, _)| known == name).map(|(_, hold)| hold.clone())
     }
 
     /// The member of that name, or whose path ends in it; with its array and its number there.
@@ -338,20 +315,57 @@ fn doubtful(array: &Array) -> Vec<(u64, u64)> {
 fn sync_status(state: SyncState) -> SyncStatus {
     match state {
         SyncState::Idle => SyncStatus::Idle,
-        SyncState::Pending => SyncStatus::Pending,
-        SyncState::Resync(progress) => {
-            let ns = u128::from(runtime::now().0.saturating_sub(progress.started_ns)).max(1);
-            let moved = u128::from(progress.done.saturating_sub(progress.from).bytes());
-            let speed = u64::try_from(moved * 1_000_000_000 / ns).unwrap_or(u64::MAX);
-            let left = progress.total.saturating_sub(progress.done).bytes();
-            SyncStatus::Resync {
-                done_bytes: progress.done.bytes(),
-                total_bytes: progress.total.bytes(),
-                written_bytes: progress.written.bytes(),
-                bytes_per_second: speed,
-                seconds_left: left.checked_div(speed),
-            }
+        SyncState::Pending(action) => SyncStatus::Pending { of: action.name().to_owned() },
+        SyncState::Running(Action::Resync, progress) => SyncStatus::Resync(sync_progress(progress)),
+        SyncState::Running(Action::Recover, progress) => SyncStatus::Recover(sync_progress(progress)),
+        SyncState::Running(Action::Check, progress) => SyncStatus::Check(sync_progress(progress)),
+        SyncState::Running(Action::Repair, progress) => SyncStatus::Repair(sync_progress(progress)),
+    }
+}
+
+fn sync_progress(progress: Progress) -> SyncProgress {
+    let ns = u128::from(runtime::now().0.saturating_sub(progress.started_ns)).max(1);
+    let moved = u128::from(progress.done.saturating_sub(progress.from).bytes());
+    let speed = u64::try_from(moved * 1_000_000_000 / ns).unwrap_or(u64::MAX);
+    let left = progress.total.saturating_sub(progress.done).bytes();
+    SyncProgress {
+        done_bytes: progress.done.bytes(),
+        total_bytes: progress.total.bytes(),
+        written_bytes: progress.written.bytes(),
+        bytes_per_second: speed,
+        seconds_left: left.checked_div(speed),
+    }
+}
+
+fn scrub_status(report: ScrubReport) -> ScrubStatus {
+    let place = |mismatch: Mismatch| {
+        let bytes = |range: Range| (range.start.bytes(), range.count.bytes());
+        let (verdict, member) = match mismatch.verdict {
+            Verdict::Member(member) => ("wrong", Some(member)),
+            Verdict::Unreadable(member) => ("unreadable", Some(member)),
+            Verdict::Nobody => ("unknown", None),
+            Verdict::Several => ("several", None),
+        };
+        MismatchStatus {
+            array_bytes: bytes(mismatch.array),
+            member_bytes: bytes(mismatch.rows),
+            member,
+            verdict: verdict.to_owned(),
+            repaired: mismatch.repaired,
         }
+    };
+    ScrubStatus {
+        action: match report.scrub {
+            Scrub::Check => "check".to_owned(),
+            Scrub::Repair => "repair".to_owned(),
+        },
+        started_s: report.started_s,
+        ended_s: report.ended_s,
+        complete: report.complete,
+        mismatched_bytes: report.mismatched.bytes(),
+        repaired_bytes: report.repaired.bytes(),
+        unreadable_bytes: report.unreadable.bytes(),
+        places: report.places.into_iter().map(place).collect(),
     }
 }
 
@@ -397,8 +411,19 @@ fn happened(happening: Happening) -> Happened {
             Happened::MemberFailed { member: name, error: failed.to_string() }
         }
         Happening::ReadRepaired { name, sector } => Happened::ReadRepaired { member: name, sector },
-        Happening::ResyncStarted { from } => Happened::ResyncStarted { sector: from },
-        Happening::ResyncComplete => Happened::ResyncComplete,
+        Happening::SyncStarted { action, from } => {
+            Happened::SyncStarted { action: action.name().to_owned(), sector: from }
+        }
+        Happening::SyncComplete { action } => Happened::SyncComplete { action: action.name().to_owned() },
+        Happening::MemberAdded { name, .. } => Happened::MemberAdded { member: name },
+        Happening::SpareTaken { name, slot, replaces } => {
+            Happened::SpareTaken { member: name, slot, replaces }
+        }
+        Happening::MemberInSync { name, slot } => Happened::MemberInSync { member: name, slot },
+        Happening::MemberRemoved { name } => Happened::MemberRemoved { member: name },
+        Happening::BadBlocks { name, row, sectors } => {
+            Happened::BadBlocks { member: name, sector: row, sectors }
+        }
         Happening::Broken { failed } => Happened::Broken { error: failed.to_string() },
     }
 }

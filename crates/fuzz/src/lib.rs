@@ -24,6 +24,7 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "superblock", play: targets::superblock::play },
     Target { name: "bitmap", play: targets::bitmap::play },
     Target { name: "badblocks", play: targets::badblocks::play },
+    Target { name: "logs", play: targets::logs::play },
     Target { name: "geometry", play: targets::geometry::play },
     Target { name: "assembly", play: targets::assembly::play },
     Target { name: "update", play: targets::update::play },

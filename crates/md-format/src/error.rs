@@ -23,6 +23,8 @@ pub enum FormatError {
     ByteSwapped,
     /// The stored checksum is not the sum of the bytes.
     Checksum { found: u32, expected: u32 },
+    /// A log's stored checksum is not the sum of its bytes: torn by a power cut, or something else.
+    LogChecksum { form: &'static str, found: u32, expected: u32 },
     /// Padding that this format version leaves zero is not: a newer format.
     Padding { field: &'static str, found: u32 },
     /// Feature bits that nobody here knows; the array must not be touched without knowing them.
@@ -75,6 +77,9 @@ impl fmt::Display for FormatError {
             ),
             Checksum { found, expected } => {
                 write!(f, "superblock checksum is {found:08x}, expected {expected:08x}")
+            }
+            LogChecksum { form, found, expected } => {
+                write!(f, "{form}: checksum is {found:08x}, expected {expected:08x}")
             }
             Padding { field, found } => {
                 write!(f, "{field} is {found:#x}, expected 0 (written by something newer?)")

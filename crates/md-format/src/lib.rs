@@ -1,6 +1,6 @@
 //! The bytes of Linux md on disk: typed views, checks, edits.
 //!
-//! A form (superblock, bitmap, bad-block log) is a typed overlay on the caller's own bytes: nothing is decoded into a
+//! A form (superblock, bitmap, bad-block log, partial parity log, write journal) is a typed overlay on the caller's own bytes: nothing is decoded into a
 //! struct and encoded again, so bytes that this crate does not know survive every edit. Four verbs, the same for each:
 //!
 //! - `view`: these bytes carry the form's magic and major version, read them;
@@ -25,11 +25,14 @@ macro_rules! assert_layout {
 
 pub mod badblocks;
 pub mod bitmap;
+pub mod checksum;
 mod error;
 mod features;
 pub mod geometry;
+pub mod journal;
 pub mod limits;
 pub mod place;
+pub mod ppl;
 pub mod probe;
 pub mod superblock;
 mod terms;

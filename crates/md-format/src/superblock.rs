@@ -1,5 +1,6 @@
 //! One superblock, whatever its version: what the engine asks and what it writes, without matching on versions.
 
+mod adopt;
 mod amend;
 mod check;
 mod new;
@@ -8,6 +9,7 @@ mod update;
 pub mod v0;
 pub mod v1;
 
+pub use adopt::adopt;
 pub use amend::{Amendment, V1_0_BYTES, amend, swap_byte_order, to_v1_0};
 pub use new::{NewArray, NewMember, create};
 pub use summary::{BadBlockLog, BitmapPlace, PplPlace, Recovery, Reshape, Summary};

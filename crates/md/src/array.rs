@@ -12,16 +12,19 @@ use runtime::rank::{Rank, Step};
 use runtime::{Engine, Event, Layer};
 
 use crate::assembly::{Candidate, Seat, Set};
+use crate::badblocks::BadBlocks;
 use crate::bitmap::{self, Bitmap, BitmapState, Marked};
 use crate::error::{Hindrance, OpenError};
 use crate::lane::Lanes;
+use crate::level::parity::log;
 use crate::level::{self, Mapping};
-use crate::limits::{CHECKPOINT_MS, FAN_OUT, MEMBER_TIMEOUT_MS, SAFE_MODE_DELAY_MS, SLOTS};
-use crate::member::{Condition, Member, MemberStatus};
+use crate::limits::{CHECKPOINT_MS, FAN_OUT, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS};
+use crate::member::{Condition, Member, MemberStatus, Recovering};
 use crate::metadata::{self, Metadata};
 use crate::plant::{self, Plant};
 use crate::redundancy::Redundancy;
-use crate::resync::{self, Resync, SyncState};
+use crate::roster::Roster;
+use crate::sync::{self, Action, Mismatch, Sync};
 
 /// How an array is opened.
 #[derive(Clone, Debug)]
@@ -90,13 +93,55 @@ pub enum Happening {
         /// Array sector.
         sector: u64,
     },
-    /// A resync has started.
-    ResyncStarted {
+    /// A sync action has started, or goes on.
+    SyncStarted {
+        /// Which.
+        action: Action,
         /// From which sector.
         from: u64,
     },
-    /// A resync has ended, with everything consistent.
-    ResyncComplete,
+    /// A sync action has come to its end.
+    SyncComplete {
+        /// Which.
+        action: Action,
+    },
+    /// A member was added, as a spare or as a former member.
+    MemberAdded {
+        /// Which.
+        name: String,
+        /// Its slot, if it was given one at once.
+        slot: Option<u16>,
+    },
+    /// A spare takes a slot, and is to be rebuilt.
+    SpareTaken {
+        /// Which.
+        name: String,
+        /// The slot.
+        slot: u16,
+        /// The member whose place it is to take.
+        replaces: Option<String>,
+    },
+    /// A member has all of its slot's data.
+    MemberInSync {
+        /// Which.
+        name: String,
+        /// Its slot.
+        slot: u16,
+    },
+    /// A member was let go of.
+    MemberRemoved {
+        /// Which.
+        name: String,
+    },
+    /// Sectors of a member could not be rebuilt, and are on its list of bad blocks.
+    BadBlocks {
+        /// Which member.
+        name: String,
+        /// First row, from its data offset.
+        row: u64,
+        /// How many sectors.
+        sectors: u64,
+    },
     /// Nothing can be written any more: the last copy failed.
     Broken {
         /// How.
@@ -121,18 +166,22 @@ pub struct StripePlaces {
 pub struct Array {
     pub(crate) shape: Shape,
     pub(crate) mapping: Mapping,
-    pub(crate) members: Vec<Rc<Member>>,
-    /// Which member sits in each slot.
-    seats: Vec<Option<usize>>,
+    pub(crate) members: Roster,
+    /// Which member sits in each slot, by its place.
+    pub(crate) seats: Vec<Cell<Option<usize>>>,
+    /// Which member is to take its place.
+    pub(crate) replacements: Vec<Cell<Option<usize>>>,
     redundancy: Redundancy,
     pub(crate) options: Options,
     pub(crate) metadata: Metadata,
     pub(crate) bitmap: Option<Rc<Bitmap>>,
-    pub(crate) resync: Resync,
+    pub(crate) sync: Sync,
     pub(crate) lanes: Lanes,
     pub(crate) arena: Rc<Arena>,
+    /// Requests of clients under way, and all there were.
     pub(crate) clients: Cell<u32>,
-    epoch: Cell<u64>,
+    pub(crate) served: Cell<u64>,
+    pub(crate) epoch: Cell<u64>,
     broken: Cell<Option<Failed>>,
     height: u8,
     geometry: Geometry,
@@ -168,25 +217,30 @@ impl Array {
             return Err(OpenError::Hindered(hindrances));
         }
         let seats = set.slots.iter().enumerate().map(|(slot, seat)| (Some(slot as u16), *seat));
-        let seats =
-            seats.filter_map(|(slot, seat)| seat.filter(|seat| seat.in_sync).map(|seat| (slot, seat)));
+        let seats = seats.filter_map(|(slot, seat)| Some((slot, seat?)));
+        let replacements = set.replacements.iter().map(|(slot, seat)| (Some(*slot), *seat));
         let spares = set.spares.iter().map(|seat| (None, *seat));
-        let members: Vec<Rc<Member>> =
-            seats.chain(spares).map(|(slot, seat)| Rc::new(member(slot, seat, candidates, devs))).collect();
+        let members: Vec<Rc<Member>> = seats
+            .chain(replacements)
+            .chain(spares)
+            .map(|(slot, seat)| Rc::new(member(slot, seat, candidates, devs)))
+            .collect();
         let height = 1 + members.iter().map(|member| member.dev.height()).max().unwrap_or(0);
         let (mapping, size) = level::map(&summary, &members, options.layout, options.lanes, height)
             .map_err(|hindrance| OpenError::Hindered(vec![hindrance]))?;
         let geometry = joined(&members, size, &summary, options.write);
         check_alignment(&members, &summary, geometry).map_err(|found| OpenError::Hindered(vec![found]))?;
         let sync_size = level::sync_size(&summary, geometry.size);
-        let believed = resync::believed(summary.resync, sync_size);
+        let believed = sync::believed(summary.resync, sync_size);
         let bitmap = bitmap_of(set, candidates, sync_size, believed, geometry, &options)
             .map_err(|found| OpenError::Hindered(vec![found]))?;
-        let mut seats = vec![None; set.slots.len()];
+        let seats = vec![Cell::new(None); set.slots.len()];
+        let replacements = seats.clone();
         for (at, member) in members.iter().enumerate() {
-            if let Some(slot) = member.slot {
-                seats[usize::from(slot)] = Some(at);
-            }
+            let Some(slot) = member.slot.get() else { continue };
+            let replaces = member.recovering().is_some_and(|recovering| recovering.replaces);
+            let holders = if replaces { &replacements } else { &seats };
+            holders[usize::from(slot)].set(Some(at));
         }
         let array = Rc::new(Array {
             shape: Shape { summary, size, slots: set.slots.len() as u32 },
@@ -198,17 +252,19 @@ impl Array {
                 set.short.is_some(),
                 behind(set, candidates),
             ),
-            resync: Resync::new(believed, bitmap.clone()),
+            sync: Sync::new(believed, bitmap.clone(), members.len(), options.dirty_degraded),
             bitmap,
             lanes: Lanes::new(options.lanes, Sectors(summary.chunk_sectors.into()), height),
-            arena: Arena::new(ARENA_BYTES + members.len() * 4096),
+            arena: Arena::new(ARENA_BYTES + (members.len() + MEMBERS_ADDED) * 4096),
             clients: Cell::new(0),
+            served: Cell::new(0),
             epoch: Cell::new(0),
             broken: Cell::new(None),
             redundancy: Redundancy::of(&summary).map_err(|found| OpenError::Hindered(vec![found]))?,
             seats,
+            replacements,
             sync_size,
-            members,
+            members: Roster::new(members),
             options,
             height,
             geometry,
@@ -221,7 +277,7 @@ impl Array {
         }
         metadata::start(&array);
         bitmap::start(&array);
-        resync::start(&array);
+        log::start(&array, |array| sync::start(array, array.clone()));
         Ok(array)
     }
 
@@ -240,19 +296,21 @@ impl Array {
         self.members.iter().map(|member| member.status()).collect()
     }
 
-    /// What the sync engine is doing.
-    pub fn sync_state(&self) -> SyncState {
-        self.resync.state()
-    }
-
     /// What the write-intent bitmap looks like; `None` where there is none, or the array is open for reading.
     pub fn bitmap(&self) -> Option<BitmapState> {
         self.bitmap.as_ref().map(|bitmap| bitmap.state())
     }
 
+    /// Waits until parity was made right by what a log says. Requests wait for it by themselves.
+    pub async fn replayed(&self) {
+        if let Some(log) = level::log(self) {
+            log.replayed().await;
+        }
+    }
+
     /// Whether everything in a range of the space in which the array is synced is known to be consistent.
     pub fn is_consistent(&self, range: Range) -> bool {
-        self.resync.covers(range)
+        self.sync.covers(range)
     }
 
     /// The event counter as last recorded.
@@ -303,42 +361,19 @@ impl Array {
         self.happened.wait_until(|| !self.happenings.borrow().is_empty()).await;
     }
 
-    /// Fails a member by request of a person. The last copy is never failed. Recorded when this returns.
-    pub async fn fail_member(&self, at: usize) -> Result<(), Failed> {
-        let member = &self.members[at];
-        if !self.fail(member, Failed::new(Cause::Gone)) {
-            return Err(Failed::new(Cause::Degraded));
-        }
-        self.metadata.settled().await
-    }
-
     /// Stops: waits for writes under way, ends a resync at its checkpoint, flushes the members, records a clean array.
     /// The array's device is quiesced before. What was written is then safe, whether anybody flushed it or not.
     pub async fn stop(&self) -> Outcome {
-        self.resync.stop().await;
+        self.replayed().await;
+        sync::stop(self).await;
         self.metadata.idle().await;
         let settled = bitmap::settle(self).await;
         let stopped = settled.and(self.metadata.stop(self).await);
         bitmap::stop(self);
+        if let Some(log) = level::log(self) {
+            log.stop();
+        }
         if self.options.write { stopped.and(self.flush_members(0).await) } else { stopped }
-    }
-
-    /// A member fails: from now on no request reaches it, and the change is on its way to the superblocks. False when
-    /// it cannot be failed, because it holds the last copy or the level has no other.
-    pub(crate) fn fail(&self, member: &Member, failed: Failed) -> bool {
-        match member.condition() {
-            Condition::Faulty => return true,
-            Condition::InSync if !self.can_do_without(member) => return false,
-            Condition::InSync | Condition::Spare => {}
-        }
-        member.condition.set(Condition::Faulty);
-        member.failure.set(Some(failed));
-        self.epoch.set(self.epoch.get() + 1);
-        if self.options.write {
-            self.metadata.require_membership();
-        }
-        self.happen(Happening::MemberFailed { name: member.name.clone(), failed });
-        true
     }
 
     /// The last copy let a write or a flush down: what it holds is not known any more, so nothing that depends on it is
@@ -350,6 +385,10 @@ impl Array {
             if let Some(bitmap) = &self.bitmap {
                 bitmap.wake_all();
             }
+            if let Some(log) = level::log(self) {
+                log.wake_all();
+            }
+            self.sync.wake();
             self.happen(Happening::Broken { failed });
         }
     }
@@ -365,6 +404,9 @@ impl Array {
     /// Begins a write to the members that hold `range` (of the space in which the array is synced): returns when the dirty
     /// mark and the range's bits in the bitmap are durable on all of them (S5).
     pub(crate) async fn begin_write(&self, range: Range) -> Result<Writing<'_>, Failed> {
+        if let Some(log) = level::log(self) {
+            log.prepare(self).await?;
+        }
         // Marked first, so that a metadata round that has to come anyway takes the bits with it.
         let marked = self.bitmap.as_ref().map(|bitmap| bitmap.mark(range));
         let writing = self.metadata.begin_write(self).await?;
@@ -398,19 +440,9 @@ impl Array {
         self.redundancy
     }
 
-    /// Whether the member in place `at` can be failed without any data being lost.
-    pub fn is_dispensable(&self, at: usize) -> bool {
-        self.can_do_without(&self.members[at])
-    }
-
-    fn can_do_without(&self, member: &Member) -> bool {
-        let stays = |slot| self.seat(slot).is_some_and(|other| !std::ptr::eq(&**other, member));
-        self.redundancy.suffices(self.shape.slots, |slot| stays(slot as u16))
-    }
-
     /// Whether all data is within reach on those members alone, by their places, for which `stays` holds.
     pub fn is_enough(&self, stays: impl Fn(usize) -> bool) -> bool {
-        let has = |slot: u32| self.seats[slot as usize].is_some_and(&stays);
+        let has = |slot: u32| self.seats[slot as usize].get().is_some_and(&stays);
         self.redundancy.suffices(self.shape.slots, has)
     }
 
@@ -419,25 +451,79 @@ impl Array {
     pub fn copies_of(&self, at: Sectors) -> impl Iterator<Item = (usize, Sectors)> {
         level::copies_of(self, at).filter_map(|(slot, start)| {
             let member = self.seat(slot)?;
-            self.seats[usize::from(slot)].map(|place| (place, member.place_of(start)))
+            self.seats[usize::from(slot)].get().map(|place| (place, member.place_of(start)))
         })
     }
 
-    /// The stripe that has the row `at` (from the data offsets), of a level with parity whose slots all have a member.
+    /// The same for everybody who holds these sectors, also where it is still being rebuilt elsewhere.
+    pub fn held_copies_of(&self, at: Sectors, count: Sectors) -> impl Iterator<Item = (usize, Sectors)> {
+        level::copies_of(self, at).filter_map(move |(slot, start)| {
+            let member = self.holder(slot, Range::new(start, count))?;
+            self.seats[usize::from(slot)].get().map(|place| (place, member.place_of(start)))
+        })
+    }
+
+    /// The stripe that has the row `at` (from the data offsets), of a level with parity, where every slot has a member that
+    /// holds it.
     pub fn stripe_at(&self, at: Sectors) -> Option<StripePlaces> {
         let Mapping::Parity(level) = &self.mapping else { return None };
-        if self.in_sync() != self.shape.slots {
+        let row = Range::new(at, Sectors(1));
+        if (0..self.shape.slots as u16).any(|slot| self.holder(slot, row).is_none()) {
             return None;
         }
         let map = &level.map;
         let stripe = map.stripe(at.0 / map.chunk().0);
-        let place = |slot: u16| self.seats[usize::from(slot)].expect("every slot has a member");
+        let place = |slot: u16| self.seats[usize::from(slot)].get().expect("every slot has a member");
         Some(StripePlaces {
             rows: map.rows_of(stripe.number).end() - at,
             p: place(stripe.p),
             q: stripe.q.map(place),
             data: stripe.by_index().map(|(index, slot)| (index, place(slot))).collect(),
         })
+    }
+
+    /// Whether every slot has a member in sync, and no more than that.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.is_degraded()
+    }
+
+    /// Whether some member lists bad blocks.
+    pub(crate) fn has_bad_blocks(&self) -> bool {
+        self.members.iter().any(|member| member.bad.is_any())
+    }
+
+    /// Whether some member that is used lists a part of these rows (from the data offset) as bad.
+    pub fn lists_bad_rows(&self, rows: Range) -> bool {
+        self.members.iter().any(|member| member.is_written() && member.is_bad(rows))
+    }
+
+    /// `range` of a member's disk was written: what is listed as bad there is none any more. Whoever is told of the write
+    /// waits for that to be on record.
+    pub(crate) fn was_written(&self, member: &Member, range: Range) {
+        if member.bad.is_any() && member.bad.remove(range) {
+            self.metadata.require_membership();
+        }
+    }
+
+    /// Nothing is left to rebuild these rows of a member from: they go on its list of bad blocks. The error where that has
+    /// no room.
+    pub(crate) fn cannot_rebuild(&self, member: &Member, rows: Range) -> Outcome {
+        let on_disk = Range::new(member.place_of(rows.start), rows.count);
+        if member.bad.has(on_disk) {
+            return Ok(());
+        }
+        if !member.bad.add(on_disk) {
+            return Err(Failed::new(Cause::NoSpace));
+        }
+        self.metadata.require_membership();
+        let (name, row, sectors) = (member.name.clone(), rows.start.0, rows.count.0);
+        self.happen(Happening::BadBlocks { name, row, sectors });
+        Ok(())
+    }
+
+    /// A scrub has found something.
+    pub(crate) fn found(&self, mismatch: Mismatch) {
+        self.sync.findings().borrow_mut().note(mismatch);
     }
 
     /// Whether some slot has no member in sync.
@@ -450,9 +536,20 @@ impl Array {
         self.occupant(slot).filter(|member| member.condition() == Condition::InSync)
     }
 
+    /// The member that holds these rows (from the data offset) of a slot: one in sync, or as far as it is rebuilt.
+    pub(crate) fn holder(&self, slot: u16, rows: Range) -> Option<&Rc<Member>> {
+        self.occupant(slot).filter(|member| member.holds(rows))
+    }
+
+    /// Who is written to in a slot: the member in it, and whoever is to take its place.
+    pub(crate) fn written(&self, slot: u16) -> impl Iterator<Item = usize> {
+        let holders = [&self.seats, &self.replacements].map(|holders| holders[usize::from(slot)].get());
+        holders.into_iter().flatten().filter(|at| self.members[*at].is_written())
+    }
+
     /// The member in a slot, however it stands.
     pub(crate) fn occupant(&self, slot: u16) -> Option<&Rc<Member>> {
-        let member = self.seats.get(usize::from(slot)).copied().flatten();
+        let member = self.seats.get(usize::from(slot))?.get();
         member.map(|at| &self.members[at])
     }
 
@@ -487,7 +584,7 @@ impl Array {
         }
     }
 
-    /// Flushes every member that is in sync. A member whose flush fails is failed, and recorded before this returns;
+    /// Flushes every member that is written to. A member whose flush fails is failed, and recorded before this returns;
     /// the last copy cannot be, and then the array is broken.
     /// On behalf of the client's request numbered `trace`, or of none (0).
     pub(crate) async fn flush_members(&self, trace: u32) -> Outcome {
@@ -495,14 +592,14 @@ impl Array {
             return Ok(());
         }
         let mut outcome = Ok(());
-        for chunk in self.members.chunks(FAN_OUT) {
+        for wave in self.members.waves() {
             let mut fan = Fan::<FAN_OUT>::default();
-            for (at, member) in chunk.iter().enumerate() {
-                if member.condition() == Condition::InSync {
+            for (at, member) in wave.clone().enumerate() {
+                if member.is_written() {
                     fan.put(at, member.dev.start(self.to_member(Request::flush().for_trace(trace))));
                 }
             }
-            for (at, member) in chunk.iter().enumerate() {
+            for (at, member) in wave.enumerate() {
                 if let Some(Err(failed)) = fan.take(at).await
                     && !self.fail(member, failed)
                 {
@@ -512,6 +609,16 @@ impl Array {
             }
         }
         outcome
+    }
+
+    /// Flushes the members, and notes how far their recoveries had come before: that far superblocks may say (S4).
+    pub(crate) async fn flush_positions(&self) -> Outcome {
+        let noted = self.metadata.noted();
+        self.members.iter().for_each(|member| member.note_position());
+        self.flush_members(0).await?;
+        self.members.iter().for_each(|member| member.keep_position());
+        self.metadata.set_flushed(noted);
+        Ok(())
     }
 }
 
@@ -573,25 +680,24 @@ fn bitmap_of(
 fn member(slot: Option<u16>, seat: Seat, candidates: &[Candidate], devs: &[Dev]) -> Member {
     let candidate = &candidates[seat.candidate];
     let summary = &candidate.examined.summary;
-    let bad = candidate.examined.bad_blocks.iter();
-    let bad = bad.map(|run| Range::new(Sectors(run.sector), Sectors(run.sectors)));
+    let done = match seat.recovery {
+        // A number that equals the end is no completion (S4).
+        Some(recovery) if recovery.offset_sectors < summary.used_sectors() => {
+            Sectors(recovery.offset_sectors)
+        }
+        _ => Sectors::ZERO,
+    };
+    let by_bitmap = seat.recovery.is_some_and(|recovery| recovery.by_bitmap);
+    let condition = match slot {
+        None => Condition::Spare,
+        Some(_) if seat.in_sync => Condition::InSync,
+        Some(_) => Condition::Recovering(Recovering { done, by_bitmap, replaces: seat.replaces }),
+    };
     Member {
-        name: candidate.name.clone(),
-        dev: devs[seat.candidate].clone(),
-        slot,
-        dev_number: seat.dev_number,
-        data_offset: Sectors(summary.data_offset),
-        data_size: Sectors(summary.used_sectors()),
         flags: summary.flags,
-        condition: Cell::new(if slot.is_some() { Condition::InSync } else { Condition::Spare }),
-        failure: Cell::new(None),
-        place: candidate.examined.place,
-        superblock: RefCell::new(candidate.examined.bytes.clone()),
-        bad: bad.collect(),
+        bad: BadBlocks::new(candidate.examined.bad_blocks.iter().copied(), summary.bad_block_log),
         corrected_reads: Cell::new(summary.corrected_reads),
-        read_errors: Cell::new(0),
-        reads_in_flight: Cell::new(0),
-        last_read_end: Cell::new(Sectors::ZERO),
+        ..Member::new(candidate, devs[seat.candidate].clone(), seat.dev_number, slot, condition)
     }
 }
 

@@ -11,7 +11,7 @@ mod tests;
 
 use std::fmt;
 
-use md_format::superblock::Summary;
+use md_format::superblock::{Recovery, Summary};
 use md_format::{Role, Version};
 
 use crate::array::Options;
@@ -45,6 +45,16 @@ pub struct Seat {
     pub dev_number: u32,
     /// Whether it holds all of its slot's data. One that is still being rebuilt does not.
     pub in_sync: bool,
+    /// How far it is rebuilt, by its own superblock.
+    pub recovery: Option<Recovery>,
+    /// It is to take the place of the member that sits in its slot.
+    pub replaces: bool,
+}
+
+impl Seat {
+    fn spare(candidate: usize, dev_number: u32) -> Seat {
+        Seat { candidate, dev_number, in_sync: false, recovery: None, replaces: false }
+    }
 }
 
 /// The disks of one array, sorted out.
@@ -56,6 +66,8 @@ pub struct Set {
     pub freshest: usize,
     /// Who sits in each slot.
     pub slots: Vec<Option<Seat>>,
+    /// Who is to take whose place, by slot.
+    pub replacements: Vec<(u16, Seat)>,
     /// Spares, by candidate.
     pub spares: Vec<Seat>,
     /// Who was left out, and why.
@@ -132,7 +144,7 @@ pub enum Reason {
         /// The other.
         of: usize,
     },
-    /// It is being rebuilt, and another candidate holds its slot.
+    /// It was to replace a member, and there is another one for that.
     Replacement,
 }
 
@@ -149,7 +161,9 @@ impl fmt::Display for Reason {
             Reason::Failed => f.write_str("the freshest member says that it has failed or was removed"),
             Reason::Diverged => f.write_str("it says that the freshest member has failed"),
             Reason::Duplicate { .. } => f.write_str("it is a copy of another member that is here"),
-            Reason::Replacement => f.write_str("it replaces a member that is here"),
+            Reason::Replacement => {
+                f.write_str("it was to replace a member, and there is another one for that")
+            }
         }
     }
 }
@@ -185,6 +199,7 @@ fn sort_out(key: SetKey, candidates: &[Candidate]) -> Set {
         key,
         freshest,
         slots: vec![None; slots_of(&candidates[freshest].examined.summary)],
+        replacements: Vec::new(),
         spares: Vec::new(),
         left_out: Vec::new(),
         unreadable: Vec::new(),
@@ -194,6 +209,17 @@ fn sort_out(key: SetKey, candidates: &[Candidate]) -> Set {
     };
     for at in own {
         sorting.seat(at, freshest, &mut set);
+    }
+    for (slot, seat) in std::mem::take(&mut set.replacements) {
+        match &mut set.slots[usize::from(slot)] {
+            Some(held) if held.in_sync => set.replacements.push((slot, seat)),
+            Some(_) => drop(sorting.leave_out(seat.candidate, Reason::Replacement)),
+            // Whom it was to replace is gone: it goes on for the slot itself.
+            free => {
+                let in_sync = seat.recovery.is_none();
+                *free = Some(Seat { in_sync, replaces: false, ..seat });
+            }
+        }
     }
     set.left_out = sorting.left_out;
     set.unreadable = sorting.unreadable;
@@ -256,13 +282,12 @@ impl Sorting<'_> {
         self.candidates[at].name.clone()
     }
 
-    /// Most events among those that hold a slot; among all, if none does.
+    /// Most events among those that hold a slot, and of equals one that is in sync; among all, if none holds a slot.
     fn freshest(&self, own: &[usize]) -> Option<usize> {
+        let rank = |at: usize| (self.summary(at).events, self.summary(at).recovery.is_none());
         let holds_slot = |at: &usize| matches!(self.summary(*at).role, Role::Active(_));
         let most = |choice: &mut dyn Iterator<Item = usize>| {
-            choice.reduce(
-                |best, at| if self.summary(at).events > self.summary(best).events { at } else { best },
-            )
+            choice.reduce(|best, at| if rank(at) > rank(best) { at } else { best })
         };
         most(&mut own.iter().copied().filter(holds_slot)).or_else(|| most(&mut own.iter().copied()))
     }
@@ -307,7 +332,7 @@ impl Sorting<'_> {
     fn seat(&mut self, at: usize, freshest: usize, set: &mut Set) {
         let (own, best) = (*self.summary(at), *self.summary(freshest));
         if own.role == Role::Spare {
-            set.spares.push(Seat { candidate: at, dev_number: own.dev_number, in_sync: false });
+            set.spares.push(Seat::spare(at, own.dev_number));
             return;
         }
         if own.events.saturating_add(1) < best.events {
@@ -325,7 +350,7 @@ impl Sorting<'_> {
                 return;
             }
             Role::Spare | Role::Journal => {
-                set.spares.push(Seat { candidate: at, dev_number: own.dev_number, in_sync: false });
+                set.spares.push(Seat::spare(at, own.dev_number));
                 return;
             }
             Role::Faulty => {
@@ -333,9 +358,16 @@ impl Sorting<'_> {
                 return;
             }
         };
-        let seat = Seat { candidate: at, dev_number: own.dev_number, in_sync: own.recovery.is_none() };
+        let (in_sync, recovery) = (own.recovery.is_none(), own.recovery);
+        let seat = Seat { candidate: at, dev_number: own.dev_number, in_sync, recovery, replaces: false };
         if own.replacement {
-            self.leave_out(at, Reason::Replacement);
+            // Whether somebody sits there whom it replaces is known when all have a place.
+            let seat = Seat { in_sync: false, replaces: true, ..seat };
+            if set.replacements.iter().any(|(of, _)| usize::from(*of) == slot) {
+                self.leave_out(at, Reason::Replacement);
+            } else {
+                set.replacements.push((slot as u16, seat));
+            }
             return;
         }
         match set.slots[slot] {

@@ -173,6 +173,37 @@ impl Bitmap {
         self.written(array).await;
     }
 
+    /// Writes all of it to every member that is written to.
+    pub async fn write_all(&self, array: &Array) {
+        self.chunks.want_all();
+        self.written(array).await;
+    }
+
+    /// At which events of the array bits were last cleared: who is older has missed more than what is marked.
+    pub fn events_cleared(&self) -> u64 {
+        self.chunks.events_cleared()
+    }
+
+    /// The first part of `range` that is marked, from its start on; empty at its end if there is none.
+    pub fn next_marked(&self, range: Range) -> Range {
+        let chunk = self.chunks.chunk();
+        let mut at = range.start;
+        while at < range.end() {
+            let end = (at + chunk).round_down(chunk).min(range.end());
+            let part = Range::new(at, end - at);
+            if self.chunks.any_set(part) {
+                return part;
+            }
+            at = end;
+        }
+        Range::new(range.end(), Sectors::ZERO)
+    }
+
+    /// Whether something in the range is marked, whether it has to be synced or not.
+    pub fn marks(&self, range: Range) -> bool {
+        self.chunks.any_set(range)
+    }
+
     /// Whether nothing in the range can differ between the copies, as far as the bitmap knows.
     pub fn covers(&self, range: Range) -> bool {
         !self.chunks.any_needed(range)

@@ -10,7 +10,8 @@ use block::{Arena, Dev, Failed, Geometry, MAX_BUFFER, Origin, Request, Sectors};
 use md_format::bitmap::NewBitmap;
 use md_format::geometry::{self, Reserve};
 use md_format::limits::SUPERBLOCK_BYTES;
-use md_format::superblock::{self, Entry, NewArray, NewMember};
+use md_format::ppl::{self, PplHeader};
+use md_format::superblock::{self, Entry, NewArray, NewMember, PplPlace};
 use md_format::{FormatError, Level, MemberFlags, Name, Place, Role, Version};
 
 use crate::level::{parity, raid10};
@@ -36,6 +37,8 @@ pub struct Creation {
     pub size: Option<Sectors>,
     /// A write-intent bitmap, or none.
     pub bitmap: Option<BitmapWish>,
+    /// A partial parity log on every member, against the write hole: raid5 with 1.x metadata.
+    pub ppl: bool,
     /// Take the copies for equal: no resync.
     pub assume_clean: bool,
     /// The members in slot order: each with its shape, or missing. Spares follow.
@@ -72,6 +75,8 @@ pub struct NewMemberPlan {
     pub bad_block_log: Option<(u64, u64)>,
     /// The bitmap: its sector, and superblock and bits.
     pub bitmap: Option<(u64, Vec<u8>)>,
+    /// The partial parity log: its sector, and the whole area, which is empty but for a header.
+    pub ppl: Option<(u64, Vec<u8>)>,
     /// Other places where an older superblock may lie, to be zeroed.
     pub wipe: Vec<Place>,
 }
@@ -132,13 +137,11 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
     let devices: Vec<Option<Geometry>> =
         creation.slots.iter().copied().chain(creation.spares.iter().copied().map(Some)).collect();
     let first = devices.iter().flatten().next().expect("checked: there is a member");
-    let data_offset =
-        geometry::default_data_offset(creation.version, first.size.0, chunk_sectors, Reserve::Nothing);
+    let room = if creation.ppl { Reserve::Ppl } else { Reserve::Nothing };
+    let data_offset = geometry::default_data_offset(creation.version, first.size.0, chunk_sectors, room);
     let mut available = Vec::with_capacity(devices.len());
     for device in devices.iter().flatten() {
-        let sectors =
-            geometry::available_sectors(creation.version, device.size.0, data_offset, Reserve::Nothing)?;
-        available.push(sectors);
+        available.push(geometry::available_sectors(creation.version, device.size.0, data_offset, room)?);
     }
     let size_sectors = match creation.size {
         Some(size) => chosen_size(creation.version, size, chunk_sectors, &available)?,
@@ -162,7 +165,7 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
         ));
     }
     let bitmap = new_bitmap(creation, layout, size_sectors)?;
-    let reserve = bitmap.map_or(Reserve::Nothing, |bitmap| Reserve::Bitmap {
+    let reserve = bitmap.map_or(room, |bitmap| Reserve::Bitmap {
         sync_size_sectors: bitmap.sync_size_sectors,
         chunk_bytes: bitmap.chunk_bytes,
     });
@@ -246,6 +249,9 @@ fn check(creation: &Creation) -> Result<(), CreateError> {
         Level::Raid10 => check_raid10(creation)?,
         other => return Err(CreateError::Request(format!("{other} is not built yet"))),
     }
+    if creation.ppl {
+        check_ppl(creation)?;
+    }
     if creation.size.is_some() && !creation.level.has_equal_members() {
         return refuse("the members of this level give all that they have, so no size can be chosen");
     }
@@ -263,6 +269,23 @@ fn check(creation: &Creation) -> Result<(), CreateError> {
     }
     if creation.version == Version::V0_90 && creation.level == Level::Raid0 && creation.layout.is_some() {
         return refuse("metadata 0.90 cannot record a raid0 layout; use 1.2");
+    }
+    Ok(())
+}
+
+fn check_ppl(creation: &Creation) -> Result<(), CreateError> {
+    let refuse = |what: &str| Err(CreateError::Request(what.to_owned()));
+    if creation.level != Level::Raid5 {
+        return refuse("a partial parity log is for raid5 alone");
+    }
+    if creation.version == Version::V0_90 {
+        return refuse("metadata 0.90 has no place for a partial parity log; use 1.2");
+    }
+    if creation.bitmap.is_some() {
+        return refuse("a partial parity log does what a bitmap does, and excludes it");
+    }
+    if creation.slots.len() > ppl::MAX_MEMBERS as usize {
+        return refuse("a partial parity log is kept on at most 64 members");
     }
     Ok(())
 }
@@ -350,11 +373,21 @@ fn plan_member(
         new.create(&mut area)?;
         Ok(area)
     };
+    let ppl = summary.ppl.map(|place| new_ppl(&place, &array.uuid)).transpose()?;
     let bitmap = match (bitmap, summary.bitmap) {
         (Some(new), Some(place)) => Some((place.sector, area(new)?)),
         _ => None,
     };
-    Ok(NewMemberPlan { position, place, bytes, bad_block_log, bitmap, wipe })
+    Ok(NewMemberPlan { position, place, bytes, bad_block_log, bitmap, ppl, wipe })
+}
+
+/// An area with an empty log, as mdadm makes it.
+fn new_ppl(place: &PplPlace, uuid: &[u8; 16]) -> Result<(u64, Vec<u8>), FormatError> {
+    let mut area = vec![0; Sectors(place.sectors.into()).byte_len()];
+    let header = PplHeader::edit(&mut area)?;
+    header.clear(ppl::signature(uuid), 0);
+    header.seal();
+    Ok((place.sector, area))
 }
 
 /// mdadm's interval between two rounds of clearing bits, in seconds.
@@ -405,7 +438,7 @@ pub async fn create(
             let log = vec![0xff; Sectors(sectors).byte_len()];
             write(dev, arena, sector, &log).await.map_err(failed)?;
         }
-        if let Some((sector, area)) = &plan.bitmap {
+        for (sector, area) in plan.bitmap.iter().chain(&plan.ppl) {
             for (number, part) in area.chunks(MAX_BUFFER).enumerate() {
                 let sector = sector + (number * MAX_BUFFER) as u64 / 512;
                 write(dev, arena, sector, part).await.map_err(failed)?;

@@ -9,8 +9,10 @@
 //! durable; a clean mark is written only after every member was flushed; a failed member is recorded before the request
 //! that noticed is answered; a failed flush is never retried into success.
 
+mod admission;
 pub mod array;
 mod assembly;
+mod badblocks;
 mod bitmap;
 mod create;
 mod error;
@@ -19,21 +21,25 @@ mod lane;
 mod level;
 pub mod limits;
 mod member;
+mod membership;
 mod metadata;
 pub mod plant;
 mod redundancy;
 mod repair;
-mod resync;
+mod roster;
 mod snapshot;
+pub mod sync;
 mod update;
 
+pub use admission::{Admission, NotAdmitted};
 pub use array::{Array, Options, Shape, StripePlaces};
 pub use assembly::{Candidate, LeftOut, Reason, Seat, Set, SetKey, Short, assemble};
 pub use bitmap::{BitmapState, CHUNKS_OF_A_PAGE};
 pub use create::{BitmapWish, CreateError, Creation, NewMemberPlan, create, plan_creation};
 pub use error::{Hindrance, OpenError};
 pub use examine::{ExamineError, Examined, examine};
-pub use member::{Condition, Member, MemberStatus};
-pub use resync::{Progress, SyncState};
+pub use member::{Condition, Member, MemberStatus, Recovering};
+pub use membership::{MembershipError, Newcomer};
 pub use snapshot::{Area, metadata_areas};
+pub use sync::{Action, Mismatch, Progress, Scrub, ScrubReport, Speed, SyncState, Verdict};
 pub use update::{Change, Flag, MemberChange, MetadataWrite, Update, UpdateError, plan_update, update};

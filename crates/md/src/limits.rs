@@ -32,8 +32,23 @@ pub const STRIPES_JOINED: usize = 8;
 /// Windows of a resync under way at once.
 pub const RESYNC_WINDOWS: usize = 4;
 
-/// How long a resync pauses before each window while clients are being served, in milliseconds.
-pub const RESYNC_YIELD_MS: u64 = 1;
+/// Members that can be added while an array is open. Each keeps a place for as long as it is: a spare a week for years.
+pub const MEMBERS_ADDED: usize = 256;
+
+/// md's `sync_speed_min` as it is by default, in bytes a second: below this a sync gives way to nobody.
+pub const SPEED_MIN: u64 = 1000 << 10;
+
+/// Beside clients, a sync rests so many times as long as its last window took.
+pub const RESYNC_PAUSES: u64 = 2;
+
+/// Beside clients, windows are this many times shorter: what a client waits for is short.
+pub const RESYNC_BUSY_SHARE: usize = 8;
+
+/// How long the further windows of a sync wait before they look again whether clients are gone, in milliseconds.
+pub const RESYNC_PATIENCE_MS: u64 = 20;
+
+/// Places where something did not agree that a scrub lists: more than a person looks at one by one.
+pub const MISMATCHES_KEPT: usize = 1024;
 
 /// A resync's position is recorded at least this often, in milliseconds.
 pub const CHECKPOINT_MS: u64 = 10_000;

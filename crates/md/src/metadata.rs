@@ -9,13 +9,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use block::{Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors, Ticket};
-use md_format::superblock::{self, Entry, Summary};
+use md_format::superblock::{self, Entry, Recovery, Summary};
 use md_format::{FormatError, ResyncOffset, Role};
 use runtime::rank::Step;
 use runtime::{Event, sleep_ms, spawn};
 
 use crate::array::Array;
-use crate::limits::{EVENTS_LIMIT, FAN_OUT, MEMBERSHIP_EVENTS};
+use crate::level::parity::log;
+use crate::limits::{EVENTS_LIMIT, FAN_OUT, MEMBERS_ADDED, MEMBERSHIP_EVENTS};
 use crate::member::{Condition, Member};
 use crate::plant::{self, Plant};
 
@@ -94,7 +95,9 @@ impl Metadata {
         Metadata {
             events: Cell::new(summary.events),
             behind: Cell::new(behind.is_some()),
-            entries: RefCell::new(Vec::with_capacity(members + behind.as_ref().map_or(0, Vec::len))),
+            entries: RefCell::new(Vec::with_capacity(
+                members + MEMBERS_ADDED + behind.as_ref().map_or(0, Vec::len),
+            )),
             absent: behind.unwrap_or_default(),
             wanted: Cell::new(0),
             written: Cell::new(0),
@@ -156,9 +159,23 @@ impl Metadata {
 
     /// Waits until every membership change is on record, also one that comes while this waits.
     pub async fn membership_settled(&self) -> Outcome {
-        let is_settled = || self.written.get() >= self.membership_wanted.get();
-        self.changed.wait_until(|| is_settled() || self.stopped.get()).await;
-        if is_settled() { Ok(()) } else { Err(Failed::new(Cause::Degraded)) }
+        self.changed.wait_until(|| self.is_membership_recorded() || self.stopped.get()).await;
+        if self.is_membership_recorded() { Ok(()) } else { Err(Failed::new(Cause::Degraded)) }
+    }
+
+    /// Whether every membership change is on record.
+    pub fn is_membership_recorded(&self) -> bool {
+        self.written.get() >= self.membership_wanted.get()
+    }
+
+    /// How far the resync says it has come.
+    pub fn noted(&self) -> ResyncOffset {
+        self.noted.get()
+    }
+
+    /// The members were flushed after the resync had come so far.
+    pub fn set_flushed(&self, noted: ResyncOffset) {
+        self.durable.set(noted);
     }
 
     /// Asks for a round that records how far a resync has come. The caller has flushed the members.
@@ -246,6 +263,7 @@ async fn write_rounds(array: &Array) {
         if write_round(array).await {
             metadata.written.set(generation);
             metadata.changed.notify();
+            array.sync.wake();
         } else if array.broken().is_some() {
             // Nothing can be recorded any more. Whoever waits learns it from the array.
             metadata.stopped.set(true);
@@ -271,12 +289,10 @@ async fn write_round(array: &Array) -> bool {
     }
     let mut clean = metadata.want_clean.get();
     if clean {
-        // What the resync had done before the flush is durable after it, and nothing more (S4).
-        let noted = metadata.noted.get();
-        if !plant::is(Plant::CleanBeforeFlush) && array.flush_members(0).await.is_err() {
+        // What the sync had done before the flush is durable after it, and nothing more (S4).
+        if !plant::is(Plant::CleanBeforeFlush) && array.flush_positions().await.is_err() {
             return false;
         }
-        metadata.durable.set(noted);
         clean = metadata.want_clean.get(); // a write may have begun meanwhile
     }
     let resync = metadata.durable.get();
@@ -307,33 +323,67 @@ async fn write_event(array: &Array, dirty: bool, resync: ResyncOffset) -> bool {
     if let Some(bitmap) = &array.bitmap {
         bitmap.record(array, array.metadata.events.get()).await;
     }
-    let (alone, rest) = waves(array);
-    if !write_wave(array, alone, dirty, resync).await {
+    // What a superblock says of a list of bad blocks is there before it.
+    for member in array.members.iter().filter(|member| is_recorded(member)) {
+        write_bad_blocks(array, member).await;
+    }
+    let alone = written_alone(array);
+    if let Some(alone) = alone
+        && !write_wave(array, std::iter::once(&array.members[alone]), dirty, resync).await
+    {
         return false; // in the next round another one is written alone
     }
+    let is_other =
+        |member: &&Rc<Member>| alone.is_none_or(|alone| !Rc::ptr_eq(member, &array.members[alone]));
     let mut good = true;
-    for wave in rest {
-        good &= write_wave(array, wave, dirty, resync).await;
+    for wave in array.members.waves() {
+        good &= write_wave(array, wave.filter(is_other), dirty, resync).await;
     }
     good
 }
 
-/// Who is written alone, and which members are then written together. Where a superblock is longer than a sector, a power
-/// cut can tear it: then the first member is written alone, so that one whole superblock is always left.
-fn waves(array: &Array) -> (&[Rc<Member>], impl Iterator<Item = &[Rc<Member>]>) {
-    let summary = &array.shape.summary;
-    let one_sector = summary.version.is_v1() && 256 + 2 * summary.max_dev <= 512;
-    let members = &array.members;
-    let written = members.iter().position(|member| member.condition() != Condition::Faulty);
-    let alone = if one_sector { 0..0 } else { written.map_or(0..0, |first| first..first + 1) };
-    let (before, behind) = (&members[..alone.start], &members[alone.end..]);
-    (&members[alone], before.chunks(FAN_OUT).chain(behind.chunks(FAN_OUT)))
+/// Whether a member's superblock is written.
+fn is_recorded(member: &Member) -> bool {
+    !matches!(member.condition(), Condition::Faulty | Condition::Removed)
 }
 
-async fn write_wave(array: &Array, wave: &[Rc<Member>], dirty: bool, resync: ResyncOffset) -> bool {
+/// Who is written alone, before all others. Where a superblock is longer than a sector, a power cut can tear it: then one
+/// whole superblock is always left.
+fn written_alone(array: &Array) -> Option<usize> {
+    let summary = &array.shape.summary;
+    let highest = array.members.iter().map(|member| member.dev_number + 1).max().unwrap_or(0);
+    let one_sector = summary.version.is_v1() && 256 + 2 * summary.max_dev.max(highest) <= 512;
+    match one_sector {
+        true => None,
+        false => array.members.iter().position(|member| is_recorded(member)),
+    }
+}
+
+/// Writes a member's list of bad blocks, if it has changed. A member that does not take it is failed.
+async fn write_bad_blocks(array: &Array, member: &Member) {
+    while let Some((at, area)) = member.bad.to_write() {
+        array.rank(Step::Buffers).wait();
+        let buf = array.arena.wait_take(area.len()).await;
+        buf.copy_from_slice(0, &area);
+        let write = Request::write(at, buf).with_fua();
+        let write = Request { origin: Origin::Metadata, priority: Priority::Urgent, ..write };
+        match member.dev.start(array.to_member(write)).await {
+            Ok(()) => member.bad.written(&area),
+            Err(failed) if array.fail(member, failed) => return,
+            Err(failed) => return array.set_broken(failed),
+        }
+    }
+}
+
+async fn write_wave<'a>(
+    array: &Array,
+    wave: impl Iterator<Item = &'a Rc<Member>> + Clone,
+    dirty: bool,
+    resync: ResyncOffset,
+) -> bool {
     let mut fan = Fan::<FAN_OUT>::default();
-    for (at, member) in wave.iter().enumerate() {
-        if member.condition() == Condition::Faulty {
+    for (at, member) in wave.clone().enumerate() {
+        if !is_recorded(member) {
             continue;
         }
         array.rank(Step::Buffers).wait();
@@ -350,7 +400,7 @@ async fn write_wave(array: &Array, wave: &[Rc<Member>], dirty: bool, resync: Res
         fan.put(at, member.dev.start(array.to_member(write)));
     }
     let mut good = true;
-    for (at, member) in wave.iter().enumerate() {
+    for (at, member) in wave.enumerate() {
         if let Some(Err(failed)) = fan.take(at).await {
             good = false;
             if !array.fail(member, failed) {
@@ -385,7 +435,8 @@ fn update(
     let metadata = &array.metadata;
     let mut entries = metadata.entries.borrow_mut();
     entries.clear();
-    entries.extend(array.members.iter().map(|member| entry(member)));
+    let known = array.members.iter().filter(|member| member.condition() != Condition::Removed);
+    entries.extend(known.map(|member| entry(member)));
     if metadata.behind.get() {
         entries.extend_from_slice(&metadata.absent);
     }
@@ -401,14 +452,21 @@ fn update(
     let member_update = superblock::MemberUpdate {
         dev_number: member.dev_number,
         corrected_reads: member.corrected_reads.get(),
+        recovery: member.recovering().map(|recovering| Recovery {
+            offset_sectors: member.recovered_durably.get().0,
+            by_bitmap: recovering.by_bitmap,
+        }),
+        replacement: member.recovering().is_some_and(|recovering| recovering.replaces),
+        has_bad_blocks: member.bad.is_any(),
+        ppl: log::recorded(own.ppl),
         ..own.member_update()
     };
     superblock::sync(bytes, &array_update, &member_update)
 }
 
 fn entry(member: &Member) -> Entry {
-    let role = match (member.condition(), member.slot) {
-        (Condition::InSync, Some(slot)) => Role::Active(slot),
+    let role = match (member.condition(), member.slot.get()) {
+        (Condition::InSync | Condition::Recovering(_), Some(slot)) => Role::Active(slot),
         (Condition::Spare, _) => Role::Spare,
         _ => Role::Faulty,
     };
@@ -442,6 +500,7 @@ mod tests {
             layout: None,
             size: None,
             bitmap: None,
+            ppl: false,
             assume_clean: false,
             slots: vec![Some(Geometry::plain(Sectors(10_240))); 2],
             write_mostly: Vec::new(),

@@ -30,11 +30,17 @@ pub enum Plant {
     BitAfterWrite,
     /// A chunk's bit is cleared without flushing the members first (S6).
     BitClearedBeforeFlush,
+    /// What parity says of a lost block is believed, and rebuilt, though it may not belong to the data (S6).
+    DoubtBelieved,
+    /// Rows of a stripe are written before their record is durable in the log (S5).
+    LogAfterWrite,
+    /// A log's record is written over before its rows were flushed on all members (S6).
+    LogOverUnsafeRows,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Plant; 11] = [
+    pub const ALL: [Plant; 14] = [
         Plant::MarkAfterWrite,
         Plant::FlushSwallowed,
         Plant::CleanBeforeFlush,
@@ -46,6 +52,9 @@ impl Plant {
         Plant::StaleParity,
         Plant::BitAfterWrite,
         Plant::BitClearedBeforeFlush,
+        Plant::DoubtBelieved,
+        Plant::LogAfterWrite,
+        Plant::LogOverUnsafeRows,
     ];
 }
 

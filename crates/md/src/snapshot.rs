@@ -30,6 +30,9 @@ pub fn metadata_areas(examined: &Examined) -> Vec<Area> {
         let sectors = bytes.div_ceil(512).max(SUPERBLOCK_SECTORS);
         areas.push(Area { what: "bitmap", sector: bitmap.sector, sectors });
     }
+    if let Some(ppl) = examined.summary.ppl {
+        areas.push(Area { what: "partial parity log", sector: ppl.sector, sectors: ppl.sectors.into() });
+    }
     areas.retain(|area| area.sector.saturating_add(area.sectors) <= examined.geometry.size.0);
     areas
 }

@@ -113,10 +113,10 @@ fn an_array_that_is_loaded_while_it_resyncs_allocates_nothing() {
             let device = array.device();
             block::reserve(CLIENTS as usize);
             run_counted(&device, &arena, WARM).await;
-            let SyncState::Resync(before) = array.sync_state() else { panic!("the resync has begun") };
+            let SyncState::Running(_, before) = array.sync_state() else { panic!("the resync has begun") };
             let short = block::tickets_short();
             let (allocations, threads) = run_counted(&device, &arena, WARM).await;
-            let SyncState::Resync(after) = array.sync_state() else { panic!("the resync has not ended") };
+            let SyncState::Running(_, after) = array.sync_state() else { panic!("the resync has not ended") };
             assert!(after.done > before.done, "{choice:?}: the resync went on meanwhile");
             assert_eq!((allocations, threads), (0, 0), "{choice:?}: allocations, threads");
             assert_eq!(block::tickets_short(), short, "{choice:?}");
@@ -173,6 +173,7 @@ async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool)
         size: None,
         // Bits of small chunks: set and cleared all the time.
         bitmap: has_redundancy.then_some(BitmapWish { chunk_bytes: Some(256 << 10) }),
+        ppl: false,
         assume_clean,
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),

@@ -40,7 +40,10 @@ fn bits_go_when_nothing_is_written_any_more_and_stay_while_a_member_is_missing()
             let chunks = array.bitmap().unwrap().chunks;
             assert_eq!(marked(&array), chunks, "{version}: all of a new array is marked");
             sleep_ms(60_000).await;
-            assert!(array.take_happenings().contains(&Happening::ResyncComplete), "{version}");
+            assert!(
+                array.take_happenings().contains(&Happening::SyncComplete { action: md::Action::Resync }),
+                "{version}"
+            );
             assert_eq!(marked(&array), 0, "{version}: after the resync");
             bench.write(&device, 0, 7, 1024).await.unwrap();
             assert_eq!(marked(&array), 8, "{version}");
@@ -107,7 +110,10 @@ fn after_a_crash_only_what_is_marked_is_synced() {
             assert!(array.is_consistent(Range::new(Sectors(1024), Sectors(8))), "{version}: not marked");
             assert!(!array.is_consistent(Range::new(Sectors(600), Sectors(8))), "{version}: marked");
             sleep_ms(60_000).await;
-            assert!(array.take_happenings().contains(&Happening::ResyncComplete), "{version}");
+            assert!(
+                array.take_happenings().contains(&Happening::SyncComplete { action: md::Action::Resync }),
+                "{version}"
+            );
             let peek = |at: u64| bench.disk(1).peek(Range::new(data + Sectors(at), Sectors(1)));
             assert!(peek(600).iter().all(|byte| *byte == 7), "{version}: synced");
             assert!(peek(1024).iter().all(|byte| *byte == 9), "{version}: left alone");
@@ -127,7 +133,7 @@ fn a_bitmap_that_cannot_be_read_is_read_from_another_member_and_written_anew() {
         let array = bench.open().await;
         assert_eq!(marked(&array), 1);
         sleep_ms(60_000).await;
-        assert!(array.take_happenings().contains(&Happening::ResyncComplete));
+        assert!(array.take_happenings().contains(&Happening::SyncComplete { action: md::Action::Resync }));
         array.stop().await.unwrap();
         assert!(bench.candidates().await[0].examined.bitmap.is_some());
     });
@@ -151,7 +157,7 @@ fn a_bitmap_that_is_older_than_the_superblock_marks_everything() {
         assert_eq!(bitmap.marked, bitmap.chunks);
         assert!(!array.is_consistent(Range::new(Sectors(1024), Sectors(8))));
         sleep_ms(60_000).await;
-        assert!(array.take_happenings().contains(&Happening::ResyncComplete));
+        assert!(array.take_happenings().contains(&Happening::SyncComplete { action: md::Action::Resync }));
         assert_eq!(marked(&array), 0);
         array.stop().await.unwrap();
     });

@@ -72,6 +72,7 @@ fn make_case(world: Rc<World>, case: &Case, assume_clean: bool) -> Bench {
         layout: (case.level != Level::Raid4).then_some(case.layout),
         size: None,
         bitmap: case.bitmap_chunk.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
+        ppl: false,
         assume_clean,
         slots: bench.devs().iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),

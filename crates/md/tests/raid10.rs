@@ -168,7 +168,10 @@ fn a_dirty_array_is_made_equal_and_its_position_counts_array_sectors() {
             let array = bench.open().await;
             let first = content(&bench, &array.device()).await;
             sleep_ms(60_000).await;
-            assert!(array.take_happenings().contains(&Happening::ResyncComplete), "{layout:#x}");
+            assert!(
+                array.take_happenings().contains(&Happening::SyncComplete { action: md::Action::Resync }),
+                "{layout:#x}"
+            );
             // The copy that is read while they differ is the one that is kept.
             copies_agree(&bench, &array, &first, &format!("{layout:#x}"));
             array.stop().await.unwrap();

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use block::{Arena, Buf, Cause, Failed, Op, Origin, Range, Request, Sectors};
 use common::{Bench, Made, SIZE};
 use md::array::Happening;
-use md::{Array, Condition, Hindrance, Options, SyncState, assemble};
+use md::{Action, Array, Condition, Hindrance, Options, SyncState, assemble};
 use md_format::superblock::{Entry, Superblock, seal, sync};
 use md_format::{Level, Place, ResyncOffset, Role, Version};
 use runtime::sim::{Fate, World};
@@ -76,7 +76,7 @@ fn the_last_copy_is_never_failed() {
         let device = array.device();
         bench.write(&device, 0, 7, 8).await.unwrap();
         array.fail_member(0).await.unwrap();
-        assert_eq!(array.fail_member(1).await, Err(Failed::new(Cause::Degraded)));
+        assert_eq!(array.fail_member(1).await, Err(md::MembershipError::LastCopy));
         let at = array.members()[1].data_offset.0;
         bench.disk(1).set_faults(|faults| {
             faults.bad_sectors.extend([at]);
@@ -202,7 +202,8 @@ fn a_resync_goes_on_from_where_a_stop_has_recorded_it() {
     (0..2).for_each(|disk| bench.disk(disk).set_latency_ns(100_000_000, 100_000_001));
     let reached = bench.run(async {
         let array = bench.open().await;
-        while !matches!(array.sync_state(), SyncState::Resync(progress) if progress.done > Sectors(2048)) {
+        while !matches!(array.sync_state(), SyncState::Running(_, progress) if progress.done > Sectors(2048))
+        {
             sleep_ms(10).await;
         }
         array.stop().await.unwrap();
@@ -216,7 +217,11 @@ fn a_resync_goes_on_from_where_a_stop_has_recorded_it() {
         let array = bench.open().await;
         sleep_ms(60_000).await;
         let happened = array.take_happenings();
-        assert_eq!(happened, [Happening::ResyncStarted { from: reached }, Happening::ResyncComplete]);
+        let action = Action::Resync;
+        assert_eq!(
+            happened,
+            [Happening::SyncStarted { action, from: reached }, Happening::SyncComplete { action }]
+        );
         array.stop().await.unwrap();
         assert!(bench.summary(1).await.is_clean());
     });
@@ -244,7 +249,11 @@ fn a_recorded_position_that_equals_the_end_is_synced_from_the_start() {
         let array = bench.open().await;
         sleep_ms(60_000).await;
         let happened = array.take_happenings();
-        assert_eq!(happened, [Happening::ResyncStarted { from: 0 }, Happening::ResyncComplete]);
+        let action = Action::Resync;
+        assert_eq!(
+            happened,
+            [Happening::SyncStarted { action, from: 0 }, Happening::SyncComplete { action }]
+        );
         assert!(bench.holds_durably(&array, 1, 0, 0, 8), "the copies are equal");
     });
 }
@@ -281,7 +290,7 @@ fn reading_an_array_that_is_open_for_reading_writes_nothing_and_starts_no_resync
         let array = md::Array::open(&set, &candidates, &overlays, md::Options::default()).unwrap();
         let device = array.device();
         bench.reads(&device, 0, 0, 64).await.unwrap();
-        assert_eq!(array.sync_state(), SyncState::Pending);
+        assert_eq!(array.sync_state(), SyncState::Pending(Action::Resync));
         array.stop().await.unwrap();
         let after: Vec<u64> = bench.world.disks().iter().map(|disk| disk.writes()).collect();
         assert_eq!(before, after);

@@ -144,9 +144,9 @@ impl Load {
         let end = end.min(geometry.size.0);
         let flushed = self.dev.start(Request::flush()).await;
         self.judge_failure("flush", Range::default(), flushed, excused);
-        let mut at = 0;
+        let (mut at, mut by_block) = (0, 0);
         while at < end {
-            let count = (end - at).min(512);
+            let count = if at < by_block { block } else { (end - at).min(512) };
             let range = Range::new(Sectors(at), Sectors(count));
             at += count;
             let first = self.arena.wait_take(range.count.byte_len()).await;
@@ -157,6 +157,12 @@ impl Load {
             let (one, two) = (one.await, two.await);
             if one.is_err() || two.is_err() {
                 self.judge_failure("read", range, one.and(two), excused);
+                if count > block {
+                    (at, by_block) = (range.start.0, range.end().0); // what can be read is judged, block by block
+                } else {
+                    let mut model = self.model.borrow_mut();
+                    (range.start.0..range.end().0).for_each(|sector| model.lose(sector));
+                }
                 continue;
             }
             if !first.same_bytes(&second) {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use md::plant::Plant;
-use simulation::run_seed;
+use simulation::{has_log, run_seed};
 
 /// Plays seeds of the simulated world and says which of them broke an invariant.
 #[derive(Parser)]
@@ -15,6 +15,9 @@ struct Arguments {
     /// The first of them.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Only those whose array has a log against the write hole.
+    #[arg(long)]
+    logs: bool,
     /// Play this one alone, and say what it stands for.
     #[arg(long)]
     seed: Option<u64>,
@@ -41,10 +44,17 @@ fn main() -> ExitCode {
     }
     let good = match (arguments.seed, arguments.plants) {
         (Some(seed), _) => play_one(seed, plant),
-        (None, true) => Plant::ALL.into_iter().all(|plant| finds(plant, arguments.from, arguments.seeds)),
-        (None, false) => play(arguments.from, arguments.seeds, plant),
+        (None, true) => Plant::ALL.into_iter().all(|plant| finds(plant, seeds(&arguments))),
+        (None, false) => play(seeds(&arguments), plant),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The seeds that were asked for.
+fn seeds(arguments: &Arguments) -> impl Iterator<Item = u64> + use<> {
+    let logs = arguments.logs;
+    let all = arguments.from..arguments.from.saturating_add(arguments.seeds);
+    all.filter(move |seed| !logs || has_log(*seed))
 }
 
 fn by_name(name: &str) -> Result<Plant, String> {
@@ -57,8 +67,8 @@ fn play_one(seed: u64, plant: Option<Plant>) -> bool {
     let report = run_seed(seed, plant);
     println!("seed {seed}: {}", report.scenario.describe());
     println!(
-        "{} events, {} members failed, {} resyncs, {} connections broken",
-        report.events, report.failures, report.resyncs, report.breaks
+        "{} events, {} members failed, {} resyncs, {} recoveries, {} connections broken",
+        report.events, report.failures, report.resyncs, report.recoveries, report.breaks
     );
     for violation in &report.violations {
         println!("  {violation}");
@@ -66,14 +76,20 @@ fn play_one(seed: u64, plant: Option<Plant>) -> bool {
     report.violations.is_empty()
 }
 
-fn play(from: u64, count: u64, plant: Option<Plant>) -> bool {
-    let (mut bad, mut events, mut failures, mut resyncs, mut breaks) = (0, 0, 0, 0, 0);
-    for seed in from..from + count {
+fn play(seeds: impl Iterator<Item = u64>, plant: Option<Plant>) -> bool {
+    let mut count = 0;
+    let (mut bad, mut events, mut failures, mut resyncs, mut recoveries, mut breaks) = (0, 0, 0, 0, 0, 0);
+    let (mut replays, mut degraded_replays) = (0, 0);
+    for seed in seeds {
+        count += 1;
         let report = run_seed(seed, plant);
         events += report.events;
         failures += report.failures;
         resyncs += report.resyncs;
+        recoveries += report.recoveries;
         breaks += report.breaks;
+        replays += report.replays;
+        degraded_replays += report.degraded_replays;
         if let Some(violation) = report.violations.first() {
             bad += 1;
             println!("seed {seed}: {violation}");
@@ -81,16 +97,19 @@ fn play(from: u64, count: u64, plant: Option<Plant>) -> bool {
         }
     }
     println!(
-        "{count} seeds, {bad} bad; {events} events, {failures} members failed, {resyncs} resyncs completed, \
-         {breaks} connections broken"
+        "{count} seeds, {bad} bad; {events} events, {failures} members failed, {resyncs} resyncs and {recoveries} \
+         recoveries completed, {breaks} connections broken, {replays} and {degraded_replays} degraded arrays made \
+         right by a log"
     );
     bad == 0
 }
 
-fn finds(plant: Plant, from: u64, count: u64) -> bool {
-    for seed in from..from + count {
+fn finds(plant: Plant, seeds: impl Iterator<Item = u64>) -> bool {
+    let mut count = 0;
+    for seed in seeds {
+        count += 1;
         if let Some(violation) = run_seed(seed, Some(plant)).violations.first() {
-            println!("{plant:?}: found by seed {seed}, after {} seeds: {violation}", seed - from + 1);
+            println!("{plant:?}: found by seed {seed}, after {count} seeds: {violation}");
             return true;
         }
     }

@@ -139,6 +139,14 @@ impl Model {
         self.sectors.insert(sector, values.into_iter().map(settled).collect());
     }
 
+    /// After a crash nobody can say what `sector` holds: what was not durable may be gone.
+    pub fn lose(&mut self, sector: u64) {
+        let tick = self.next_tick();
+        for write in self.sectors.entry(sector).or_default().iter_mut().filter(|write| !write.durable) {
+            (write.end, write.good) = (write.end.or(Some(tick)), false);
+        }
+    }
+
     /// Nothing is under way any more: the world in which it was has ended.
     pub fn forget_readers(&mut self) {
         self.readers.clear();

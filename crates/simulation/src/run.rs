@@ -8,16 +8,17 @@ use std::rc::Rc;
 use block::{Arena, Dev, Range, Sectors};
 use md::plant::{self, Plant};
 use md::{
-    Array, BitmapWish, Candidate, Condition, Creation, Hindrance, MemberStatus, OpenError, Options,
+    Action, Array, BitmapWish, Candidate, Condition, Creation, Hindrance, MemberStatus, OpenError, Options,
     SyncState, assemble, create, examine, plan_creation,
 };
-use md_format::Level;
+use md_format::{Level, Version};
 use runtime::sim::{Fate, Random, World};
 use runtime::{Driver, Runtime, now, sleep_ms, sleep_until, spawn};
 
 use crate::load::Load;
 use crate::model::Model;
 use crate::remote::Remote;
+use crate::requests;
 use crate::scenario::{End, Scenario, has_parity, has_redundancy};
 use crate::watch::{Watch, compare};
 
@@ -49,8 +50,14 @@ pub struct Report {
     pub failures: u32,
     /// Resyncs that were completed.
     pub resyncs: u32,
+    /// Recoveries that were completed.
+    pub recoveries: u32,
     /// Connections to members that broke.
     pub breaks: u32,
+    /// Arrays that were dirty and needed no resync, because of a log.
+    pub replays: u32,
+    /// Of those, with a member missing.
+    pub degraded_replays: u32,
 }
 
 /// Memory of the clients: what eight of them need at most, and stock-taking.
@@ -62,12 +69,30 @@ const FAR_TOO_MANY_EVENTS: u64 = 5_000_000;
 /// What tells the chance of remote members from all other: `remote` as a number.
 const REMOTE: u64 = 0x7265_6d6f_7465;
 
+/// The same for what people ask for: `asked`.
+const ASKED: u64 = 0x61_736b_6564;
+
+/// What tells the chance of logs from all other: `log` as a number.
+const LOG: u64 = 0x6c_6f67;
+
+fn scenario(world: &World, seed: u64) -> Scenario {
+    let mut scenario = world.draw(Scenario::draw);
+    scenario.draw_remote(&mut Random::new(seed ^ REMOTE));
+    scenario.draw_asked(&mut Random::new(seed ^ ASKED));
+    scenario.draw_log(&mut Random::new(seed ^ LOG));
+    scenario
+}
+
+/// Whether the array that `seed` stands for has a log against the write hole.
+pub fn has_log(seed: u64) -> bool {
+    scenario(&World::new(seed), seed).ppl
+}
+
 /// Plays `seed`, with a defect planted or none.
 pub fn run_seed(seed: u64, planted: Option<Plant>) -> Report {
     plant::set(planted);
     let world = World::new(seed);
-    let mut scenario = world.draw(Scenario::draw);
-    scenario.draw_remote(&mut Random::new(seed ^ REMOTE));
+    let scenario = scenario(&world, seed);
     let mut play = Play::new(world, scenario);
     play.make();
     let eras = play.scenario.eras.clone();
@@ -76,6 +101,9 @@ pub fn run_seed(seed: u64, planted: Option<Plant>) -> Report {
             break;
         }
         play.era(end);
+    }
+    if !play.has_violations() {
+        play.verify();
     }
     plant::set(None);
     play.report()
@@ -90,7 +118,10 @@ struct Play {
     crashed: bool,
     failures: Rc<Cell<u32>>,
     resyncs: Rc<Cell<u32>>,
+    recoveries: Rc<Cell<u32>>,
     breaks: Rc<Cell<u32>>,
+    replays: Cell<u32>,
+    degraded_replays: Cell<u32>,
     /// The members behind NBD in this era, by disk.
     remotes: Remotes,
 }
@@ -118,7 +149,10 @@ impl Play {
             crashed: false,
             failures: Rc::default(),
             resyncs: Rc::default(),
+            recoveries: Rc::default(),
             breaks: Rc::default(),
+            replays: Cell::default(),
+            degraded_replays: Cell::default(),
             remotes: Rc::default(),
         }
     }
@@ -133,7 +167,10 @@ impl Play {
             events: self.world.events_done(),
             failures: self.failures.get(),
             resyncs: self.resyncs.get(),
+            recoveries: self.recoveries.get(),
             breaks: self.breaks.get(),
+            replays: self.replays.get(),
+            degraded_replays: self.degraded_replays.get(),
             scenario: self.scenario,
         }
     }
@@ -163,7 +200,8 @@ impl Play {
             layout: (is_striped && scenario.level != Level::Raid4).then_some(scenario.layout),
             size: None,
             bitmap: scenario.bitmap_chunk.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
-            assume_clean: false,
+            ppl: scenario.ppl,
+            assume_clean: scenario.assume_clean,
             slots,
             write_mostly: Vec::new(),
             spares,
@@ -211,16 +249,37 @@ impl Play {
         self.crashed = end != End::Stop;
     }
 
+    /// At the very end: what is on the disks is what it is called.
+    fn verify(&self) {
+        let runtime = Runtime::new(self.world.clone());
+        runtime.block_on(async {
+            let devs = self.devs();
+            let Some(array) = self.open_with(&devs, false).await else { return };
+            if let Err(violation) = compare(&self.world, &array) {
+                self.violations.borrow_mut().push(violation);
+            }
+            self.watch.set(None, Vec::new());
+        });
+    }
+
     async fn live(&self, end: End) {
         let devs = self.connected().await;
         let Some(array) = self.open(&devs).await else { return };
+        array.replayed().await;
+        self.count_replay(&array);
         if let Err(violation) = compare(&self.world, &array) {
             self.violations.borrow_mut().push(violation);
             return;
         }
         let load = Rc::new(self.load(&array));
         load.take_stock(&self.scenario, self.crashed).await;
-        let faults = spawn(self.trouble(array.clone()));
+        let well = well(&self.world, &array);
+        let faults = spawn(self.trouble(array.clone(), well.clone()));
+        let asked = self.scenario.asked.then(|| {
+            let asked = requests::ask(self.world.clone(), array.clone(), devs.clone(), well);
+            let violations = self.violations.clone();
+            spawn(async move { violations.borrow_mut().extend(asked.await) })
+        });
         // Sometimes nobody comes: then no flush of a client covers up what a resync forgot to flush.
         let idle = self.world.draw(|random| random.one_in(4));
         let clients = if idle { 0 } else { self.scenario.clients };
@@ -235,6 +294,14 @@ impl Play {
         }
         if end == End::Stop {
             faults.join().await;
+            if let Some(asked) = asked {
+                asked.join().await;
+            }
+            // Sometimes what was begun is brought to its end.
+            if self.world.draw(|random| random.one_in(2)) {
+                array.freeze(false).await;
+                sleep_ms(5_000).await;
+            }
             if let Err(failed) = array.stop().await {
                 self.complain("redundancy", format!("stopping failed though a copy is well: {failed}"));
             }
@@ -257,10 +324,10 @@ impl Play {
     }
 
     /// What goes wrong in an era, as a task of its own.
-    fn trouble(&self, array: Rc<Array>) -> impl Future<Output = ()> + use<> {
+    fn trouble(&self, array: Rc<Array>, well: Vec<usize>) -> impl Future<Output = ()> + use<> {
         let (world, watch) = (self.world.clone(), self.watch.clone());
         let (remotes, breaks) = (self.remotes.clone(), self.breaks.clone());
-        trouble(world, array, move |world, disk| {
+        trouble(world, array, well, move |world, disk| {
             if let Some(remote) = remotes.borrow().get(&disk) {
                 watch.see_break(world, disk);
                 breaks.set(breaks.get() + 1);
@@ -269,12 +336,25 @@ impl Play {
         })
     }
 
+    /// Whether a log made a resync superfluous.
+    fn count_replay(&self, array: &Array) {
+        let was_dirty = !array.shape().was_clean();
+        let is_whole = array.sync_state() == SyncState::Idle;
+        if self.scenario.ppl && was_dirty && is_whole {
+            let degraded = array.in_sync() < array.shape().slots;
+            let counter = if degraded { &self.degraded_replays } else { &self.replays };
+            counter.set(counter.get() + 1);
+        }
+    }
+
     fn count(&self, array: &Array) {
         let members = array.members();
         let faulty = members.iter().filter(|member| member.condition == Condition::Faulty).count() as u32;
         self.failures.set(self.failures.get() + faulty);
-        let done = array.take_happenings().contains(&md::array::Happening::ResyncComplete);
-        self.resyncs.set(self.resyncs.get() + u32::from(done));
+        let happenings = array.take_happenings();
+        let complete = |action| happenings.contains(&md::array::Happening::SyncComplete { action });
+        self.resyncs.set(self.resyncs.get() + u32::from(complete(Action::Resync)));
+        self.recoveries.set(self.recoveries.get() + u32::from(complete(Action::Recover)));
     }
 
     /// The disks, and clients of their servers in place of those that are remote.
@@ -292,6 +372,10 @@ impl Play {
     }
 
     async fn open(&self, devs: &[Dev]) -> Option<Rc<Array>> {
+        self.open_with(devs, true).await
+    }
+
+    async fn open_with(&self, devs: &[Dev], write: bool) -> Option<Rc<Array>> {
         let arena = Arena::new(1 << 20);
         let mut candidates = Vec::new();
         let mut used = Vec::new();
@@ -314,7 +398,7 @@ impl Play {
         let checkpoint_ms = self.scenario.checkpoint_ms;
         let lanes = self.scenario.lanes;
         let options = Options {
-            write: true,
+            write,
             degraded: true,
             checkpoint_ms,
             lanes,
@@ -327,7 +411,9 @@ impl Play {
                 Some(array)
             }
             // Missing members and parity that may not belong to the data: refused, and rightly.
-            Err(OpenError::Hindered(why)) if why == [Hindrance::DirtyDegraded] && set.short.is_some() => None,
+            Err(OpenError::Hindered(why)) if why == [Hindrance::DirtyDegraded] => None,
+            // A superblock of several sectors, torn on a member that cannot be done without: the price of 0.90 (ADR 4).
+            Err(_) if self.scenario.version == Version::V0_90 && self.crashed && has_torn(set) => None,
             Err(error) => {
                 let left: Vec<String> =
                     set.left_out.iter().map(|left| format!("{}: {}", left.candidate, left.reason)).collect();
@@ -353,11 +439,16 @@ impl Play {
     }
 }
 
-/// Whether a request may fail: without redundancy, and where parity is not known to belong to the data yet (S6).
+/// Whether a request may fail: without redundancy, and where parity is not known to belong to the data yet, or never will
+/// be, and is listed as bad (S6).
 fn tolerates_errors(array: &Rc<Array>) -> Box<dyn Fn() -> bool> {
     let array = array.clone();
     let level = array.shape().summary.level;
-    Box::new(move || !has_redundancy(level) || has_parity(level) && array.sync_state() != SyncState::Idle)
+    Box::new(move || {
+        let lists_bad_blocks = || array.members().iter().any(|member| member.bad_blocks > 0);
+        let is_known = || array.sync_state() == SyncState::Idle && array.doubtful(1).is_empty();
+        !has_redundancy(level) || has_parity(level) && (!is_known() || lists_bad_blocks())
+    })
 }
 
 /// Looks a sector up on every copy that is in sync, as it reads and as a power cut would leave it: a resync may have
@@ -372,6 +463,11 @@ fn copies_of(world: &Rc<World>, array: &Rc<Array>) -> Box<dyn Fn(u64) -> Vec<Vec
         };
         array.copies_of(Sectors(sector)).flat_map(on_disk).collect()
     })
+}
+
+/// Whether the superblock of some member was torn.
+fn has_torn(set: &md::Set) -> bool {
+    set.left_out.iter().any(|left| matches!(left.reason, md::Reason::Flawed(_)))
 }
 
 /// The disk of a member: members are named by it.
@@ -396,11 +492,10 @@ fn well(world: &World, array: &Array) -> Vec<usize> {
 }
 
 /// What goes wrong in an era: to every member of an array with redundancy but some that are enough.
-async fn trouble(world: Rc<World>, array: Rc<Array>, break_off: impl Fn(&World, usize)) {
+async fn trouble(world: Rc<World>, array: Rc<Array>, well: Vec<usize>, break_off: impl Fn(&World, usize)) {
     if !has_redundancy(array.shape().summary.level) {
         return;
     }
-    let well = well(&world, &array);
     for disk in world.disks().into_iter().filter(|disk| !well.contains(&disk.number())) {
         // Most of the load is over after some milliseconds; a clean mark or a resync may come much later.
         let (kind, latest) = world.draw(|random| (random.below(10), *random.choose(&[1, 2, 10, 400])));
@@ -426,7 +521,7 @@ async fn trouble(world: Rc<World>, array: Rc<Array>, break_off: impl Fn(&World, 
             }
             7 => {
                 let failed =
-                    array.members().iter().position(|member| member.name == disk.number().to_string());
+                    array.members().iter().rposition(|member| member.name == disk.number().to_string());
                 if let Some(at) = failed {
                     let _ = array.fail_member(at).await; // the last copy is refused, and rightly
                 }
@@ -445,15 +540,17 @@ impl Scenario {
         };
         let bitmap =
             self.bitmap_chunk.map(|bytes| format!(" with a bitmap ({bytes}, {} ms)", self.bitmap_round_ms));
-        layout + &bitmap.unwrap_or_default()
+        let log = if self.ppl { " with a partial parity log" } else { "" };
+        layout + &bitmap.unwrap_or_default() + log
     }
 
     /// A line for people.
     pub fn describe(&self) -> String {
         let blocks = self.logical_block;
+        let asked = if self.asked { ", people ask" } else { "" };
         let eras: Vec<String> = self.eras.iter().map(|end| format!("{end:?}")).collect();
         format!(
-            "{}{} on {} with {} members, {} spares and {} of them remote, blocks of {blocks}, {} clients, eras: {}",
+            "{}{} on {} with {} members, {} spares and {} of them remote{asked}, blocks of {blocks}, {} clients, eras: {}",
             self.level,
             self.layout_text(),
             self.version,

@@ -19,6 +19,8 @@ pub struct Scenario {
     pub logical_block: u32,
     /// Which members are NBD clients, each of a server of its own over the disk. Their connections can break.
     pub remote: Vec<bool>,
+    /// People ask for things meanwhile.
+    pub asked: bool,
     /// Chunk, of levels that have one.
     pub chunk_sectors: u32,
     /// Layout, of levels that have a choice.
@@ -37,6 +39,10 @@ pub struct Scenario {
     pub lanes: usize,
     /// What a bit of the bitmap stands for, in bytes; `None`: there is none.
     pub bitmap_chunk: Option<u32>,
+    /// Partial parity logs.
+    pub ppl: bool,
+    /// Made of disks that are consistent: no first resync.
+    pub assume_clean: bool,
     /// How often bits are cleared, in milliseconds.
     pub bitmap_round_ms: u64,
     /// How the eras end, one after the other.
@@ -150,6 +156,7 @@ impl Scenario {
             spares,
             logical_block,
             remote: Vec::new(),
+            asked: false,
             chunk_sectors,
             layout,
             clients: 1 + random.below(8),
@@ -159,6 +166,8 @@ impl Scenario {
             playground: *random.choose(&[64, 512, 4096, 10_000]),
             lanes: 1 + random.below(2) as usize,
             bitmap_chunk,
+            ppl: false,
+            assume_clean: false,
             bitmap_round_ms: *random.choose(&[1, 3, 20, 5000]),
             eras,
         }
@@ -169,6 +178,24 @@ impl Scenario {
     pub fn draw_remote(&mut self, random: &mut Random) {
         if random.one_in(2) && self.logical_block == 512 {
             self.remote = self.members.iter().map(|_| random.one_in(2)).collect();
+        }
+    }
+
+    /// Has people ask for things, in every other scenario whose level keeps anything twice. Drawn apart from the rest too; and
+    /// a remote disk cannot come back, so none is.
+    pub fn draw_asked(&mut self, random: &mut Random) {
+        self.asked = random.one_in(2) && has_redundancy(self.level) && !self.remote.contains(&true);
+    }
+
+    /// Gives most raid5 a partial parity log, where the metadata has a place for one. Drawn apart from the rest too.
+    pub fn draw_log(&mut self, random: &mut Random) {
+        if self.level == Level::Raid5 && self.version.is_v1() && !random.one_in(3) {
+            self.ppl = true;
+            self.bitmap_chunk = None;
+            // Until a first resync has come by nothing is logged.
+            self.assume_clean = !random.one_in(4);
+            // What a log is for: more power cuts under load.
+            self.eras.extend((0..2).map(|_| End::PowerCut(300 + random.below(2500))));
         }
     }
 

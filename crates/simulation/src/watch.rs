@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use block::{Moment, Range, Sectors};
-use md::{Array, Condition};
+use md::{Array, Condition, MemberStatus};
 use md_format::bitmap::{BitmapSuper, bit};
-use md_format::limits::SUPERBLOCK_SECTORS;
+use md_format::limits::{SUPERBLOCK_BYTES, SUPERBLOCK_SECTORS};
 use md_format::superblock::Summary;
 use md_format::{Level, Place, ResyncOffset, Role, Superblock};
 use runtime::Driver;
@@ -55,6 +55,11 @@ fn piece_sectors(array: &Array) -> Sectors {
     }
 }
 
+/// The member that a disk is now: it may have been another one before.
+fn member_of(array: &Array, disk: usize) -> Option<MemberStatus> {
+    array.members().into_iter().rev().find(|member| disk_of(member) == disk)
+}
+
 /// What left before a connection broke has landed by then: the net and a disk take less than a millisecond each for
 /// every one of the requests that can be under way.
 const LANDED_NS: u64 = 1_000_000_000;
@@ -80,10 +85,8 @@ impl Watch {
             let what = format!("disk {} is written long after its connection broke at {moment:?}", seen.disk);
             self.complain("fence", what);
         }
-        let name = seen.disk.to_string();
-        let members = array.members();
-        let member = members.iter().find(|member| member.name == name);
-        member.is_some_and(|member| member.condition == Condition::Faulty)
+        member_of(array, seen.disk)
+            .is_none_or(|member| matches!(member.condition, Condition::Faulty | Condition::Removed))
     }
 
     /// At the end of an era that ended well: whoever lost the connection to a member in a slot has failed it.
@@ -119,12 +122,37 @@ impl Watch {
         touched.map(part).collect()
     }
 
+    /// S1: no superblock calls a member in sync that is not.
+    fn see_superblock(&self, array: &Array, seen: &WriteSeen<'_>) {
+        let Some((place, _)) = self.layout.borrow().get(seen.disk).copied().flatten() else { return };
+        if seen.range.start.0 != place.sector {
+            return;
+        }
+        let Some(buf) = seen.buf.filter(|buf| buf.len() >= SUPERBLOCK_BYTES) else { return };
+        let mut bytes = [0; SUPERBLOCK_BYTES];
+        buf.copy_to_slice(0, &mut bytes);
+        let Ok(superblock) = Superblock::view(place, &bytes) else { return };
+        let Ok(summary) = superblock.summary() else { return };
+        let is_called = matches!(summary.role, Role::Active(_)) && summary.recovery.is_none();
+        let condition = member_of(array, seen.disk).map(|member| member.condition);
+        if is_called && matches!(condition, Some(Condition::Recovering(_) | Condition::Spare)) {
+            self.complain(
+                "S1",
+                format!("the superblock on disk {} calls it in sync: {condition:?}", seen.disk),
+            );
+        }
+    }
+
     /// S5: when a member write starts, every superblock in use says, durably, that this range may be inconsistent.
     pub fn see_write(&self, world: &World, seen: &WriteSeen<'_>) {
         let array = self.array.borrow();
         let Some(array) = array.as_ref() else { return };
         if has_redundancy(array.shape().summary.level) && self.see_late(world, array, seen) {
             return;
+        }
+        self.see_superblock(array, seen);
+        if self.is_being_rebuilt(array, seen) {
+            return; // what is there counts for nobody yet
         }
         for range in self.touched(array, seen.disk, seen.range) {
             self.see_write_at(world, array, seen.disk, range.start);
@@ -135,6 +163,13 @@ impl Watch {
                 at = (at + chunk).round_down(chunk);
             }
         }
+    }
+
+    /// Whether a write goes to rows of a member that it has not been given yet.
+    fn is_being_rebuilt(&self, array: &Array, seen: &WriteSeen<'_>) -> bool {
+        let Some(member) = member_of(array, seen.disk) else { return false };
+        let row = seen.range.start.checked_sub(member.data_offset);
+        matches!((member.condition, row), (Condition::Recovering(recovering), Some(row)) if row >= recovering.done)
     }
 
     fn see_write_at(&self, world: &World, array: &Array, written: usize, start: Sectors) {
@@ -252,9 +287,9 @@ fn compare_parity(world: &World, array: &Array) -> Result<(), Violation> {
     let (disks, members, scalar) = (world.disks(), array.members(), parity::Kernels::scalar());
     let mut at = Sectors::ZERO;
     while at < rows {
-        let Some(stripe) = array.stripe_at(at) else { return Ok(()) }; // a member is missing: nothing can disagree
+        let Some(stripe) = array.stripe_at(at) else { return Ok(()) }; // from here on somebody is missing: nothing can disagree
         let count = FINEST.min(stripe.rows).min(rows - at);
-        if !array.is_consistent(Range::new(at, count)) {
+        if !array.is_consistent(Range::new(at, count)) || array.lists_bad_rows(Range::new(at, count)) {
             at += count;
             continue;
         }
@@ -293,11 +328,11 @@ fn compare_copies(world: &World, array: &Array) -> Result<(), Violation> {
             continue;
         }
         let copies: Vec<(usize, Vec<u8>)> = array
-            .copies_of(at)
+            .held_copies_of(at, count)
             .map(|(member, sector)| (disk_of(&members[member]), Range::new(sector, count)))
             .map(|(disk, range)| (disk, disks[disk].peek(range)))
             .collect();
-        for (disk, copy) in &copies[1..] {
+        for (disk, copy) in copies.iter().skip(1) {
             if let Some(byte) = copy.iter().zip(&copies[0].1).position(|(a, b)| a != b) {
                 let what = format!(
                     "array sector {} differs between disks {} and {disk}, though the superblock calls it consistent ({:?})",

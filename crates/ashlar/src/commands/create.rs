@@ -8,7 +8,7 @@ use runtime::{random_uuid, wall_seconds};
 use serde::Serialize;
 
 use crate::Usage;
-use crate::cli::{Create, Driver, MemberSize, NewBitmap, NewLevel, NewVersion};
+use crate::cli::{Create, Driver, MemberSize, NewBitmap, NewConsistency, NewLevel, NewVersion};
 use crate::members::{self, How, Member};
 use crate::text::{print, print_json};
 use crate::world::World;
@@ -158,6 +158,7 @@ fn creation(args: &Create, devices: &[Option<Dev>]) -> Creation {
         }),
         bitmap: (args.bitmap == NewBitmap::Internal)
             .then_some(BitmapWish { chunk_bytes: args.bitmap_chunk.map(|bytes| bytes as u32) }),
+        ppl: args.consistency == NewConsistency::Ppl,
         assume_clean: args.assume_clean,
         slots: slots.to_vec(),
         write_mostly: args.members.iter().map(|name| args.write_mostly.contains(name)).collect(),

@@ -199,12 +199,12 @@ fn settle(stage: &Stage) -> Result<StackStatus> {
         let status = stage.status()?;
         let syncing = status.arrays.iter().find(|array| array.sync != SyncStatus::Idle);
         let Some(array) = syncing else { return Ok(status) };
-        if let SyncStatus::Resync { done_bytes: done_bytes @ 1.., total_bytes, bytes_per_second, .. } =
-            array.sync
+        if let Some((action, progress)) =
+            array.sync.progress().filter(|(_, progress)| progress.done_bytes > 0)
         {
-            let part = done_bytes as f64 / total_bytes.max(1) as f64;
-            let speed = size(bytes_per_second >> 20 << 20);
-            print(&format!("  resync of {} {} {speed}/s\n", array.name, crate::text::bar(part, 30)))?;
+            let part = progress.done_bytes as f64 / progress.total_bytes.max(1) as f64;
+            let speed = size(progress.bytes_per_second >> 20 << 20);
+            print(&format!("  {action} of {} {} {speed}/s\n", array.name, crate::text::bar(part, 30)))?;
         }
         if start.elapsed() > PATIENCE {
             bail!("{} is still not in sync", array.name);

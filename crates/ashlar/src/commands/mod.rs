@@ -1,5 +1,6 @@
 //! The commands, one file each. Each has one door, `run`, that takes its arguments as the command line defines them.
 
+pub mod add;
 pub mod cat;
 pub mod create;
 pub mod demo;
@@ -8,9 +9,13 @@ pub mod fail;
 pub mod generate;
 pub mod monitor;
 pub mod remove;
+pub mod replace;
 pub mod run;
+pub mod scrub;
 pub mod status;
 pub mod stop;
+pub mod sync;
 pub mod undo;
 pub mod update;
+pub mod wait;
 pub mod watch;

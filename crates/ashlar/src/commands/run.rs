@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use block::{Dev, Sectors};
 use control::api::{Api, COMMANDS};
 use control::{Client, Event, Facts, Keeper, Monitor, Place, Snapshot, Stack, Taken, Volume};
-use md::Array;
+use md::{Array, examine};
 use nbd::{Export, Exports, Room, Server};
 use runtime::mailbox::mailbox;
 use runtime::{Address, Listener, Overlay};
@@ -20,7 +20,7 @@ use sd_notify::NotifyState;
 use crate::cli::{Driver, Run};
 use crate::commands::monitor::complain;
 use crate::dirs;
-use crate::members::How;
+use crate::members::{self, How};
 use crate::pile::Pile;
 use crate::serve;
 use crate::volumes::refused;
@@ -130,7 +130,29 @@ async fn open(
         driver: world.os.why().to_owned(),
         read_only: wish.read_only,
     };
-    Ok(Stack::new(facts, volumes, holds, servers.collect(), keeper, world.arena.clone(), tell))
+    let (servers, arena) = (servers.collect(), world.arena.clone());
+    Ok(Stack::new(facts, volumes, holds, opener(world), servers, keeper, arena, tell))
+}
+
+/// Opens disks that are added while the stack runs.
+fn opener(world: &World) -> control::Open {
+    let (os, arena) = (world.os.clone(), world.arena.clone());
+    Box::new(move |wish| {
+        let (os, arena) = (os.clone(), arena.clone());
+        Box::pin(async move {
+            let failed = |error: anyhow::Error| control::Refusal::Failed(format!("{error:#}"));
+            let how = How::write(wish.sole_writer);
+            let member = members::open_now(&os, &wish.member, how).await.map_err(failed)?;
+            let device = member.device();
+            // What cannot be read is no member; whether it can be written shows when it is.
+            let examined = examine(&device, &arena).await.ok();
+            let holds = match examined {
+                Some(_) => Vec::new(),
+                None => crate::holds::recognise(&device, &arena).await,
+            };
+            Ok(control::Opened { hold: member.hold, examined, holds })
+        })
+    })
 }
 
 fn tell(event: &Event) {

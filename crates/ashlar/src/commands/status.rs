@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use control::{
-    ArrayState, ArrayStatus, Client, MOST_DOUBTFUL, MemberState, MemberStatus, Place, StackStatus,
-    SyncStatus, mdstat, running,
+    ArrayState, ArrayStatus, Client, MOST_DOUBTFUL, MemberState, MemberStatus, Place, ScrubStatus,
+    StackStatus, SyncStatus, mdstat, running,
 };
 
 use crate::cli::Status;
@@ -87,7 +87,7 @@ fn render_array(array: &ArrayStatus) -> String {
     if let Some(why) = &array.broken_by {
         text += &format!("    nothing can be written any more: {why}\n");
     }
-    text += &render_sync(&array.sync);
+    text += &render_sync(array);
     text += &render_doubtful(&array.doubtful);
     if let Some(bitmap) = &array.bitmap {
         let chunk = size(bitmap.chunk_bytes);
@@ -122,23 +122,53 @@ fn render_doubtful(pieces: &[(u64, u64)]) -> String {
     )
 }
 
-fn render_sync(sync: &SyncStatus) -> String {
-    match *sync {
-        SyncStatus::Idle => String::new(),
-        SyncStatus::Pending => "    a resync is needed and does not run\n".to_owned(),
-        SyncStatus::Resync { done_bytes, total_bytes, bytes_per_second, seconds_left, .. } => {
-            let part = done_bytes as f64 / total_bytes.max(1) as f64;
-            let left = seconds_left.map(|s| format!(", {}:{:02} left", s / 60, s % 60)).unwrap_or_default();
-            let speed = size(bytes_per_second);
-            format!("    resync {} {:.1}%, {speed}/s{left}\n", bar(part, BAR_WIDTH), part * 100.0)
-        }
+fn render_sync(array: &ArrayStatus) -> String {
+    let mut text = String::new();
+    if let SyncStatus::Pending { of } = &array.sync {
+        let why = match (array.frozen, array.stuck) {
+            (true, _) => ": it is forbidden (ashlar sync NAME resume)",
+            (_, true) => {
+                ": parity may be wrong there, and there is no room to list what is lost (ashlar sync NAME trust-parity \
+                 takes it as it is)"
+            }
+            _ => " and does not run",
+        };
+        text += &format!("    a {of} is needed{why}\n");
     }
+    if let Some((action, progress)) = array.sync.progress() {
+        let part = progress.done_bytes as f64 / progress.total_bytes.max(1) as f64;
+        let left =
+            progress.seconds_left.map(|s| format!(", {}:{:02} left", s / 60, s % 60)).unwrap_or_default();
+        let speed = size(progress.bytes_per_second);
+        text += &format!("    {action} {} {:.1}%, {speed}/s{left}\n", bar(part, BAR_WIDTH), part * 100.0);
+    }
+    if let Some(scrub) = array.scrub.as_ref().filter(|scrub| scrub.ended_s.is_some()) {
+        text += &format!("    {}\n", render_scrub(scrub));
+    }
+    text
+}
+
+/// One line about a scrub.
+pub fn render_scrub(scrub: &ScrubStatus) -> String {
+    let ended = scrub.ended_s.map(|at| format!(" at {}", date(at))).unwrap_or_default();
+    let how = if scrub.complete { "ended" } else { "was ended early" };
+    let mut text = format!("last {} {how}{ended}: ", scrub.action);
+    if scrub.mismatched_bytes == 0 && scrub.unreadable_bytes == 0 {
+        return text + "everything agrees";
+    }
+    text += &format!("{} do not agree", size(scrub.mismatched_bytes));
+    if scrub.unreadable_bytes > 0 {
+        text += &format!(", {} could not be read", size(scrub.unreadable_bytes));
+    }
+    text + &format!(", {} repaired (--json lists them)", size(scrub.repaired_bytes))
 }
 
 fn render_member(member: &MemberStatus, width: usize) -> String {
     let place = member.slot.map_or("spare  ".to_owned(), |slot| format!("slot {slot:<2}"));
     let state = match member.state {
         MemberState::InSync => "in sync",
+        MemberState::Recovering => "rebuilding",
+        MemberState::Replacing => "rebuilding, to replace",
         MemberState::Spare => "waiting",
         MemberState::Faulty => "FAULTY",
         MemberState::Removed => "removed",
@@ -146,6 +176,15 @@ fn render_member(member: &MemberStatus, width: usize) -> String {
     let mut text = format!("    {place} {:width$}  {state}", member.name);
     if let Some(failure) = &member.failure {
         text += &format!(" ({failure})");
+    }
+    if let Some(bytes) = member.recovered_bytes {
+        text += &format!(", {} there", size(bytes));
+    }
+    if member.unwanted {
+        text += ", to be replaced";
+    }
+    if member.bad_blocks > 0 {
+        text += &format!(", {} runs of bad blocks", member.bad_blocks);
     }
     if member.write_mostly {
         text += ", write-mostly";

@@ -60,7 +60,8 @@ impl Bench {
             command.env_remove(variable);
         }
         let first = line.split_whitespace().next().unwrap_or_default();
-        if ["run", "status", "watch", "monitor", "fail", "remove", "stop"].contains(&first)
+        let talks = "run status watch monitor fail remove add replace scrub sync wait stop".split(' ').any(|it| it == first);
+        if talks
             && !line.contains("--run-dir")
         {
             command.args(["--run-dir", "run"]);

@@ -77,6 +77,7 @@ pub(super) fn make_array(random: &mut Random, world: &Rc<World>) {
         layout: (level == Level::Raid10).then(|| *random.choose(&[0x102, 0x201, 0x1_0201, 0x202])),
         size: None,
         bitmap: random.one_in(2).then(|| BitmapWish { chunk_bytes: Some(*random.choose(&[4096, 65_536])) }),
+        ppl: false,
         assume_clean: random.one_in(2),
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),

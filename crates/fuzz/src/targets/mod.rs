@@ -5,6 +5,7 @@ pub mod badblocks;
 pub mod bitmap;
 pub mod config;
 pub mod geometry;
+pub mod logs;
 pub mod nbd_client;
 pub mod nbd_server;
 pub mod superblock;

@@ -4,9 +4,10 @@ use md_format::geometry::raid0;
 use md_format::superblock::Summary;
 use md_format::{ByteOrder, Features, Level, ResyncOffset, Role};
 
-use super::{Candidate, Reason, Set, Short};
+use super::{Candidate, Set, Short};
 use crate::bitmap;
 use crate::error::Hindrance;
+use crate::level::parity::log;
 use crate::limits::FAN_OUT;
 use crate::redundancy::Redundancy;
 
@@ -20,7 +21,7 @@ pub(super) fn find(set: &mut Set, candidates: &[Candidate]) {
     level(set, &summary, candidates);
     members(set, &summary);
     features(set, &summary, candidates);
-    log_in_use(set, candidates);
+    log_in_use(set, &summary, candidates);
 }
 
 fn level(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
@@ -71,9 +72,12 @@ fn members(set: &mut Set, summary: &Summary) {
         let needed = redundancy.needed(slots, present);
         set.unreadable.push(Hindrance::TooFew { present, needed, slots });
     } else if present < slots {
-        set.short = Some(Short { present, slots });
+        let seated = set.slots.iter().flatten().count() as u32;
+        set.short = (seated < slots).then_some(Short { present, slots });
         let is_clean = summary.resync == ResyncOffset::Complete;
-        set.dirty_degraded = matches!(redundancy, Redundancy::Parity(_)) && !is_clean;
+        // A partial parity log knows what may be wrong.
+        let is_logged = summary.ppl.is_some();
+        set.dirty_degraded = matches!(redundancy, Redundancy::Parity(_)) && !is_clean && !is_logged;
     }
 }
 
@@ -97,24 +101,19 @@ fn features(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
     if features.has(Features::JOURNAL) || summary.role == Role::Journal {
         set.unreadable.push(Hindrance::Feature("a write journal"));
     }
-    if summary.ppl.is_some() {
-        set.unwritable.push(Hindrance::Feature("a partial parity log"));
-    }
+    let in_sync = set.slots.iter().flatten().filter(|seat| seat.in_sync);
+    let members: Vec<_> = in_sync.map(|seat| &candidates[seat.candidate].examined).collect();
+    set.unwritable.extend(log::hindrance(summary, &members));
     if summary.byte_order == ByteOrder::Big {
         set.unwritable.push(Hindrance::BigEndian);
     }
 }
 
-/// Members whose own superblock asks for something: recovery, replacement, bad blocks.
-fn log_in_use(set: &mut Set, candidates: &[Candidate]) {
-    let seats = set.slots.iter().flatten().chain(&set.spares);
-    let bad_blocks = seats.clone().any(|seat| !candidates[seat.candidate].examined.bad_blocks.is_empty());
-    if bad_blocks {
-        set.unwritable.push(Hindrance::Feature("writing around known bad blocks"));
-    }
-    let recovering = set.slots.iter().flatten().any(|seat| !seat.in_sync);
-    let replaced = set.left_out.iter().any(|left| left.reason == Reason::Replacement);
-    if recovering || replaced {
-        set.unwritable.push(Hindrance::Feature("finishing the rebuilding of a member"));
+/// Members whose own superblock asks for something that a level without redundancy cannot give.
+fn log_in_use(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
+    let mut seats = set.slots.iter().flatten().chain(&set.spares);
+    let bad_blocks = seats.any(|seat| !candidates[seat.candidate].examined.bad_blocks.is_empty());
+    if bad_blocks && !Redundancy::of(summary).is_ok_and(Redundancy::is_any) {
+        set.unwritable.push(Hindrance::Feature("known bad blocks on a level without redundancy"));
     }
 }

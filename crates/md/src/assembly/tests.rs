@@ -26,6 +26,7 @@ fn pile(level: Level, version: Version, slots: usize, spares: usize) -> Vec<Cand
         layout: None,
         size: None,
         bitmap: None,
+        ppl: false,
         assume_clean: true,
         slots: vec![Some(geometry); slots],
         write_mostly: Vec::new(),
@@ -187,7 +188,7 @@ fn a_spare_holds_no_slot_and_never_counts_as_the_freshest() {
 }
 
 #[test]
-fn a_member_that_is_being_rebuilt_is_not_in_sync_and_forbids_writing() {
+fn a_member_that_is_being_rebuilt_is_in_its_slot_and_not_in_sync() {
     let mut disks = mirror(2);
     let summary = disks[1].examined.summary;
     let recovery = Some(Recovery { offset_sectors: 640, by_bitmap: false });
@@ -202,10 +203,40 @@ fn a_member_that_is_being_rebuilt_is_not_in_sync_and_forbids_writing() {
     let entries = [entry(0), entry(1)];
     disks[1] = disks[1].with_bytes(|bytes| sync(bytes, &summary.array_update(&entries), &member).unwrap());
     let set = only(&disks);
-    assert_eq!(set.short, Some(Short { present: 1, slots: 2 }));
-    let told = refusals(&disks, true);
-    assert!(told.contains("finishing the rebuilding of a member, which is not built yet"), "{told}");
-    assert!(set.unreadable.is_empty());
+    assert_eq!(set.short, None, "nobody is missing");
+    let seat = set.slots[1].unwrap();
+    assert_eq!((seat.in_sync, seat.recovery, seat.replaces), (false, recovery, false));
+    assert_eq!(refusals(&disks, true), "");
+}
+
+/// A member that replaces another one sits beside it, and takes its place where that is gone.
+#[test]
+fn a_replacement_sits_beside_whom_it_replaces_or_in_the_slot() {
+    let mut disks = mirror(2);
+    let mut newcomer = disks[1].clone();
+    let summary = newcomer.examined.summary;
+    let recovery = Some(Recovery { offset_sectors: 640, by_bitmap: false });
+    let update = summary.member_update();
+    let member = md_format::superblock::MemberUpdate { recovery, replacement: true, dev_number: 2, ..update };
+    let entry = |number: u32, slot: u16| {
+        let (role, device) = (Role::Active(slot), (0, 0));
+        Entry { dev_number: number, role, in_sync: number < 2, flags: summary.flags, device }
+    };
+    let entries = [entry(0, 0), entry(1, 1), entry(2, 1)];
+    newcomer.name = "2".to_owned();
+    newcomer = newcomer.with_bytes(|bytes| sync(bytes, &summary.array_update(&entries), &member).unwrap());
+    disks.push(newcomer);
+    let set = only(&disks);
+    assert_eq!(
+        set.replacements.iter().map(|(slot, seat)| (*slot, seat.candidate)).collect::<Vec<_>>(),
+        [(1, 2)]
+    );
+    assert_eq!(set.slots[1].map(|seat| seat.candidate), Some(1));
+    disks.remove(1);
+    let set = only(&disks);
+    let seat = set.slots[1].unwrap();
+    assert_eq!((seat.candidate, seat.in_sync, seat.replaces), (1, false, false));
+    assert!(set.replacements.is_empty());
 }
 
 #[test]

@@ -188,6 +188,16 @@ impl Chunks {
         self.pages[page].wanted.set(self.wanted.get());
     }
 
+    /// Every page is to be written: there is somebody who has none.
+    pub fn want_all(&self) {
+        (0..self.pages.len()).for_each(|page| self.want(page));
+    }
+
+    /// Whether the bit of some chunk of `range` is set.
+    pub fn any_set(&self, range: Range) -> bool {
+        self.numbers(range).any(|number| self.is_set(number))
+    }
+
     /// A write to `range` begins. True when a page has to be written before it can go on.
     pub fn begin_write(&self, range: Range) -> bool {
         let mut waits = false;

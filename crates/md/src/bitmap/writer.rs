@@ -7,7 +7,6 @@ use super::Bitmap;
 use super::chunks::PAGE;
 use crate::array::Array;
 use crate::limits::FAN_OUT;
-use crate::member::{Condition, Member};
 
 /// Writes pages until the bitmap is closed and all is written, or nothing can be written any more.
 pub(super) async fn run(array: &Array, bitmap: &Bitmap) {
@@ -23,27 +22,23 @@ pub(super) async fn run(array: &Array, bitmap: &Bitmap) {
     }
 }
 
-fn is_in_sync(member: &Member) -> bool {
-    member.condition() == Condition::InSync
-}
-
-/// Writes a page to every member in sync, durably. A member that does not take it is failed.
+/// Writes a page to every member that is written to, durably: who is promoted one day has to have every bit. A member that does not take it is failed.
 async fn write_page(array: &Array, bitmap: &Bitmap, page: usize) {
     let len = bitmap.chunks.page_bytes(page);
     debug_assert!(len.is_multiple_of(bitmap.block));
     array.rank(Step::Buffers).wait();
     let buf = bitmap.arena.wait_take(len).await;
     let number = bitmap.chunks.page(page, |bytes| buf.copy_from_slice(0, bytes));
-    for wave in array.members.chunks(FAN_OUT) {
+    for wave in array.members.waves() {
         let mut fan = Fan::<FAN_OUT>::default();
-        for (at, member) in wave.iter().enumerate().filter(|(_, member)| is_in_sync(member)) {
+        for (at, member) in wave.clone().enumerate().filter(|(_, member)| member.is_written()) {
             let start = member.place.sector.checked_add_signed(bitmap.offset).expect("looked at when opened");
             let start = Sectors(start) + Sectors::from_bytes((page * PAGE) as u64);
             let write = Request::write(start, buf.clone()).with_fua();
             let write = Request { origin: Origin::Metadata, priority: Priority::Urgent, ..write };
             fan.put(at, member.dev.start(array.to_member(write)));
         }
-        for (at, member) in wave.iter().enumerate() {
+        for (at, member) in wave.enumerate() {
             if let Some(Err(failed)) = fan.take(at).await
                 && !array.fail(member, failed)
             {

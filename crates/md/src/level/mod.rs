@@ -20,7 +20,8 @@ use md_format::superblock::Summary;
 use crate::array::Array;
 use crate::assembly::recorded_layout;
 use crate::error::Hindrance;
-use crate::member::Member;
+use crate::member::{Condition, Member};
+use crate::sync::{Scrub, Target};
 
 /// Where the sectors of an array lie.
 pub(crate) enum Mapping {
@@ -75,7 +76,8 @@ pub(crate) fn map(
         }
         Level::Raid4 | Level::Raid5 | Level::Raid6 => {
             let map = parity_map(summary)?;
-            Ok((Mapping::Parity(Box::new(parity::Striped::new(map, lanes, height))), map.size()))
+            let log = parity::log::Log::open(summary, &map, members, height);
+            Ok((Mapping::Parity(Box::new(parity::Striped::new(map, lanes, height, log))), map.size()))
         }
         other => Err(Hindrance::Level(other)),
     }
@@ -88,7 +90,7 @@ pub(crate) fn parity_map(summary: &Summary) -> Result<parity::map::Map, Hindranc
 }
 
 fn slots(members: &[Rc<Member>]) -> impl Iterator<Item = &Rc<Member>> {
-    members.iter().filter(|member| member.slot.is_some())
+    members.iter().filter(|member| member.slot.get().is_some())
 }
 
 /// Sectors of the space in which the array is synced.
@@ -111,13 +113,73 @@ pub(crate) fn optimal_sectors(summary: &Summary) -> u32 {
     summary.chunk_sectors.saturating_mul(data)
 }
 
-/// Whether what is there is enough to make the rest consistent by.
-pub(crate) fn can_resync(array: &Array) -> bool {
+/// The log that closes an array's write hole, if it has one.
+pub(crate) fn log(array: &Array) -> Option<&parity::log::Log> {
     match &array.mapping {
-        Mapping::Linear(_) | Mapping::Raid0(_) => false,
-        Mapping::Mirror(_) => true,
+        Mapping::Parity(level) => level.log(),
+        _ => None,
+    }
+}
+
+/// How far what is there is enough to make it consistent by, in the space in which the array is synced.
+pub(crate) fn resync_limit(array: &Array) -> Sectors {
+    match &array.mapping {
+        Mapping::Linear(_) | Mapping::Raid0(_) => Sectors::ZERO,
+        Mapping::Mirror(_) => array.sync_size(),
         // Without one of them, what parity says of it is all there is: nothing tells whether it is right.
-        Mapping::Parity(_) => array.in_sync() == array.shape.slots,
+        Mapping::Parity(_) => (0..array.shape.slots as u16)
+            .map(|slot| match array.occupant(slot).map(|member| member.condition()) {
+                Some(Condition::InSync) => array.sync_size(),
+                Some(Condition::Recovering(recovering)) => recovering.done,
+                _ => Sectors::ZERO,
+            })
+            .min()
+            .unwrap_or(Sectors::ZERO),
+    }
+}
+
+/// Rows of the members, from their data offsets: the space that a recovery goes through.
+pub(crate) fn rows(array: &Array) -> Sectors {
+    match &array.mapping {
+        Mapping::Mirror(layout) => mirror::rows(array, layout),
+        Mapping::Linear(_) | Mapping::Raid0(_) | Mapping::Parity(_) => array.sync_size(),
+    }
+}
+
+/// Whether rows are consistent after a recovery has come by, whatever they were before.
+pub(crate) fn recovery_makes_consistent(array: &Array) -> bool {
+    matches!(array.mapping, Mapping::Parity(_))
+}
+
+/// The first part of `rows` that the bitmap marks, or may mark; the end of the rows if there is none.
+pub(crate) fn next_marked_rows(array: &Array, rows: Range) -> Range {
+    match (&array.mapping, &array.bitmap) {
+        (Mapping::Mirror(layout), _) => mirror::next_marked_rows(array, layout, rows),
+        (_, Some(bitmap)) => bitmap.next_marked(rows),
+        (_, None) => rows,
+    }
+}
+
+/// Gives the targets of a recovery a window of their rows.
+pub(crate) async fn recover_window(
+    array: &Array,
+    memory: &Rc<Arena>,
+    window: Range,
+    targets: &[Target],
+) -> Outcome {
+    match &array.mapping {
+        Mapping::Mirror(layout) => mirror::recover_window(array, layout, memory, window, targets).await,
+        Mapping::Parity(level) => parity::recover_window(array, level, memory, window, targets).await,
+        Mapping::Linear(_) | Mapping::Raid0(_) => Ok(()),
+    }
+}
+
+/// Compares a window of the space in which the array is synced.
+pub(crate) async fn scrub_window(array: &Array, memory: &Rc<Arena>, window: Range, scrub: Scrub) -> Outcome {
+    match &array.mapping {
+        Mapping::Mirror(layout) => mirror::scrub_window(array, layout, memory, window, scrub).await,
+        Mapping::Parity(level) => parity::scrub_window(array, level, memory, window, scrub).await,
+        Mapping::Linear(_) | Mapping::Raid0(_) => Ok(()),
     }
 }
 
@@ -158,6 +220,7 @@ pub(crate) async fn serve(array: Rc<Array>, request: Request) -> Outcome {
         Mapping::Parity(level) => parity::serve(&array, level, request).await,
     };
     array.clients.set(array.clients.get() - 1);
+    array.served.set(array.served.get().wrapping_add(1));
     outcome
 }
 

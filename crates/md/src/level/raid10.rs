@@ -100,6 +100,32 @@ impl Map {
         (0..map.near * map.far).map(move |copy| map.copy_of(at, copy))
     }
 
+    /// Rows of a member that are used.
+    pub fn rows(&self) -> Sectors {
+        let chunks = self.size / self.chunk;
+        let used = (chunks * self.near * self.far).div_ceil(self.slots) * self.chunk;
+        // Far copies that lie a stride further on end where the last stride does.
+        Sectors(if self.offset {
+            used.next_multiple_of(self.far * self.chunk)
+        } else {
+            self.stride * self.far
+        })
+    }
+
+    /// The array sector whose copy lies in `slot` at `row` (from the data offset), if there is one.
+    pub fn sector_at(&self, slot: u16, row: Sectors) -> Option<Sectors> {
+        let (chunk, within) = (row.0 / self.chunk, row.0 % self.chunk);
+        let (first, far) = match self.offset {
+            true => (chunk / self.far, chunk % self.far),
+            false => (chunk % (self.stride / self.chunk).max(1), chunk / (self.stride / self.chunk).max(1)),
+        };
+        let moved = |from: u64| (0..far).fold(from, |slot, _| self.next_far(slot)) == u64::from(slot);
+        let candidates = (0..self.slots).filter(|from| far < self.far && moved(*from));
+        let sectors =
+            candidates.map(|from| Sectors((first * self.slots + from) / self.near * self.chunk + within));
+        sectors.filter(|at| at.0 < self.size).find(|at| self.copies_of(*at).any(|copy| copy == (slot, row)))
+    }
+
     /// Whether chunks have copies that lie apart from the first, which are striped over all members.
     pub fn has_far_copies(&self) -> bool {
         self.far > 1
@@ -206,17 +232,31 @@ mod tests {
                         let layout = near | far << 8 | offset << 16 | sets << 17;
                         for member_chunks in [1, 2, 6, 7, 12, 13] {
                             let Ok(map) = Map::new(slots, layout, 8, member_chunks * 8) else { continue };
+                            every_copy_is_found_by_its_place(&map, layout, slots);
                             let mut places = std::collections::BTreeSet::new();
                             for (slot, at) in
                                 (0..map.size().0 / 8).flat_map(|at| map.copies_of(Sectors(at * 8)))
                             {
                                 let is_free = places.insert((slot, at));
                                 assert!(is_free && at.0 / 8 < member_chunks, "{layout:#x} on {slots}: {at}");
+                                assert!(at < map.rows(), "{layout:#x} on {slots}: {at} of {}", map.rows());
                             }
                         }
                     }
                 }
             }
         }
+    }
+
+    fn every_copy_is_found_by_its_place(map: &Map, layout: u32, slots: u32) {
+        let mut found = 0;
+        for (slot, row) in
+            (0..slots as u16).flat_map(|slot| (0..map.rows().0 / 8).map(move |row| (slot, row * 8)))
+        {
+            let Some(at) = map.sector_at(slot, Sectors(row)) else { continue };
+            assert!(map.copies_of(at).any(|copy| copy == (slot, Sectors(row))), "{layout:#x} on {slots}");
+            found += 1;
+        }
+        assert_eq!(found, map.size().0 / 8 * map.copies() as u64, "{layout:#x} on {slots}");
     }
 }

@@ -25,6 +25,7 @@ pub struct Made {
     pub version: Version,
     pub members: usize,
     pub write_mostly: Vec<bool>,
+    pub ppl: bool,
     pub assume_clean: bool,
     /// Chunk in sectors and layout, of a raid10.
     pub striped: Option<(u32, u32)>,
@@ -40,6 +41,7 @@ impl Default for Made {
             version,
             members: 2,
             write_mostly: Vec::new(),
+            ppl: false,
             assume_clean: true,
             striped: None,
             bitmap: None,
@@ -64,6 +66,7 @@ impl Bench {
             layout: made.striped.map(|(_, layout)| layout),
             size: None,
             bitmap: made.bitmap.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
+            ppl: made.ppl,
             assume_clean: made.assume_clean,
             slots: bench.devs().iter().map(|dev| Some(dev.geometry())).collect(),
             write_mostly: made.write_mostly,

@@ -36,6 +36,7 @@ fn array(array: &ArrayStatus) -> String {
 fn state(state: MemberState) -> &'static str {
     match state {
         MemberState::InSync => "in sync",
+        MemberState::Recovering | MemberState::Replacing => "rebuilding",
         MemberState::Spare => "waiting",
         MemberState::Faulty => "FAULTY",
         MemberState::Removed => "removed",

@@ -175,6 +175,8 @@ fn draw_members(frame: &mut Frame<'_>, area: Rect, array: &ArrayStatus, history:
 fn member_row(member: &MemberStatus, rates: &Rates) -> Row<'static> {
     let (state, color) = match member.state {
         MemberState::InSync => ("in sync", Color::Green),
+        MemberState::Recovering => ("rebuilding", Color::Yellow),
+        MemberState::Replacing => ("replacing", Color::Yellow),
         MemberState::Spare => ("waiting", Color::Cyan),
         MemberState::Faulty => ("FAULTY", Color::Red),
         MemberState::Removed => ("removed", Color::DarkGray),

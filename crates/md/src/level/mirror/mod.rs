@@ -6,10 +6,13 @@
 //! in `repair`, where the copies lie in `copies`.
 
 mod choose;
+mod compare;
 mod copies;
 mod read;
+mod recover;
 mod repair;
 mod resync;
+mod scrub;
 mod write;
 
 use std::rc::Rc;
@@ -17,7 +20,9 @@ use std::rc::Rc;
 use block::{Op, Outcome, Range, Request};
 
 pub(crate) use copies::Layout;
+pub(super) use recover::{next_marked_rows, recover_window, rows};
 pub(super) use resync::sync_window;
+pub(super) use scrub::scrub_window;
 
 use crate::array::Array;
 use crate::plant::{self, Plant};

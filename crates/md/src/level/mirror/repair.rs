@@ -4,32 +4,32 @@ use block::{Cause, Failed, Outcome, Range, Request};
 use runtime::rank::Step;
 
 use super::copies::Layout;
-use super::read::{holder, read_from};
+use super::read::{Asked, asked, read_from};
 use crate::array::Array;
 use crate::repair;
 
-/// Reads a piece of the request from any copy but `first`, which `failed`, and repairs `first` with it.
+/// Reads a piece of the request from any copy but that which was `first` asked, and `failed`; repairs that one with it.
 ///
 /// Under a lock of the range: a write that comes meanwhile would be undone by the repair.
 pub(super) async fn read_elsewhere(
     array: &Array,
     layout: &Layout,
     request: &Request,
-    piece: Range,
-    first: usize,
+    first: Asked,
     failed: Failed,
 ) -> Outcome {
-    let member = holder(array, layout, piece, first);
+    let (piece, member) = (first.piece, &array.members[first.member]);
     let repairable = failed.cause == Cause::Medium;
     if !repairable && !array.fail(member, failed) {
         return Err(failed);
     }
     let _range = array.lanes.of(piece.start).ranges.lock(piece).await;
     for (copy, place) in layout.places(piece.start).enumerate() {
-        let Some(other) = array.seat(place.slot).filter(|_| copy != first) else { continue };
-        match read_from(array, layout, request, piece, copy).await {
+        let rows = Range::new(place.start, piece.count);
+        let Some(other) = array.holder(place.slot, rows).filter(|_| copy != first.copy) else { continue };
+        match read_from(array, layout, request, asked(array, layout, piece, copy)).await {
             Ok(()) if repairable => {
-                write_back(array, layout, request, piece, first).await;
+                write_back(array, layout, request, first).await;
                 return array.recorded().await;
             }
             Ok(()) => return array.recorded().await,
@@ -45,11 +45,11 @@ pub(super) async fn read_elsewhere(
 }
 
 /// Writes what another copy gave over what could not be read.
-async fn write_back(array: &Array, layout: &Layout, request: &Request, piece: Range, copy: usize) {
-    let member = holder(array, layout, piece, copy);
+async fn write_back(array: &Array, layout: &Layout, request: &Request, first: Asked) {
+    let Asked { piece, copy, member } = first;
     let start = layout.place(piece.start, copy).start;
     let good = request.piece(piece, start).buf.expect("a read has a buffer");
     array.rank(Step::Buffers).wait();
     let back = array.arena.wait_take(good.len()).await;
-    repair::write_back(array, member, piece, start, &good, &back, request.trace).await;
+    repair::write_back(array, &array.members[member], piece, start, &good, &back, request.trace).await;
 }

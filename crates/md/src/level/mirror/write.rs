@@ -11,24 +11,32 @@ use crate::member::{Condition, Member};
 /// Bytes of zeroes written at a time where a member cannot make them by itself.
 const ZEROES: usize = 256 << 10;
 
+/// Writes under way: for every copy of a piece two places, one for the member in its slot, one for its replacement.
+struct UnderWay {
+    fan: Fan<WIDTH>,
+    /// Whom each went to, by its place.
+    to: [usize; WIDTH],
+    pieces: [Range; FAN_OUT],
+}
+
+const WIDTH: usize = 2 * FAN_OUT;
+
 /// Writes all copies of every piece, as many pieces at once as the fan has room for.
 pub(super) async fn write(array: &Array, layout: &Layout, request: Request) -> Outcome {
     let _range = array.lanes.of(request.range.start).ranges.lock(request.range).await;
     let _writing = array.begin_write(request.range).await?;
-    let mut fan = Fan::<FAN_OUT>::default();
+    let mut under_way = UnderWay { fan: Fan::default(), to: [0; WIDTH], pieces: [Range::default(); FAN_OUT] };
     let turns = FAN_OUT / layout.copies();
-    let mut under_way = [Range::default(); FAN_OUT];
     let (mut turn, mut outcome, mut left) = (0, Ok(()), request.range);
     while !left.count.is_zero() {
         let piece = layout.first_piece(left);
-        outcome = outcome.and(settle(array, layout, &request, &mut fan, turn, under_way[turn]).await);
-        start(array, layout, &request, &mut fan, turn, piece);
-        under_way[turn] = piece;
+        outcome = outcome.and(settle(array, layout, &request, &mut under_way, turn).await);
+        start(array, layout, &request, &mut under_way, turn, piece);
         turn = (turn + 1) % turns;
         left = Range::new(piece.end(), left.count - piece.count);
     }
-    for (turn, piece) in under_way.into_iter().enumerate().take(turns) {
-        outcome = outcome.and(settle(array, layout, &request, &mut fan, turn, piece).await);
+    for turn in 0..turns {
+        outcome = outcome.and(settle(array, layout, &request, &mut under_way, turn).await);
     }
     array.recorded().await?; // S5: nobody is told before every failure is on record
     outcome
@@ -39,14 +47,18 @@ fn start(
     array: &Array,
     layout: &Layout,
     request: &Request,
-    fan: &mut Fan<FAN_OUT>,
+    under_way: &mut UnderWay,
     turn: usize,
     piece: Range,
 ) {
+    under_way.pieces[turn] = piece;
     for (copy, place) in layout.places(piece.start).enumerate() {
-        if let Some(member) = array.seat(place.slot) {
+        for (number, at) in array.written(place.slot).enumerate() {
+            let index = (turn * layout.copies() + copy) * 2 + number;
+            let member = &array.members[at];
             let there = request.piece(piece, member.place_of(place.start));
-            fan.put(turn * layout.copies() + copy, member.dev.start(array.to_member(there)));
+            under_way.to[index] = at;
+            under_way.fan.put(index, member.dev.start(array.to_member(there)));
         }
     }
 }
@@ -57,24 +69,32 @@ async fn settle(
     array: &Array,
     layout: &Layout,
     request: &Request,
-    fan: &mut Fan<FAN_OUT>,
+    under_way: &mut UnderWay,
     turn: usize,
-    piece: Range,
 ) -> Outcome {
+    let piece = std::mem::take(&mut under_way.pieces[turn]);
     if piece.count.is_zero() {
         return Ok(());
     }
     let (mut outcome, mut good) = (Ok(()), 0);
     for (copy, place) in layout.places(piece.start).enumerate() {
-        let Some(done) = fan.take(turn * layout.copies() + copy).await else { continue };
-        let member = array.occupant(place.slot).expect("what was written to is a member");
-        let there = Range::new(member.place_of(place.start), piece.count);
-        match judge(array, member, request, there, done).await {
-            Ok(()) => good += u32::from(member.condition() == Condition::InSync),
-            Err(failed) if array.fail(member, failed) => {}
-            Err(failed) => {
-                array.write_failed_for_good(request, failed);
-                outcome = Err(failed);
+        for number in 0..2 {
+            let index = (turn * layout.copies() + copy) * 2 + number;
+            let Some(done) = under_way.fan.take(index).await else { continue };
+            let member = &array.members[under_way.to[index]];
+            let there = Range::new(member.place_of(place.start), piece.count);
+            match judge(array, member, request, there, done).await {
+                Ok(()) => {
+                    good += u32::from(member.condition() == Condition::InSync);
+                    if request.op != Op::Discard {
+                        array.was_written(member, there);
+                    }
+                }
+                Err(failed) if array.fail(member, failed) => {}
+                Err(failed) => {
+                    array.write_failed_for_good(request, failed);
+                    outcome = Err(failed);
+                }
             }
         }
     }

@@ -80,6 +80,24 @@ pub(crate) fn belongs(indices: &[u8], blocks: &[Buf]) -> bool {
     })
 }
 
+/// Whether Q alone belongs to the data blocks by ascending index.
+pub(crate) fn belongs_to_q(indices: &[u8], data: &[Buf], q: &Buf) -> bool {
+    let blocks: Vec<Buf> = data.iter().chain([q]).cloned().collect();
+    lend(&blocks, &[], |blocks, _| {
+        let (data, q) = blocks.split_at(indices.len());
+        with_data(indices, data, |data| parity::check_q(q[0], data).is_none())
+    })
+}
+
+/// Which block is wrong, where P and Q do not belong to the data blocks by ascending index.
+pub(crate) fn locate(indices: &[u8], data: &[Buf], p: &Buf, q: &Buf) -> parity::Verdict {
+    let blocks: Vec<Buf> = data.iter().chain([p, q]).cloned().collect();
+    lend(&blocks, &[], |blocks, _| {
+        let (data, parities) = blocks.split_at(indices.len());
+        with_data(indices, data, |data| parity::locate(parities[0], parities[1], data))
+    })
+}
+
 fn with_targets<R>(targets: [Option<&Buf>; 2], work: impl FnOnce(&[Buf]) -> R) -> R {
     match targets {
         [Some(one), Some(two)] => work(&[one.clone(), two.clone()]),

@@ -15,6 +15,8 @@ pub(crate) struct Segment {
     pub end: u64,
     /// Slots with new data.
     pub covered: Slots,
+    /// Some member lists a block here as bad.
+    pub bad: bool,
 }
 
 /// Segments that follow each other and have the same blocks covered: they are read and written in one piece.
@@ -26,7 +28,8 @@ pub(crate) struct Run {
     pub last: usize,
 }
 
-/// Cuts the parts of a group at every row where what is covered changes, and at multiples of `window` rows.
+/// Cuts the parts of a group at every row where what is covered changes, where what is listed as `bad` begins and ends (in
+/// rows from the start of the chunk), and at multiples of `window` rows.
 ///
 /// `cuts` and `segments` are emptied first and keep their memory.
 pub(crate) fn cut(
@@ -34,6 +37,7 @@ pub(crate) fn cut(
     stripe: &Stripe,
     parts: &[(PartId, Part)],
     window: Sectors,
+    bad: impl Iterator<Item = Range> + Clone,
     cuts: &mut Vec<u64>,
     segments: &mut Vec<Segment>,
 ) {
@@ -45,6 +49,7 @@ pub(crate) fn cut(
         cuts.push((part.range.start.0 - base) % chunk);
         cuts.push((part.range.end().0 - base) % chunk);
     }
+    bad.clone().for_each(|run| cuts.extend([run.start.0, run.end().0]));
     cuts.sort_unstable();
     cuts.dedup();
     let ends = cuts.iter().skip(1).copied();
@@ -53,7 +58,9 @@ pub(crate) fn cut(
             covered | covered_by(map, stripe, part, Range::new(Sectors(start), Sectors(end - start)))
         });
         if !covered.is_empty() {
-            segments.push(Segment { start, end, covered });
+            let rows = Range::new(Sectors(start), Sectors(end - start));
+            let bad = bad.clone().any(|run| run.overlaps(rows));
+            segments.push(Segment { start, end, covered, bad });
         }
     }
 }
@@ -64,6 +71,8 @@ pub(crate) fn run_from(segments: &[Segment], first: usize, window: Sectors) -> R
     let follows = segments[first..].windows(2).take_while(|pair| {
         pair[0].end == pair[1].start
             && pair[1].covered == own.covered
+            && !pair[1].bad
+            && !own.bad
             && pair[1].start / window.0 == own.start / window.0
     });
     Run { first, last: first + 1 + follows.count() }
@@ -118,12 +127,12 @@ mod tests {
         groups.take(0, &mut parts);
         let (mut cuts, mut segments) = (Vec::new(), Vec::new());
         let map = map();
-        cut(&map, &map.stripe(0), &parts, Sectors(window), &mut cuts, &mut segments);
+        cut(&map, &map.stripe(0), &parts, Sectors(window), std::iter::empty(), &mut cuts, &mut segments);
         segments
     }
 
     fn segment<const N: usize>(start: u64, end: u64, covered: [u16; N]) -> Segment {
-        Segment { start, end, covered: covered.into_iter().collect() }
+        Segment { start, end, covered: covered.into_iter().collect(), bad: false }
     }
 
     #[test]

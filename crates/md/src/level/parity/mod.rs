@@ -8,12 +8,16 @@
 mod arithmetic;
 mod cut;
 mod group;
+pub(crate) mod log;
 pub(crate) mod map;
 mod plan;
 mod read;
+mod recover;
 mod resync;
+mod scrub;
 mod slots;
 mod stripe;
+mod whole;
 mod work;
 mod write;
 mod zero;
@@ -22,9 +26,12 @@ use std::rc::Rc;
 
 use block::{Arena, Buf, Cause, Failed, Op, Outcome, Range, Request, Sectors};
 
+pub(super) use recover::recover_window;
 pub(super) use resync::sync_window;
+pub(super) use scrub::scrub_window;
 
 use self::group::Groups;
+use self::log::Log;
 use self::map::{Map, Stripe};
 use self::plan::{Known, NoPlan};
 use self::slots::Slots;
@@ -41,51 +48,102 @@ pub(crate) struct Striped {
     works: Works,
     /// A window of zeroes, never written.
     zeroes: Buf,
+    /// What closes the write hole.
+    log: Option<Box<Log>>,
 }
 
 impl Striped {
     /// Makes what `lanes` lanes of an array of this height need.
-    pub fn new(map: Map, lanes: usize, height: u8) -> Striped {
+    pub fn new(map: Map, lanes: usize, height: u8, log: Option<Log>) -> Striped {
         let works = Works::new(&map, height);
         let bytes = works.window().byte_len();
         let zeroes = Arena::new(bytes).take_zeroed(bytes).expect("the arena was made for it");
         let groups = || Groups::new(SLOTS * STRIPES_JOINED);
-        Striped { map, groups: (0..lanes.max(1)).map(|_| groups()).collect(), works, zeroes }
+        let (groups, log) = ((0..lanes.max(1)).map(|_| groups()).collect(), log.map(Box::new));
+        Striped { map, groups, works, zeroes, log }
+    }
+
+    /// What closes the write hole, if there is anything.
+    pub fn log(&self) -> Option<&Log> {
+        self.log.as_deref()
+    }
+
+    /// Rows that are written in one piece.
+    fn window(&self) -> Sectors {
+        let window = self.works.window();
+        self.log.as_ref().map_or(window, |log| window.min(log.longest()))
+    }
+
+    /// The slots whose member, if there is one, does not have these rows.
+    fn gone(&self, array: &Array, rows: Range) -> Slots {
+        (0..self.map.slots()).filter(|slot| array.holder(*slot, rows).is_none()).collect()
     }
 
     /// The slots that have no member in sync.
-    fn absent(&self, array: &Array) -> Slots {
+    fn unseated(&self, array: &Array) -> Slots {
         (0..self.map.slots()).filter(|slot| array.seat(*slot).is_none()).collect()
     }
 
     /// The array's blocks that only parity could give back, where parity may not belong to the data (S6). In order.
     pub fn doubtful<'a>(&'a self, array: &'a Array) -> impl Iterator<Item = Range> + 'a {
-        let absent = if array.options.dirty_degraded { Slots::NONE } else { self.absent(array) };
-        let first = array.resync.first_uncovered();
+        let first = array.sync.first_uncovered().filter(|_| !array.sync.is_trusting() && !array.is_whole());
         let stripes = first.map_or(0..0, |row| row.0 / self.map.chunk().0..self.map.stripes());
-        let stripes = stripes.filter(move |_| !absent.is_empty());
-        let doubted = stripes.filter(|stripe| !array.resync.covers(self.map.rows_of(*stripe)));
-        doubted.flat_map(move |number| {
-            let stripe = self.map.stripe(number);
-            let lost = self.map.pieces(self.map.range_of(number));
-            lost.filter(move |piece| absent.has(piece.slot) && !stripe.is_parity(piece.slot))
-                .map(|piece| piece.range)
-        })
+        let doubted = stripes.filter(|stripe| !array.sync.covers(self.map.rows_of(*stripe)));
+        let logged = self.log.iter().flat_map(|log| log.doubts());
+        let logged = logged.filter_map(|(slot, rows)| self.map.range_at(slot, rows));
+        doubted
+            .flat_map(move |number| {
+                let stripe = self.map.stripe(number);
+                let gone = self.gone(array, self.map.rows_of(number));
+                let lost = self.map.pieces(self.map.range_of(number));
+                lost.filter(move |piece| gone.has(piece.slot) && !stripe.is_parity(piece.slot))
+                    .map(|piece| piece.range)
+            })
+            .chain(logged)
+    }
+
+    /// Whether rows hold what was half written when the power failed, on a member that is missing.
+    fn is_in_doubt(&self, rows: Range) -> bool {
+        self.log.as_ref().is_some_and(|log| log.is_doubtful(rows))
     }
 
     /// What is known of some rows of a stripe.
     fn known(&self, array: &Array, rows: Range, unreadable: Slots) -> Known {
-        let is_believed = array.options.dirty_degraded || plant::is(Plant::ModifyUnsynced);
-        // A write that failed halfway on the last members there are leaves parity that belongs to nobody knows what.
-        Known {
-            absent: self.absent(array),
-            unreadable,
-            consistent: is_believed || array.resync.covers(rows) && array.broken().is_none(),
+        let is_believed = array.sync.is_trusting() || plant::is(Plant::ModifyUnsynced);
+        let (mut absent, mut unreadable, mut void) = (Slots::NONE, unreadable, Slots::NONE);
+        if !array.is_whole() || array.has_bad_blocks() {
+            for slot in 0..self.map.slots() {
+                match array.occupant(slot).filter(|member| member.is_written()) {
+                    None => absent.add(slot),
+                    Some(member) if !member.holds(rows) => unreadable.add(slot),
+                    Some(member) if member.is_bad(rows) => void.add(slot),
+                    Some(_) => {}
+                }
+            }
         }
+        // A write that failed halfway on the last members there are leaves parity that belongs to nobody knows what.
+        let is_known = array.sync.covers(rows) && array.broken().is_none() && !self.is_in_doubt(rows);
+        let consistent = is_believed || is_known;
+        Known { absent, unreadable, void, consistent }
+    }
+
+    /// Rows, in parts that lie in one stripe each and are no longer than a window.
+    fn parts_of_rows(&self, rows: Range) -> impl Iterator<Item = Range> + use<> {
+        let unit = self.works.window().min(self.map.chunk());
+        let mut left = rows;
+        std::iter::from_fn(move || {
+            let within = Sectors(left.start.0 % unit.0);
+            let part = Range::new(left.start, left.count.min(unit - within));
+            left = Range::new(part.end(), left.count - part.count);
+            (!part.count.is_zero()).then_some(part)
+        })
     }
 }
 
 pub(super) async fn serve(array: &Rc<Array>, level: &Striped, request: Request) -> Outcome {
+    if let Some(log) = &level.log {
+        log.replayed().await;
+    }
     if let (Some(failed), true) = (array.broken(), request.op != Op::Read && request.op != Op::Status) {
         return Err(failed);
     }
@@ -119,6 +177,14 @@ struct Piece {
 }
 
 impl Map {
+    /// The array's sectors in the rows (from the data offset, in one stripe) of a slot; `None` where it has parity.
+    fn range_at(&self, slot: u16, rows: Range) -> Option<Range> {
+        let stripe = self.stripe(rows.start.0 / self.chunk().0);
+        let within = rows.start - self.rows_of(stripe.number).start;
+        let chunks = Sectors(u64::from(stripe.number_of(slot)?) * self.chunk().0);
+        Some(Range::new(self.range_of(stripe.number).start + chunks + within, rows.count))
+    }
+
     /// The first piece of `range`, which begins in `stripe`.
     fn first_piece(&self, stripe: &Stripe, range: Range) -> Piece {
         let within = (range.start - self.range_of(stripe.number).start).0;

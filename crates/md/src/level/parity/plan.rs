@@ -10,6 +10,8 @@ pub(crate) struct Known {
     pub absent: Slots,
     /// Slots whose blocks cannot be read here although they have a member.
     pub unreadable: Slots,
+    /// Slots whose blocks are listed as bad: nothing that they say counts.
+    pub void: Slots,
     /// Parity is known to belong to the data (S8).
     pub consistent: bool,
 }
@@ -56,7 +58,7 @@ pub(crate) enum NoPlan {
 /// parity says, the difference is applied, because it leaves what parity says as it is.
 pub(crate) fn plan_write(stripe: &Stripe, covered: Slots, known: Known) -> Result<Plan, NoPlan> {
     let data = stripe.data();
-    let unreadable = known.unreadable | known.absent;
+    let unreadable = known.unreadable | known.absent | known.void;
     let kept = stripe.parities() - known.absent;
     let others = data - covered;
     let plan = |method, reads| Ok(Plan { method, reads, lost: Slots::NONE });
@@ -74,7 +76,11 @@ pub(crate) fn plan_write(stripe: &Stripe, covered: Slots, known: Known) -> Resul
         (true, _) => plan(Method::Reconstruct, others),
         (false, true) => plan(Method::Modify, old),
         (false, false) => {
-            let (reads, _) = plan_recovery(stripe, known)?;
+            let (reads, _) = match plan_recovery(stripe, known) {
+                // Parity that is listed as bad anyway stays so, until the block that is lost is written.
+                Err(_) if (kept - known.void).is_empty() => return plan(Method::DataOnly, Slots::NONE),
+                planned => planned?,
+            };
             // What is lost and gets new data anyway is recovered all the same: P and Q know the lost blocks together.
             Ok(Plan { method: Method::Recover, reads, lost: data & unreadable })
         }
@@ -83,7 +89,7 @@ pub(crate) fn plan_write(stripe: &Stripe, covered: Slots, known: Known) -> Resul
 
 /// What to read so that all data of the stripe that cannot be read can be recovered, and which of it is lost.
 pub(crate) fn plan_recovery(stripe: &Stripe, known: Known) -> Result<(Slots, Slots), NoPlan> {
-    let unreadable = known.unreadable | known.absent;
+    let unreadable = known.unreadable | known.absent | known.void;
     let lost = stripe.data() & unreadable;
     let good = stripe.parities() - unreadable;
     if lost.count() > good.count() {
@@ -106,7 +112,8 @@ mod tests {
     use super::super::map::Map;
     use super::*;
 
-    const ALL_WELL: Known = Known { absent: Slots::NONE, unreadable: Slots::NONE, consistent: true };
+    const ALL_WELL: Known =
+        Known { absent: Slots::NONE, unreadable: Slots::NONE, void: Slots::NONE, consistent: true };
 
     fn raid5(slots: u32) -> Stripe {
         Map::new(Level::Raid5, 2, slots, 8, 8000).unwrap().stripe(0) // 0 1 2 .. P
@@ -188,7 +195,8 @@ mod tests {
         assert_eq!(plan_recovery(&raid6(6), known), Ok((slots([0, 1, 3, 4]), slots([2]))));
         let known = Known { absent: slots([2, 4]), ..ALL_WELL };
         assert_eq!(plan_recovery(&raid6(6), known), Ok((slots([0, 1, 3, 5]), slots([2]))));
-        let known = Known { absent: slots([2]), unreadable: slots([3, 4]), consistent: true };
+        let known =
+            Known { absent: slots([2]), unreadable: slots([3, 4]), void: Slots::NONE, consistent: true };
         assert_eq!(plan_recovery(&raid6(6), known), Err(NoPlan::TooMuchLost));
     }
 
@@ -202,6 +210,7 @@ mod tests {
             let known = Known {
                 absent: subset(case >> 4 & 0x3f),
                 unreadable: subset(case >> 10 & 0x3f),
+                void: Slots::NONE,
                 consistent: true,
             };
             let gone = known.absent | known.unreadable;

@@ -15,7 +15,7 @@ use crate::repair;
 
 /// Reads piece by piece, several under way at once. What a member cannot give is recovered from the others.
 pub(super) async fn read(array: &Array, level: &Striped, request: Request) -> Outcome {
-    if !level.absent(array).is_empty() {
+    if !array.is_whole() {
         return read_parts(array, level, &request).await;
     }
     let mut fan = Fan::<FAN_OUT>::default();
@@ -119,15 +119,19 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     async fn read(&mut self, work: &mut Work, request: &Request) -> Result<(), Trouble> {
-        let gone = self.level.absent(self.array) | self.unreadable;
+        let gone = |reading: &Self, piece: &Piece| {
+            reading.unreadable.has(piece.slot) || reading.array.holder(piece.slot, piece.rows()).is_none()
+        };
         for piece in self.level.map.pieces(request.range) {
-            if !gone.has(piece.slot) {
+            if !gone(self, &piece) {
                 self.start(work, piece.slot, piece.row, piece.buf_of(request)).await?;
             }
         }
         // Pieces that are lost: their data comes out of all others.
-        for piece in self.level.map.pieces(request.range).filter(|piece| gone.has(piece.slot)) {
-            self.recover(work, request, piece).await?;
+        for piece in self.level.map.pieces(request.range) {
+            if gone(self, &piece) {
+                self.recover(work, request, piece).await?;
+            }
         }
         self.settle(work).await
     }
@@ -140,17 +144,19 @@ impl Reading<'_> {
         row: Sectors,
         buf: block::Buf,
     ) -> Result<(), Trouble> {
-        if work.tickets.len() == work.tickets.capacity() {
+        if work.is_nearly_full() {
             self.settle(work).await?;
         }
-        let Some(member) = self.array.seat(slot) else { return Err(Trouble::Again) };
-        if member.is_bad(Range::new(row, buf.sectors())) {
+        let rows = Range::new(row, buf.sectors());
+        let Some(member) = self.array.holder(slot, rows) else { return Err(Trouble::Again) };
+        if member.is_bad(rows) {
             self.settle(work).await?;
             self.unreadable.add(slot);
             return Err(Trouble::Again);
         }
         let read = Request::read(member.place_of(row), buf).for_trace(self.trace);
-        work.tickets.push((slot, member.dev.start(self.array.to_member(read))));
+        let at = self.array.seats[usize::from(slot)].get().expect("it has a member");
+        work.push(slot, at, member.dev.start(self.array.to_member(read)));
         Ok(())
     }
 
@@ -198,6 +204,10 @@ impl Reading<'_> {
                 return Err(Trouble::Failed(own.unwrap_or(failure(why))));
             }
         };
+        // The piece goes on behind what its member has of it, these rows do not.
+        if !lost.has(slot) {
+            return self.start(work, slot, rows.start, target.clone()).await;
+        }
         let bytes = rows.count.byte_len();
         for slot in reads.iter() {
             // What the client wants too is read into its buffer already.
@@ -260,15 +270,13 @@ pub(super) async fn settle_reads(
 ) -> Result<(), Trouble> {
     let mut fatal = None;
     let mut again = false;
-    work.settle(|slot, failed| {
+    work.settle(|slot, at, failed| {
         again = true;
-        match array.seat(slot) {
-            Some(_) if failed.cause == Cause::Medium => {
-                unreadable.add(slot);
-                *medium = Some(failed);
-            }
-            Some(member) if !array.fail(member, failed) => fatal = Some(failed),
-            _ => {}
+        if failed.cause == Cause::Medium {
+            unreadable.add(slot);
+            *medium = Some(failed);
+        } else if !array.fail(&array.members[at], failed) {
+            fatal = Some(failed);
         }
     })
     .await;
@@ -302,7 +310,7 @@ pub(super) async fn status(array: &Array, level: &Striped, request: Request) -> 
     let words = request.buf.clone().ok_or(Failed::new(Cause::Refused))?;
     let stripe = level.map.stripe(level.map.stripe_of(request.range.start));
     let piece = level.map.first_piece(&stripe, request.range);
-    let answered = match array.seat(piece.slot) {
+    let answered = match array.holder(piece.slot, piece.rows()) {
         Some(member) => {
             let range = Range::new(member.place_of(piece.row), piece.range.count);
             member.dev.start(array.to_member(Request { range, ..request })).await

@@ -7,6 +7,7 @@ use block::{Buf, Cause, Failed, Outcome, Range, Request, Sectors};
 
 use super::cut::{Run, Segment, cut, run_from, source};
 use super::group::{Groups, Part, PartId};
+use super::log::{Logged, split};
 use super::map::Stripe;
 use super::plan::{Method, Plan, plan_write};
 use super::read::{Trouble, settle_reads};
@@ -27,16 +28,25 @@ pub(super) async fn write(
 ) {
     let stripe = level.map.stripe(number);
     let (mut cuts, mut segments) = (std::mem::take(&mut work.cuts), std::mem::take(&mut work.segments));
-    cut(&level.map, &stripe, parts, level.works.window(), &mut cuts, &mut segments);
+    let rows = level.map.rows_of(number);
+    let bad = array.members.iter().filter(|member| member.is_written() && member.bad.is_any());
+    let bad = bad.flat_map(|member| member.bad_rows(rows));
+    let bad = bad.map(|run| Range::new(run.start - rows.start, run.count));
+    cut(&level.map, &stripe, parts, level.window(), bad, &mut cuts, &mut segments);
+    if level.log.is_some() {
+        split(&stripe, level.unseated(array), &segments, &mut work.split);
+        std::mem::swap(&mut segments, &mut work.split);
+    }
     let fua = parts.iter().any(|(_, part)| part.fua);
     // In traces the group goes under the request that leads it.
     let trace = parts.first().map_or(0, |(_, part)| part.trace);
-    let mut writing = Writing { array, level, stripe, parts, segments: &segments, fua, trace, used: 0 };
+    let mut writing =
+        Writing { array, level, stripe, parts, segments: &segments, fua, trace, used: 0, logged: None };
     work.outcomes.clear();
     work.outcomes.resize(parts.len(), Ok(()));
     let mut at = 0;
     while at < segments.len() {
-        let run = run_from(&segments, at, level.works.window());
+        let run = run_from(&segments, at, level.window());
         at = run.last;
         if let Err(failed) = writing.run(work, run).await {
             // What cannot be written fails alone.
@@ -49,6 +59,7 @@ pub(super) async fn write(
     }
     let all = writing.settle(work).await;
     let all = all.and(array.recorded().await); // S5: nobody is told before every failure is on record
+    drop(writing);
     (work.cuts, work.segments) = (cuts, segments);
     // What broke the array concerns everybody.
     let all = all.and(array.broken().map_or(Ok(()), Err));
@@ -67,6 +78,8 @@ struct Writing<'a> {
     trace: u32,
     /// Blocks of the work that hold parity under way.
     used: usize,
+    /// The rows under way are in the log.
+    logged: Option<Logged<'a>>,
 }
 
 impl Writing<'_> {
@@ -80,8 +93,11 @@ impl Writing<'_> {
             if plan.method == Method::Whole && run.last - run.first == 1 {
                 return self.write_whole(work, run).await;
             }
-            // Blocks hold what is read: nothing under way may be in them any more.
-            self.settle(work).await?;
+            if work.is_busy() {
+                // Blocks hold what is read: nothing under way may be in them any more. Meanwhile members may go.
+                self.settle(work).await?;
+                continue;
+            }
             self.start_reads(work, run, &plan);
             match settle_reads(self.array, work, &mut unreadable, &mut medium).await {
                 Ok(()) => return self.finish(work, run, &plan).await,
@@ -94,14 +110,14 @@ impl Writing<'_> {
     /// All data is new, and in one piece. Its parity goes into blocks that are not under way.
     async fn write_whole(&mut self, work: &mut Work, run: Run) -> Outcome {
         let parities = self.stripe.parities().count() as usize;
-        let has_room = work.tickets.len() + work.blocks.len() <= work.tickets.capacity();
-        if self.used + parities > work.blocks.len() || !has_room {
+        if self.logged.is_some() || self.used + parities > work.blocks.len() || work.is_nearly_full() {
             self.settle(work).await?;
         }
         let p = work.blocks[self.used].clone();
         let q = self.stripe.q.map(|_| work.blocks[self.used + 1].clone());
         self.used += parities;
         self.generate(work, run, &p, q.as_ref());
+        self.log(work, run, &p).await?;
         self.start_data(work, run, false);
         self.start_parity(work, run, &p, q.as_ref());
         Ok(())
@@ -110,18 +126,15 @@ impl Writing<'_> {
     fn start_reads(&self, work: &mut Work, run: Run, plan: &Plan) {
         let rows = self.rows(run);
         for slot in plan.reads.iter() {
-            // One that went since the plan was made is found missing when the next is.
-            if let Some(member) = self.array.seat(slot) {
-                let buf = work.blocks[usize::from(slot)].slice(0, rows.count.byte_len());
-                let read = Request::read(member.place_of(rows.start), buf).for_trace(self.trace);
-                let ticket = match member.is_bad(rows) {
-                    true => block::Ticket::ready(Err(Failed::new(Cause::Medium))),
-                    false => member.dev.start(self.array.to_member(read)),
-                };
-                work.tickets.push((slot, ticket));
-            } else {
-                work.tickets.push((slot, block::Ticket::ready(Err(Failed::new(Cause::Gone)))));
-            }
+            let at = self.array.seats[usize::from(slot)].get().expect("planned a moment ago");
+            let member = &self.array.members[at];
+            let buf = work.blocks[usize::from(slot)].slice(0, rows.count.byte_len());
+            let read = Request::read(member.place_of(rows.start), buf).for_trace(self.trace);
+            let ticket = match member.is_bad(rows) {
+                true => block::Ticket::ready(Err(Failed::new(Cause::Medium))),
+                false => member.dev.start(self.array.to_member(read)),
+            };
+            work.push(slot, at, ticket);
         }
     }
 
@@ -141,11 +154,41 @@ impl Writing<'_> {
             }
         }
         self.used = work.blocks.len();
+        if plan.method != Method::DataOnly {
+            self.log(work, run, &p).await?;
+        }
         self.start_data(work, run, run.last - run.first > 1);
         if plan.method != Method::DataOnly {
             self.start_parity(work, run, &p, q.as_ref());
         }
         self.settle(work).await
+    }
+
+    /// What is to be written is in the log, durably, before any of it is (S5).
+    async fn log(&mut self, work: &mut Work, run: Run, p: &Buf) -> Outcome {
+        let Some(log) = &self.level.log else { return Ok(()) };
+        let rows = Range::new(Sectors(self.segments[run.first].start), self.rows(run).count);
+        let fill = |partial: &Buf| self.partial_parity(work, run, p, partial);
+        let logged = log.record(self.array, &self.stripe, rows, self.covered(run), fill).await?;
+        self.logged = Some(logged);
+        Ok(())
+    }
+
+    /// What parity is made of beside the new data: the new parity less that.
+    fn partial_parity(&self, work: &mut Work, run: Run, p: &Buf, partial: &Buf) {
+        for segment in self.segments(run) {
+            let (at, bytes) = self.within(run, segment);
+            work.indices.clear();
+            work.sources.clear();
+            for (index, slot) in self.stripe.by_index().filter(|(_, slot)| segment.covered.has(*slot)) {
+                work.indices.push(index);
+                work.sources.push(self.new_content(segment, slot).expect("covered"));
+            }
+            work.indices.push(0); // a sum knows no coefficients
+            work.sources.push(p.slice(at, bytes));
+            arithmetic::generate(&work.indices, &work.sources, Some(&partial.slice(at, bytes)), None);
+        }
+        work.sources.clear();
     }
 
     /// Parity of new data, and of what was read where nothing is new.
@@ -220,7 +263,7 @@ impl Writing<'_> {
     /// Starts writing the new data of a run. Where it comes from several parts, it is gathered in the members' blocks first:
     /// one write to each member.
     fn start_data(&self, work: &mut Work, run: Run, gathers: bool) {
-        for slot in self.covered(run).iter().filter(|slot| self.array.seat(*slot).is_some()) {
+        for slot in self.covered(run).iter().filter(|slot| self.array.written(*slot).next().is_some()) {
             if !gathers {
                 let segment = &self.segments[run.first];
                 let content = self.new_content(segment, slot).expect("covered");
@@ -246,13 +289,16 @@ impl Writing<'_> {
         }
     }
 
-    /// Starts writing to a slot, if it has a member.
+    /// Starts writing to a slot: to its member, and to whoever is to replace that.
     fn start(&self, work: &mut Work, slot: u16, start: u64, content: Buf) {
-        let Some(member) = self.array.seat(slot) else { return };
         let row = self.level.map.rows_of(self.stripe.number).start + Sectors(start);
-        let write = Request::write(member.place_of(row), content).for_trace(self.trace);
-        let write = Request { fua: self.fua, ..write };
-        work.tickets.push((slot, member.dev.start(self.array.to_member(write))));
+        for at in self.array.written(slot) {
+            let member = &self.array.members[at];
+            let write = Request::write(member.place_of(row), content.clone()).for_trace(self.trace);
+            let write = Request { fua: self.fua, ..write };
+            work.mends(at, member, write.range);
+            work.push(slot, at, member.dev.start(self.array.to_member(write)));
+        }
     }
 
     /// Waits for what is under way. A member that did not take a write is failed; where it cannot be done without, what
@@ -260,15 +306,15 @@ impl Writing<'_> {
     async fn settle(&mut self, work: &mut Work) -> Outcome {
         self.used = 0;
         let mut outcome = Ok(());
-        work.settle(|slot, failed| {
-            let failed_for_good =
-                self.array.seat(slot).is_some_and(|member| !self.array.fail(member, failed));
-            if failed_for_good {
+        work.settle(|_, at, failed| {
+            if !self.array.fail(&self.array.members[at], failed) {
                 self.array.set_broken(failed);
                 outcome = Err(failed);
             }
         })
         .await;
+        work.mended(self.array);
+        self.logged = None;
         outcome
     }
 

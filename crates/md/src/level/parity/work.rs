@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use block::{Arena, Buf, Cause, Failed, MAX_BUFFER, Outcome, Sectors, Ticket};
+use block::{Arena, Buf, Cause, Failed, MAX_BUFFER, Outcome, Range, Sectors, Ticket};
 use runtime::Event;
 use runtime::rank::{Holding, Rank, Step};
 
@@ -12,18 +12,22 @@ use super::cut::Segment;
 use super::group::{Part, PartId};
 use super::map::Map;
 use super::slots::Slots;
+use crate::array::Array;
 use crate::limits::{PARITY_WINDOW, PARITY_WORKS, SLOTS};
+use crate::member::Member;
 
-/// Requests under way for each slot.
-const TICKETS: usize = 4;
+/// Requests under way for each slot; half of them are for members that are to replace others.
+const TICKETS: usize = 8;
 
 /// Memory and lists of one piece of work on one stripe.
 pub(crate) struct Work {
     arena: Rc<Arena>,
     /// A window of each slot.
     pub blocks: Vec<Buf>,
-    /// Requests under way, each with the slot it went to.
-    pub tickets: Vec<(u16, Ticket)>,
+    /// Requests under way, each with the slot it went to, and the place of the member.
+    tickets: Vec<(u16, usize, Ticket)>,
+    /// Bad blocks that are being written: they are none any more when that has gone well.
+    mending: Vec<(usize, Range)>,
     /// The parts of the group.
     pub parts: Vec<(PartId, Part)>,
     /// What came of each of them.
@@ -32,6 +36,8 @@ pub(crate) struct Work {
     pub cuts: Vec<u64>,
     /// What the group was cut into.
     pub segments: Vec<Segment>,
+    /// The same, cut so that a log can tell it.
+    pub split: Vec<Segment>,
     /// Buffers that arithmetic reads.
     pub sources: Vec<Buf>,
     /// The indices that go with them.
@@ -48,10 +54,12 @@ impl Work {
             arena: arena.clone(),
             blocks: (0..slots).map(take).collect(),
             tickets: Vec::with_capacity(TICKETS * slots),
+            mending: Vec::new(),
             parts: Vec::with_capacity(2 * SLOTS),
             outcomes: Vec::with_capacity(2 * SLOTS),
             cuts: Vec::with_capacity(4 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
             segments: Vec::with_capacity(4 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
+            split: Vec::with_capacity(8 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
             sources: Vec::with_capacity(2 * slots),
             indices: Vec::with_capacity(2 * slots),
             targets: Vec::with_capacity(slots),
@@ -68,16 +76,49 @@ impl Work {
         self.blocks[usize::from(slot)] = fresh.expect("an arena has room for what it was made for");
     }
 
-    /// Waits for all requests under way. `failed` is told of each that failed; the slots concerned come back.
-    pub async fn settle(&mut self, mut failed: impl FnMut(u16, Failed)) -> Slots {
+    /// A request to a member is under way.
+    pub fn push(&mut self, slot: u16, member: usize, ticket: Ticket) {
+        self.tickets.push((slot, member, ticket));
+    }
+
+    /// Whether there is no room for a request to every member of a stripe, and its replacement.
+    pub fn is_nearly_full(&self) -> bool {
+        self.tickets.len() + 2 * self.blocks.len() > self.tickets.capacity()
+    }
+
+    /// Whether anything is under way.
+    pub fn is_busy(&self) -> bool {
+        !self.tickets.is_empty()
+    }
+
+    /// `range` of a member's disk is being written: what is listed as bad there is none when that has gone well.
+    pub fn mends(&mut self, at: usize, member: &Member, range: Range) {
+        if member.bad.overlap(range) {
+            self.mending.push((at, range));
+        }
+    }
+
+    /// What was under way has gone well, but for members that have failed.
+    pub fn mended(&mut self, array: &Array) {
+        for (at, range) in self.mending.drain(..) {
+            let member = &array.members[at];
+            if member.is_written() {
+                array.was_written(member, range);
+            }
+        }
+    }
+
+    /// Waits for all requests under way. `failed` is told of each that failed: the slot, the member's place, and how; the
+    /// slots concerned come back.
+    pub async fn settle(&mut self, mut failed: impl FnMut(u16, usize, Failed)) -> Slots {
         let mut slots = Slots::NONE;
-        while let Some((slot, ticket)) = self.tickets.pop() {
+        while let Some((slot, member, ticket)) = self.tickets.pop() {
             if let Err(failure) = ticket.await {
                 slots.add(slot);
                 if failure.cause == Cause::Timeout {
                     self.replace(slot);
                 }
-                failed(slot, failure);
+                failed(slot, member, failure);
             }
         }
         slots

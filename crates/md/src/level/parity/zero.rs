@@ -4,6 +4,7 @@
 use block::{Cause, Failed, Op, Outcome, Range, Request, Sectors};
 
 use super::Striped;
+use super::log::Logged;
 use super::write;
 use crate::array::Array;
 use crate::limits::FAN_OUT;
@@ -23,7 +24,10 @@ pub(super) async fn zero(array: &Array, level: &Striped, request: Request) -> Ou
     let mut left = Range::new(level.map.rows_of(first.0 / stripe.0).start, Sectors::ZERO);
     left.count = level.map.rows_of(last.0 / stripe.0).start - left.start;
     while !left.count.is_zero() {
-        let rows = array.lanes.first_part(left);
+        let mut rows = array.lanes.first_part(left);
+        if level.log.is_some() {
+            rows.count = rows.count.min(level.map.chunk()); // what a record can speak of
+        }
         zero_rows(array, level, &request, rows).await?;
         left = Range::new(rows.end(), left.count - rows.count);
     }
@@ -35,47 +39,59 @@ async fn zero_rows(array: &Array, level: &Striped, request: &Request, rows: Rang
     let _rows = array.lanes.of(rows.start).ranges.lock(rows).await;
     let mut work = level.works.take().await;
     let _writing = array.begin_write(rows).await?;
+    let _logged = log_stripe(array, level, rows).await?;
     let may_unmap = request.may_unmap || request.op == Op::Discard;
-    let mut unable = [None; FAN_OUT];
+    let mut unable = [None; 2 * FAN_OUT];
     let mut outcome = Ok(());
     for first in (0..level.map.slots()).step_by(FAN_OUT) {
         let last = level.map.slots().min(first + FAN_OUT as u16);
-        for slot in first..last {
-            let Some(member) = array.seat(slot) else { continue };
+        for (slot, at) in (first..last).flat_map(|slot| array.written(slot).map(move |at| (slot, at))) {
+            let member = &array.members[at];
             let there = Range::new(member.place_of(rows.start), rows.count);
             let zero = Request {
                 may_unmap,
                 fua: request.fua,
                 ..Request::write_zeroes(there).for_trace(request.trace)
             };
-            work.tickets.push((slot, member.dev.start(array.to_member(zero))));
+            work.mends(at, member, there);
+            work.push(slot, at, member.dev.start(array.to_member(zero)));
         }
         unable.fill(None);
-        work.settle(|slot, failed| match failed.cause {
-            Cause::Unsupported => unable[usize::from(slot - first)] = Some(slot),
-            _ => outcome = outcome.and(not_zeroed(array, slot, failed)),
+        let mut free = unable.iter_mut();
+        work.settle(|_, at, failed| match failed.cause {
+            Cause::Unsupported => *free.next().expect("as many as were asked") = Some(at),
+            _ => outcome = outcome.and(not_zeroed(array, at, failed)),
         })
         .await;
-        for slot in unable.into_iter().flatten() {
-            if let Some(member) = array.seat(slot)
-                && let Err(failed) = write_zeroes(array, level, member, request, rows).await
-            {
-                outcome = outcome.and(not_zeroed(array, slot, failed));
+        for at in unable.into_iter().flatten() {
+            if let Err(failed) = write_zeroes(array, level, &array.members[at], request, rows).await {
+                outcome = outcome.and(not_zeroed(array, at, failed));
             }
         }
+        work.mended(array);
     }
     array.recorded().await?; // S5
     outcome
 }
 
-fn not_zeroed(array: &Array, slot: u16, failed: Failed) -> Outcome {
-    match array.seat(slot) {
-        Some(member) if !array.fail(member, failed) => {
-            array.set_broken(failed);
-            Err(failed)
-        }
-        _ => Ok(()),
+/// A whole stripe is to be written: its record.
+async fn log_stripe<'a>(
+    array: &Array,
+    level: &'a Striped,
+    rows: Range,
+) -> Result<Option<Logged<'a>>, Failed> {
+    let Some(log) = &level.log else { return Ok(None) };
+    let stripe = level.map.stripe(rows.start.0 / level.map.chunk().0);
+    let whole = Range::new(Sectors::ZERO, rows.count);
+    log.record(array, &stripe, whole, stripe.data(), |_| ()).await.map(Some)
+}
+
+fn not_zeroed(array: &Array, at: usize, failed: Failed) -> Outcome {
+    if array.fail(&array.members[at], failed) {
+        return Ok(());
     }
+    array.set_broken(failed);
+    Err(failed)
 }
 
 /// Writes zeroes to a member that cannot make them by itself.

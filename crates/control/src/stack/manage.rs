@@ -1,0 +1,178 @@
+//! Changing a stack while it runs: what a person asks for, looked at, done, and recorded before it is answered.
+
+use std::pin::Pin;
+use std::rc::Rc;
+
+use block::Dev;
+use md::{Admission, Condition, Examined, MembershipError, Newcomer, Scrub, Speed};
+
+use super::{Stack, Volume, not_here};
+use crate::command::{AddWish, Added, Order, Refusal, SyncOrder};
+use crate::hold::Hold;
+
+/// A disk that was opened to be added.
+pub struct Opened {
+    /// Its device.
+    pub hold: Rc<Hold>,
+    /// What it says it is, where that is a member of an array.
+    pub examined: Option<Examined>,
+    /// What else it holds, in words.
+    pub holds: Vec<&'static str>,
+}
+
+/// How a stack opens a disk: the binary knows.
+pub type Open = Box<dyn Fn(AddWish) -> Pin<Box<dyn Future<Output = Result<Opened, Refusal>>>>>;
+
+impl Stack {
+    pub(super) async fn manage(&self, order: Order) -> Result<(), Refusal> {
+        match order {
+            Order::Fail(member) => self.fail(&member).await,
+            Order::Remove(member) => self.remove(&member).await,
+            Order::Replace { member, with } => self.replace(&member, with.as_deref()),
+            Order::Sync { array, order } => self.sync(array.as_deref(), order).await,
+        }
+    }
+
+    /// Fails a member; recorded when this returns.
+    async fn fail(&self, name: &str) -> Result<(), Refusal> {
+        let (volume, at, member) = self.find(name)?;
+        match member.condition {
+            Condition::Faulty | Condition::Removed => {
+                return Err(Refusal::Conflict(format!("{} has failed already", member.name)));
+            }
+            Condition::InSync if !volume.array.is_dispensable(at) => {
+                return Err(Refusal::Conflict(format!(
+                    "{} holds the only copy of its data in {}; it cannot be failed",
+                    member.name, volume.name
+                )));
+            }
+            Condition::InSync | Condition::Recovering(_) | Condition::Spare => {}
+        }
+        volume.array.fail_member(at).await.map_err(|error| refused(&member.name, error))
+    }
+
+    /// Lets go of a member that has failed, or of a spare: it is closed and unlocked when this returns.
+    async fn remove(&self, name: &str) -> Result<(), Refusal> {
+        let (volume, at, member) = self.find(name)?;
+        let hold = self.hold(&member.name).ok_or_else(|| not_here(name))?;
+        if member.condition == Condition::Removed {
+            return Err(Refusal::Conflict(format!("{} was removed already", member.name)));
+        }
+        if matches!(member.condition, Condition::InSync | Condition::Recovering(_)) {
+            let (array, name) = (&self.facts.name, &member.name);
+            let text = format!("{name} is in use; fail it first (ashlar fail {array} {name})");
+            return Err(Refusal::Conflict(text));
+        }
+        volume.array.remove_member(at).await.map_err(|error| refused(&member.name, error))?;
+        if let Some(keeper) = &self.keeper {
+            keeper.note_left(&member.name, &(hold.clone() as Dev), &self.arena).await;
+        }
+        hold.release();
+        Ok(())
+    }
+
+    fn replace(&self, name: &str, with: Option<&str>) -> Result<(), Refusal> {
+        let (volume, at, member) = self.find(name)?;
+        let with = match with {
+            None => None,
+            Some(with) => {
+                let (of, with, spare) = self.find(with)?;
+                if !std::ptr::eq(of, volume) {
+                    return Err(Refusal::Conflict(format!("{} is a spare of {}", spare.name, of.name)));
+                }
+                Some(with)
+            }
+        };
+        volume.array.replace_member(at, with).map_err(|error| refused(&member.name, error))
+    }
+
+    async fn sync(&self, array: Option<&str>, order: SyncOrder) -> Result<(), Refusal> {
+        let volume = self.volume(array)?;
+        let array = &volume.array;
+        let scrub = |scrub| match array.scrub(scrub) {
+            true => Ok(()),
+            false => Err(Refusal::Conflict(format!(
+                "{}: nothing is compared: it is read-only, keeps nothing twice, or is being scrubbed already",
+                volume.name
+            ))),
+        };
+        match order {
+            SyncOrder::Check => scrub(Scrub::Check)?,
+            SyncOrder::Repair => scrub(Scrub::Repair)?,
+            SyncOrder::Idle => array.idle().await,
+            SyncOrder::Freeze => array.freeze(true).await,
+            SyncOrder::Resume => array.freeze(false).await,
+            SyncOrder::TrustParity => array.trust_parity(),
+            SyncOrder::Speed { min, max } => {
+                let now = array.speed();
+                array.set_speed(Speed { min: min.unwrap_or(now.min), max: max.unwrap_or(now.max) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a disk; recorded when this returns.
+    pub(super) async fn add(&self, wish: AddWish) -> Result<Added, Refusal> {
+        let volume = self.volume(wish.array.as_deref())?;
+        let name = wish.member.clone();
+        if self.facts.read_only {
+            return Err(Refusal::Conflict(format!("{} is read-only; nothing is added", self.facts.name)));
+        }
+        let is_known = |known: &md::MemberStatus| known.name == name && known.condition != Condition::Removed;
+        if self.volumes.iter().any(|volume| volume.array.members().iter().any(is_known)) {
+            return Err(Refusal::Conflict(format!("{name} is a member already; remove it first")));
+        }
+        let Opened { hold, examined, holds } = (self.open)(wish.clone()).await?;
+        let dev: Dev = hold.clone();
+        let newcomer = Newcomer { name: name.clone(), dev, examined };
+        let admission = volume.array.admission(&newcomer);
+        let admission = admission.map_err(|why| Refusal::Conflict(format!("{name}: {why}")))?;
+        // Whoever comes back keeps what it holds; a spare loses it.
+        let is_of_this = newcomer
+            .examined
+            .as_ref()
+            .is_some_and(|own| own.summary.array_uuid == volume.array.shape().summary.array_uuid);
+        let is_new = matches!(admission, Admission::Spare { .. });
+        let holds = match &newcomer.examined {
+            Some(_) if is_new && !is_of_this => vec!["a member of another array"],
+            _ if is_new => holds,
+            _ => Vec::new(),
+        };
+        if !holds.is_empty() && !wish.overwrite {
+            let holds = holds.join(" and ");
+            return Err(Refusal::Conflict(format!(
+                "{name} holds {holds}; --overwrite uses it all the same, and that is lost"
+            )));
+        }
+        self.holds.borrow_mut().push((name.clone(), hold.clone()));
+        let added = volume.array.add_member(newcomer).await;
+        let (_, admission) = added.map_err(|error| {
+            hold.release();
+            refused(&name, error)
+        })?;
+        let former_slot = match admission {
+            Admission::Former { slot, .. } => Some(slot),
+            Admission::Spare { .. } => None,
+        };
+        Ok(Added { former_slot })
+    }
+
+    /// The array of that name; without one, the only one.
+    fn volume(&self, name: Option<&str>) -> Result<&Volume, Refusal> {
+        let names = || self.volumes.iter().map(|volume| volume.name.as_str()).collect::<Vec<_>>().join(", ");
+        match (name, &self.volumes[..]) {
+            (None, [volume]) => Ok(volume),
+            (None, _) => Err(Refusal::NotFound(format!("there are several arrays; say which: {}", names()))),
+            (Some(name), volumes) => volumes.iter().find(|volume| volume.name == name).ok_or_else(|| {
+                Refusal::NotFound(format!("no array {name} runs here; there are: {}", names()))
+            }),
+        }
+    }
+}
+
+fn refused(name: &str, error: MembershipError) -> Refusal {
+    match error {
+        MembershipError::Failed(_) => Refusal::Failed(format!("{name}: {error}")),
+        _ => Refusal::Conflict(format!("{name}: {error}")),
+    }
+}

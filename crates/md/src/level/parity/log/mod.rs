@@ -1,0 +1,329 @@
+//! What closes the write hole of an array with parity: before the rows of a stripe are written, what their parity is made
+//! of is durable in a log, so that after a crash the parity can be made right without reading anything else.
+//!
+//! Records follow Linux 6.12's raid5-ppl.c: a record lies on the member that has the parity of its rows; while its rows
+//! are not safe on all members no newer one is written there; the newest alone counts. What entries mean is in `entry`,
+//! which is pure; how records are gathered in `record`; one task for each slot writes them (`writer`); `replay` makes
+//! parity right when an array that was not stopped is opened.
+//!
+//! Rows are logged only while the whole array is known to be consistent. Until a first resync has come by, the logs are
+//! empty, and an empty log proves nothing: after a crash everything is synced. Afterwards each log has at least an entry
+//! about nothing ([`md_format::ppl::PplEntry::nothing`]), so that whoever opens the array, the kernel too, knows that the
+//! log was kept.
+
+mod entry;
+mod record;
+mod replay;
+mod writer;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use block::{Arena, Buf, Failed, Outcome, Range, Sectors, lend};
+use md_format::checksum::crc32c;
+use md_format::ppl;
+use md_format::superblock::{PplPlace, Summary};
+use md_format::{Level, Superblock};
+use runtime::rank::{Rank, Step};
+use runtime::{Event, spawn};
+
+pub(super) use self::entry::split;
+use self::record::{Entry, MemberLog};
+use super::Striped;
+use super::map::{Map, Stripe};
+use super::slots::Slots;
+use crate::array::Array;
+use crate::error::Hindrance;
+use crate::examine::Examined;
+use crate::member::Member;
+use crate::plant::{self, Plant};
+
+/// The logs of an array's members.
+pub(crate) struct Log {
+    signature: u32,
+    map: Map,
+    /// By slot.
+    members: Vec<MemberLog>,
+    /// The newest record's, on any member.
+    generation: Cell<u64>,
+    /// Most bytes of partial parity in a record.
+    most: usize,
+    state: Cell<State>,
+    /// Writes under way that are not logged, because not everything was known to be consistent when they began.
+    unlogged: Cell<u32>,
+    /// Blocks that were being written when the power failed and whose member is missing: what parity says of them may be
+    /// half of one write and half of another.
+    doubts: RefCell<Vec<Doubt>>,
+    stopping: Cell<bool>,
+    changed: Event,
+    rank: Rank,
+}
+
+/// What is done with the logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// The array was just opened: parity is being made right by what the logs say.
+    Replaying,
+    /// That is over; nothing was written to the logs yet.
+    Opened,
+    /// They are being emptied, or given their first entry.
+    Preparing,
+    /// They are empty, and writes are not logged.
+    Empty,
+    /// They are kept.
+    Kept,
+}
+
+/// Rows of a slot whose content nobody knows.
+#[derive(Clone, Copy)]
+struct Doubt {
+    slot: u16,
+    rows: Range,
+    /// How the log of which slot is told about it.
+    entry: ppl::PplEntry,
+    log: u16,
+}
+
+/// While this lives, rows are being written whose record is durable.
+pub(crate) struct Logged<'a> {
+    log: &'a Log,
+    at: Option<(u16, u64)>,
+    touched: Slots,
+    is_unlogged: bool,
+}
+
+impl Drop for Logged<'_> {
+    fn drop(&mut self) {
+        if self.is_unlogged {
+            self.log.unlogged.set(self.log.unlogged.get() - 1);
+            self.log.changed.notify();
+        }
+        if let Some((slot, number)) = self.at {
+            self.log.members[usize::from(slot)].end(number, self.touched);
+        }
+    }
+}
+
+/// Where a member keeps its log.
+fn place(member: &Member) -> Option<PplPlace> {
+    let bytes = member.superblock.borrow();
+    Superblock::view(member.place, &bytes[..]).ok()?.summary().ok()?.ppl
+}
+
+/// What a member's superblock is to say of its log: as the kernel, that it is a ring, if it is one.
+pub(crate) fn recorded(found: Option<PplPlace>) -> Option<PplPlace> {
+    found.map(|place| PplPlace { multiple: place.multiple || ppl::is_ring(place.sectors.into()), ..place })
+}
+
+/// What forbids writing to an array whose freshest member says this, and whose members in sync say that.
+pub(crate) fn hindrance(freshest: &Summary, members: &[&Examined]) -> Option<Hindrance> {
+    freshest.ppl?;
+    if freshest.level != Level::Raid5 {
+        return Some(Hindrance::Shape("a partial parity log on another level than raid5"));
+    }
+    if freshest.raid_disks > ppl::MAX_MEMBERS {
+        return Some(Hindrance::Shape("a partial parity log of more than 64 members"));
+    }
+    members.iter().find_map(|member| {
+        let Some(place) = member.summary.ppl else {
+            return Some(Hindrance::Shape(
+                "a member has no place for the partial parity log that the others have",
+            ));
+        };
+        if ppl::record_bytes(place.sectors.into()).is_none() {
+            return Some(Hindrance::Shape("the partial parity log has no room for one page"));
+        }
+        let block = u64::from(member.geometry.logical_block) / 512;
+        let is_aligned = place.sector.is_multiple_of(block) && u64::from(place.sectors).is_multiple_of(block);
+        (!is_aligned)
+            .then_some(Hindrance::Shape("the partial parity log does not lie on the member's blocks"))
+    })
+}
+
+impl Log {
+    /// The logs of an array that has them.
+    pub fn open(summary: &Summary, map: &Map, members: &[Rc<Member>], height: u8) -> Option<Log> {
+        summary.ppl?;
+        let rooms = members.iter().filter_map(|member| place(member));
+        let rooms = rooms.filter_map(|place| ppl::record_bytes(place.sectors.into()));
+        let most = rooms.min()?;
+        let arena = Arena::new(2 * usize::from(map.slots()) * (ppl::HEADER_BYTES + most).next_power_of_two());
+        Some(Log {
+            signature: ppl::signature(&summary.array_uuid),
+            map: *map,
+            members: (0..map.slots()).map(|slot| MemberLog::new(slot, &arena, most)).collect(),
+            generation: Cell::new(0),
+            most,
+            state: Cell::new(State::Replaying),
+            unlogged: Cell::new(0),
+            doubts: RefCell::default(),
+            stopping: Cell::new(false),
+            changed: Event::with_capacity(2 * crate::limits::SLOTS),
+            rank: Rank::new(height, Step::Log),
+        })
+    }
+
+    /// Sectors of rows that one entry can speak of: a power of two.
+    pub fn longest(&self) -> Sectors {
+        Sectors::from_bytes(1 << self.most.ilog2())
+    }
+
+    /// Waits until parity was made right by what the logs say.
+    pub async fn replayed(&self) {
+        self.changed.wait_until(|| self.state.get() != State::Replaying).await;
+    }
+
+    /// Whether nobody knows what parity says of a missing member in these rows.
+    pub fn is_doubtful(&self, rows: Range) -> bool {
+        self.doubts.borrow().iter().any(|doubt| doubt.rows.overlaps(rows))
+    }
+
+    /// What is in doubt, by slot and rows.
+    pub fn doubts(&self) -> Vec<(u16, Range)> {
+        self.doubts.borrow().iter().map(|doubt| (doubt.slot, doubt.rows)).collect()
+    }
+
+    /// Before the array is marked dirty: gives the logs their first entry, or empties them.
+    pub async fn prepare(&self, array: &Array) -> Outcome {
+        self.replayed().await;
+        if self.state.get() == State::Opened {
+            self.state.set(State::Preparing);
+            let next = if array.sync.first_uncovered().is_none() { State::Kept } else { State::Empty };
+            writer::prepare(array, self, next == State::Kept).await;
+            self.state.set(next);
+            self.changed.notify();
+        }
+        self.changed.wait_until(|| self.state.get() != State::Preparing).await;
+        array.broken().map_or(Ok(()), Err)
+    }
+
+    /// Makes what is about to be written to rows of a stripe (from the start of its chunk) durable in the log. `fill`
+    /// puts the partial parity into the buffer that it is given; it is not asked where all data is written.
+    pub async fn record(
+        &self,
+        array: &Array,
+        stripe: &Stripe,
+        rows: Range,
+        written: Slots,
+        fill: impl FnOnce(&Buf),
+    ) -> Result<Logged<'_>, Failed> {
+        let touched = written | stripe.parities();
+        let nothing = Logged { log: self, at: None, touched, is_unlogged: false };
+        if self.state.get() != State::Kept && !self.keep(array).await? {
+            self.unlogged.set(self.unlogged.get() + 1);
+            return Ok(Logged { is_unlogged: true, ..nothing });
+        }
+        // Without a member that has the parity, of the first row at least, there is none to make right.
+        let first = Range::new(self.map.rows_of(stripe.number).start + rows.start, Sectors(1));
+        if array.holder(stripe.p, first).is_none() {
+            return Ok(nothing);
+        }
+        let own = &self.members[usize::from(stripe.p)];
+        let bytes = if written == stripe.data() { 0 } else { rows.count.byte_len() };
+        self.rank.wait();
+        own.changed
+            .wait_until(|| own.has_room(bytes, self.most, self.carried(stripe.p)) || array.broken().is_some())
+            .await;
+        array.broken().map_or(Ok(()), Err)?;
+        let mut crc = crc32c(&[]);
+        if bytes > 0 {
+            let buf = own.payload(bytes);
+            fill(&buf);
+            crc = lend(&[buf], &[], |read, _| crc32c(read[0]));
+        }
+        let number = own.push(Entry { stripe: stripe.number, rows, written, bytes, crc });
+        let logged = Logged { at: Some((stripe.p, number)), ..nothing };
+        if !plant::is(Plant::LogAfterWrite) {
+            own.changed.wait_until(|| own.is_durable(number) || array.broken().is_some()).await;
+        }
+        array.broken().map_or(Ok(logged), Err)
+    }
+
+    /// Whether writes are logged from now on: once everything is known to be consistent, and no write that was not logged
+    /// is under way any more.
+    async fn keep(&self, array: &Array) -> Result<bool, Failed> {
+        self.changed.wait_until(|| self.state.get() != State::Preparing).await;
+        if array.sync.first_uncovered().is_some() {
+            return Ok(false);
+        }
+        if self.state.get() == State::Empty {
+            self.state.set(State::Preparing);
+            self.rank.wait();
+            self.changed.wait_until(|| self.unlogged.get() == 0).await;
+            let flushed = array.flush_members(0).await;
+            if flushed.is_ok() {
+                writer::prepare(array, self, true).await;
+            }
+            self.state.set(if flushed.is_ok() { State::Kept } else { State::Empty });
+            self.changed.notify();
+            flushed?;
+        }
+        self.changed.wait_until(|| self.state.get() != State::Preparing).await;
+        Ok(self.state.get() == State::Kept)
+    }
+
+    /// A member gets a slot: its log is emptied, for whatever it holds is of another life.
+    pub async fn admit(&self, array: &Array, member: &Member, slot: u16) -> Outcome {
+        self.replayed().await;
+        self.changed.wait_until(|| self.state.get() != State::Preparing).await;
+        let own = &self.members[usize::from(slot)];
+        writer::refresh(array, self, own, member, self.state.get() == State::Kept).await?;
+        own.admitted.set(Some(member.dev_number));
+        Ok(())
+    }
+
+    /// A slot has a member again that has all of its data: nothing of it is in doubt any more. Whether nothing is at all.
+    pub fn is_whole_again(&self, slot: u16) -> bool {
+        let mut doubts = self.doubts.borrow_mut();
+        let before = doubts.len();
+        doubts.retain(|doubt| doubt.slot != slot);
+        before > 0 && doubts.is_empty()
+    }
+
+    /// Entries that every record on a slot's member has to have, about what is in doubt.
+    fn carried(&self, slot: u16) -> usize {
+        self.doubts.borrow().iter().filter(|doubt| doubt.log == slot).count()
+    }
+
+    /// Nobody waits any longer for what cannot come.
+    pub fn wake_all(&self) {
+        self.changed.notify();
+        self.members.iter().for_each(|own| own.changed.notify());
+    }
+
+    /// Ends the tasks. No write is under way any more.
+    pub fn stop(&self) {
+        self.stopping.set(true);
+        self.wake_all();
+    }
+}
+
+/// Starts the replay and the writers of an array that has logs, and what is to begin after the replay.
+pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) {
+    if of(array).is_none() {
+        return then(array);
+    }
+    let own = array.clone();
+    let _running = spawn(async move {
+        let (level, log) = of(&own).expect("looked at before");
+        replay::run(&own, level, log).await;
+        log.state.set(State::Opened);
+        log.changed.notify();
+        then(&own);
+    });
+    if array.options.write {
+        block::reserve(2 * usize::from(of(array).expect("looked at before").1.map.slots()));
+        for slot in 0..of(array).expect("looked at before").1.map.slots() {
+            let own = array.clone();
+            let _running = spawn(async move {
+                let (_, log) = of(&own).expect("looked at before");
+                writer::run(&own, log, slot).await;
+            });
+        }
+    }
+}
+
+fn of(array: &Array) -> Option<(&Striped, &Log)> {
+    let crate::level::Mapping::Parity(level) = &array.mapping else { return None };
+    level.log().map(|log| (&**level, log))
+}
