@@ -100,7 +100,7 @@ fn what_makes_no_sense_is_refused_by_its_name() {
     bench.misused("update a b --set uuid=12", "32 hexadecimal digits");
     bench.misused("update a b --set write-mostly=c", "c is not among the members");
     bench.misused("update a b --set resync --set metadata", "alone");
-    refuses(&bench, "update a b --set ppl", &["ppl", "not written here"]);
+    refuses(&bench, "update a b --set ppl", &["ppl", "create --consistency ppl"]);
     refuses(&bench, "update a b --set super-minor=3", &["super-minor", "only for metadata 0.90"]);
     refuses(&bench, "update a b --set layout-original", &["only for raid0", "raid1"]);
     refuses(&bench, "update a b --set metadata", &["only for metadata 0.90", "1.2"]);
@@ -145,4 +145,21 @@ fn members_that_have_grown_can_give_more() {
     let said = bench.ok("update a b --set devicesize");
     assert!(said.contains("sectors for data: 14336 -> 30720"), "{said}");
     let _serving = bench.serve("run a b --nbd ./sock", "data");
+}
+
+#[test]
+fn old_metadata_becomes_1_0_and_comes_back() {
+    let bench = Bench::new();
+    bench.disks(["a", "b"], 8 << 20);
+    bench.ok("create data --level 1 --assume-clean --metadata 0.90 a b");
+    let before = contents(&bench);
+    let done = bench.ok("update a b --set metadata");
+    assert!(done.contains("metadata: 0.90 -> 1.0"), "{done}");
+    let examined: serde_json::Value = serde_json::from_str(&bench.ok("examine a b --json")).unwrap();
+    assert_eq!(examined["arrays"][0]["version"], "1.0");
+    assert_eq!(examined["members"][0]["md"]["leftovers"], serde_json::json!(["0.90"]));
+    let _serving = bench.serve("run a b --nbd ./sock --name converted", "converted");
+    bench.ok("stop converted");
+    bench.ok(&format!("undo {}", done.split("ashlar undo ").nth(1).unwrap().trim()));
+    assert!(before == contents(&bench));
 }

@@ -129,7 +129,8 @@ fn first_sight(array: &ArrayStatus, first_look: bool, rules: &Rules, found: &mut
     tell(AlertKind::NewArray, !first_look);
     tell(AlertKind::DegradedArray, array.in_sync < array.slots);
     let spares = array.members.iter().filter(|member| member.state == MemberState::Spare).count();
-    tell(AlertKind::SparesMissing, (spares as u64) < rules.spares.into());
+    let can_have_spares = !matches!(array.level.as_str(), "linear" | "raid0");
+    tell(AlertKind::SparesMissing, can_have_spares && (spares as u64) < rules.spares.into());
     tell(AlertKind::RebuildStarted, !first_look && progress(&array.sync).is_some());
 }
 

@@ -46,7 +46,11 @@ fn show(text: &mut String, array: &ArrayStatus, read_only: bool) {
             show_progress(text, &progress);
             text.push_str("\n      ");
         }
-        (None, SyncStatus::Pending { .. }) => text.push_str("\tresync=PENDING\n      "),
+        (None, SyncStatus::Pending { of }) => {
+            // The kernel has no other words for what waits.
+            let how = if of.is_empty() || of == "resync" { "PENDING" } else { "DELAYED" };
+            let _ = write!(text, "\tresync={how}\n      ");
+        }
         (None, _) => {}
     }
     if let Some(bitmap) = &array.bitmap {
@@ -73,6 +77,7 @@ fn show_member(text: &mut String, member: &MemberStatus) {
     }
     match member.state {
         MemberState::Faulty => text.push_str("(F)"),
+        MemberState::Replacing => text.push_str("(R)"),
         _ if member.slot.is_none() => text.push_str("(S)"),
         _ => {}
     }

@@ -119,7 +119,7 @@ impl Collector for Scrape {
 /// Bytes that are not known to be the same on every copy.
 fn unsynced(array: &ArrayStatus) -> u64 {
     match &array.sync {
-        SyncStatus::Pending { of } if of == "resync" => array.bytes,
+        SyncStatus::Pending { of } if of.is_empty() || of == "resync" => array.bytes,
         SyncStatus::Resync(progress) => progress.total_bytes.saturating_sub(progress.done_bytes),
         _ => 0,
     }

@@ -21,7 +21,11 @@ pub struct Progress {
 pub fn progress(sync: &SyncStatus) -> Option<Progress> {
     let (action, progress) = sync.progress()?;
     Some(Progress {
-        action: if action == "recover" { "recovery" } else { action },
+        action: match action {
+            "recover" => "recovery",
+            "repair" => "resync",
+            other => other,
+        },
         done_bytes: progress.done_bytes,
         total_bytes: progress.total_bytes,
         bytes_per_second: progress.bytes_per_second,

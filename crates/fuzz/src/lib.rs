@@ -27,6 +27,7 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "logs", play: targets::logs::play },
     Target { name: "geometry", play: targets::geometry::play },
     Target { name: "assembly", play: targets::assembly::play },
+    Target { name: "update", play: targets::update::play },
     Target { name: "nbd-server", play: targets::nbd_server::play },
     Target { name: "nbd-client", play: targets::nbd_client::play },
     Target { name: "config", play: targets::config::play },

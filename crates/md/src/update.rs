@@ -69,8 +69,7 @@ pub fn plan_update(
 
 /// Who is written to: everybody that the array consists of, and then everybody that was named has to be one of them.
 fn members(set: &Set, candidates: &[Candidate], update: &Update) -> Result<Vec<usize>, UpdateError> {
-    let stranger = |left: &&crate::LeftOut| left.reason != Reason::Replacement;
-    let strangers = set.left_out.iter().filter(stranger);
+    let strangers = set.left_out.iter();
     let strangers: Vec<(String, Reason)> =
         strangers.map(|left| (candidates[left.candidate].name.clone(), left.reason.clone())).collect();
     // Neither reading nor writing data is asked for, so what hinders only these does not matter.

@@ -54,6 +54,10 @@ fn what_members_do_is_told_by_mdadms_names() {
         ("a:in_sync b:spare", "a:in_sync b:faulty", "FailSpare b"),
         ("a:in_sync b:spare", "a:in_sync b:removed", ""),
         ("a:in_sync b:spare", "a:in_sync b:in_sync", "SpareActive b"),
+        ("a:in_sync b:spare", "a:in_sync b:recovering", ""),
+        ("a:in_sync b:recovering", "a:in_sync b:in_sync", "SpareActive b"),
+        ("a:in_sync b:recovering", "a:in_sync b:faulty", "FailSpare b"),
+        ("a:in_sync b:in_sync", "a:in_sync b:recovering", "Fail b"),
         ("a:in_sync b:faulty", "a:in_sync b:faulty c:spare", ""),
         ("a:in_sync b:faulty", "a:in_sync b:faulty c:in_sync", "SpareActive c"),
         ("a:in_sync b:in_sync c:spare", "a:faulty b:in_sync c:in_sync", "Fail a, SpareActive c"),
@@ -93,13 +97,20 @@ fn the_first_sight_of_an_array_tells_how_it_stands() {
     let kinds: Vec<AlertKind> =
         alerts(Before::FirstLook, Some(&whole), &rules).iter().map(|alert| alert.kind).collect();
     assert_eq!(kinds, [AlertKind::TestMessage, AlertKind::SparesMissing]);
+    let mut stripe = whole;
+    stripe.arrays[0].level = "raid0".to_owned();
+    let told = alerts(Before::FirstLook, Some(&stripe), &rules);
+    assert!(
+        told.iter().all(|alert| alert.kind == AlertKind::TestMessage),
+        "a stripe has no spares: {told:?}"
+    );
 }
 
 /// Every way in which two members can stand at two looks: nothing is told without a change, and a change of who is in sync
 /// always is.
 #[test]
 fn who_is_in_sync_never_changes_in_silence() {
-    let states = ["in_sync", "spare", "faulty", "removed"];
+    let states = ["in_sync", "recovering", "replacing", "spare", "faulty", "removed"];
     let looks = || states.iter().flat_map(|a| states.iter().map(move |b| format!("a:{a} b:{b}")));
     for before in looks() {
         for now in looks() {

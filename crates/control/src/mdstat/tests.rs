@@ -64,6 +64,27 @@ fn what_waits_is_pending_and_who_reads_only_says_so() {
 }
 
 #[test]
+fn recovery_and_what_replaces_are_shown_as_the_kernel_does() {
+    let sync = |action: &str| {
+        json!({ "action": action, "done_bytes": 0, "total_bytes": 1 << 20, "written_bytes": 0, "bytes_per_second": 0,
+            "seconds_left": null })
+    };
+    for (sync, expected) in [
+        (sync("recover"), "]  recovery =  0.0% (0/1024)"),
+        (sync("check"), "]  check =  0.0% (0/1024)"),
+        (sync("repair"), "]  resync =  0.0% (0/1024)"),
+        (json!({ "action": "pending", "of": "recover" }), "\tresync=DELAYED"),
+    ] {
+        let stack = stack(json!({ "level": "raid1", "slots": 2, "in_sync": 1, "sync": sync, "members": [
+            member("a", 0, Some(0), "in_sync"), member("b", 1, Some(1), "recovering"),
+            member("c", 2, Some(0), "replacing")] }));
+        let text = shown(&stack);
+        assert!(text.contains(" c[2](R) b[1] a[0]\n") && text.contains("[2/1] [U_]"), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
 fn levels_say_their_own() {
     for (level, layout, expected) in [
         ("linear", 0, " 64k rounding"),

@@ -42,7 +42,7 @@ pub fn play(mut random: Random) -> Result<(), String> {
 }
 
 /// Disks with damaged superblocks of kernels, of whatever level and feature.
-fn put_kept_superblocks(random: &mut Random, world: &Rc<World>) {
+pub(super) fn put_kept_superblocks(random: &mut Random, world: &Rc<World>) {
     let kept = seeds::kept(random);
     for _ in 0..1 + random.below(3) {
         let mut bytes = kept.bytes.clone();
@@ -60,7 +60,7 @@ fn damage_superblock(random: &mut Random, bytes: &mut [u8]) {
 }
 
 /// An array as `create` makes it, with damage to the superblocks and to what they point at.
-fn make_array(random: &mut Random, world: &Rc<World>) {
+pub(super) fn make_array(random: &mut Random, world: &Rc<World>) {
     let level = *random.choose(&[Level::Raid1, Level::Raid10, Level::Raid0, Level::Linear]);
     let count = 1 + random.below(4) as usize;
     let block = *random.choose(&[512, 512, 4096]);

@@ -9,3 +9,4 @@ pub mod logs;
 pub mod nbd_client;
 pub mod nbd_server;
 pub mod superblock;
+pub mod update;

@@ -48,7 +48,10 @@ const OF_MEMBER: u8 = 100;
 
 /// Words of mdadm's that are not carried out here, and why.
 const REFUSED: [(&str, &str); 4] = [
-    ("ppl", "partial parity logs are not written here"),
+    (
+        "ppl",
+        "an array gets a partial parity log when it is made (ashlar create --consistency ppl), and not later",
+    ),
     ("nodes", "it is for clusters, which are not served here"),
     ("home-cluster", "it is for clusters, which are not served here"),
     ("revert-reshape", "arrays in the middle of a reshape are not changed here"),
@@ -247,7 +250,7 @@ mod tests {
             ("bbl no-bbl", "excludes bbl"),
             ("failfast=a nofailfast=a", "excludes failfast"),
             ("metadata resync", "alone"),
-            ("ppl", "not written here"),
+            ("ppl", "and not later"),
         ] {
             let error = Words::parse(&said(text)).err().unwrap().to_string();
             assert!(error.contains(words), "{text}: {error}");
