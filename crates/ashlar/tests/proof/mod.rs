@@ -95,6 +95,18 @@ impl Bench {
         self.manage(&["fail".as_ref(), name.as_ref(), member.as_ref()]);
     }
 
+    /// Pauses what runs before it comes any further: it sleeps until the word waits for it.
+    pub fn pause_at_once(&self, name: &str, running: &Running) {
+        let pid = Pid::from_child(&running.child);
+        kill_process(pid, Signal::STOP).unwrap();
+        std::thread::scope(|scope| {
+            let pause = scope.spawn(|| self.manage(&["sync", name, "pause"]));
+            std::thread::sleep(Duration::from_millis(500));
+            kill_process(pid, Signal::CONT).unwrap();
+            pause.join().unwrap();
+        });
+    }
+
     /// How the only array of what runs stands.
     pub fn array(&self, name: &str) -> serde_json::Value {
         let status: serde_json::Value =
