@@ -124,17 +124,9 @@ impl Array {
     }
 }
 
-/// What `examine` says of members.
-fn examined(bench: &Bench, members: &[PathBuf]) -> Vec<serde_json::Value> {
-    let words = ["examine", "--json"].into_iter().map(PathBuf::from);
-    let said = bench.succeeds(words.chain(members.iter().cloned()));
-    let report: serde_json::Value = serde_json::from_slice(&said).unwrap();
-    report["members"].as_array().unwrap().iter().map(|member| member["md"].clone()).collect()
-}
-
 /// How many chunks each member's bitmap marks.
 fn marked(bench: &Bench, members: &[PathBuf]) -> Vec<u64> {
-    examined(bench, members).iter().map(|md| md["bitmap"]["marked"].as_u64().unwrap()).collect()
+    bench.examined(members).iter().map(|md| md["bitmap"]["marked"].as_u64().unwrap()).collect()
 }
 
 /// A page of a member that was changed behind everybody's back.
@@ -147,7 +139,7 @@ struct Poked {
 
 impl Poked {
     fn new(bench: &Bench, member: &Path) -> Poked {
-        let data = examined(bench, &[member.to_owned()])[0]["data_offset"].as_u64().unwrap() * 512;
+        let data = bench.examined(&[member.to_owned()])[0]["data_offset"].as_u64().unwrap() * 512;
         let file = File::options().read(true).write(true).open(member).unwrap();
         let (at, mut before) = (data + ELSEWHERE, [0; PAGE]);
         file.read_exact_at(&mut before, at).unwrap();
@@ -211,7 +203,7 @@ fn the_kernel_syncs_what_we_marked_and_we_sync_what_it_marked() {
         running.stop();
         let versions = killed_under_load(&bench, &array.name, &array.members, &[], number as u64);
         let marks = marked(&bench, &array.members);
-        let chunks = examined(&bench, &array.members[..1])[0]["bitmap"]["chunks"].as_u64().unwrap();
+        let chunks = bench.examined(&array.members[..1])[0]["bitmap"]["chunks"].as_u64().unwrap();
         assert!(marks.iter().all(|marks| (1..=chunks / 2).contains(marks)), "{}: {marks:?}", array.shown());
         let poked = Poked::new(&bench, &array.members[number % array.members.len()]);
         let (name, (at, len)) = (&array.name, THEIRS);

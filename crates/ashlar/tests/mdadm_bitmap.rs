@@ -8,7 +8,6 @@
 //! | 05r1-add-internalbitmap, -v1a, -v1b, -v1c | a bitmap is not added to a running array yet |
 //! | 05r1-remove-internalbitmap, -v1a, -v1b, -v1c | nor taken away |
 //! | 05r1-grow-internal, 05r1-grow-internal-1 | both |
-//! | 05r1-re-add | no re-add yet; that the kernel can by our bitmap is in `kernel_bitmap.rs` |
 //! | 05r1-re-add-nosuper | arrays without metadata are not built |
 //! | 04update-uuid, 04update-metadata | no `--update`; the bitmap's uuid is compared when it is opened |
 //! | 06wrmostly | asks for write-behind, which is not done |
@@ -160,4 +159,52 @@ fn mdadm_05_internalbitmap_and_bitmapfile() {
         assert_eq!(hashes(printed), [hash(&array.content)], "{}: {printed}", array.name);
         assert!(bench.cat(&array.members) == array.content, "{}", array.name);
     }
+}
+
+/// A member that was away for a moment is back at once; one that has missed writes gets them and is then equal to the other.
+#[test]
+fn mdadm_05r1_re_add() {
+    let bench = Bench::new();
+    let members = bench.members("re-add", &[MEMBER_KIB; 2]);
+    bench.create("re-add", &[&["--level", "1"][..], &BITMAP].concat(), &members);
+    let mut array = Array { name: "re-add", members, content: Vec::new() };
+    array.set_delay(&bench);
+    let running = bench.run("re-add", &[], &array.members);
+    let mut client = running.connect();
+    settle(&bench, "re-add");
+    array.write_all(&mut client, 1);
+    array.wait_until_unmarked(&bench);
+    let [first, second] = [0, 1].map(|member| array.members[member].clone());
+    let leaves = || {
+        bench.fail("re-add", &second);
+        bench.manage(&["remove".as_ref(), "re-add".as_ref(), second.as_os_str()]);
+    };
+    let comes_back = || {
+        let said = bench.manage(&["add".as_ref(), "re-add".as_ref(), second.as_os_str()]);
+        assert!(String::from_utf8(said).unwrap().contains("is back for slot 1"));
+        bench.manage(&["wait", "re-add"]);
+    };
+    // What nobody has written since is not copied: a page that differs stays as it is.
+    leaves();
+    let data = bench.examined(std::slice::from_ref(&second))[0]["data_offset"].as_u64().unwrap() * 512;
+    let file = File::options().read(true).write(true).open(&second).unwrap();
+    let (at, mut page) = (data + (3 << 20), [0; 4096]);
+    file.read_exact_at(&mut page, at).unwrap();
+    file.write_all_at(&page.map(|byte| !byte), at).unwrap();
+    client.fill(0, 64 << 10, 2);
+    oracle::pattern::fill(&mut array.content[..64 << 10], 0, 2);
+    comes_back();
+    let mut found = [0; 4096];
+    file.read_exact_at(&mut found, at).unwrap();
+    assert_eq!(found, page.map(|byte| !byte), "more was copied than what is marked");
+    file.write_all_at(&page, at).unwrap();
+    drop(file);
+    leaves();
+    array.write_all(&mut client, 3);
+    comes_back();
+    assert!(client.content() == array.content);
+    running.stop();
+    let data_of = |member: &PathBuf| std::fs::read(member).unwrap()[data as usize..].to_vec();
+    assert!(data_of(&first)[..array.content.len()] == array.content);
+    assert!(data_of(&second)[..array.content.len()] == array.content);
 }

@@ -264,11 +264,14 @@ impl Stack {
                 members.map(move |(at, member)| (volume, at, member))
             })
         };
-        if let Some(found) = all().find(|(_, _, member)| member.name == name) {
+        // One that was removed and came back is meant as what it is now.
+        let is_here = |member: &md::MemberStatus| member.condition != md::Condition::Removed;
+        let named = all().filter(|(_, _, member)| member.name == name);
+        if let Some(found) = named.max_by_key(|(_, _, member)| is_here(member)) {
             return Ok(found);
         }
         let last_part = |path: &str| path.rsplit('/').next() == Some(name);
-        let mut alike = all().filter(|(_, _, member)| last_part(&member.name));
+        let mut alike = all().filter(|(_, _, member)| last_part(&member.name) && is_here(member));
         match (alike.next(), alike.next()) {
             (Some(found), None) => Ok(found),
             (Some((_, _, one)), Some((_, _, other))) => {

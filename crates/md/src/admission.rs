@@ -121,10 +121,11 @@ pub(crate) fn admit(
         return Err(NotAdmitted::TooSmall { found, expected });
     }
     let own = examined.filter(|examined| is_of(facts.summary, examined));
-    if let Some(number) = own.map(|own| own.summary.dev_number).filter(|number| is_taken(facts, *number)) {
-        return Err(NotAdmitted::NumberInUse(number));
+    if let Some(own) = own.filter(|own| is_failed_here(facts, own)) {
+        return Err(NotAdmitted::NumberInUse(own.summary.dev_number));
     }
-    if let Some(former) = own.and_then(|own| former(facts, own)) {
+    let is_numbered = |own: &&Examined| !is_taken(facts, own.summary.dev_number);
+    if let Some(former) = own.filter(is_numbered).and_then(|own| former(facts, own)) {
         return Ok(former);
     }
     if facts.summary.version == Version::V0_90 {
@@ -144,6 +145,17 @@ pub(crate) fn admit(
 fn is_of(array: &Summary, examined: &Examined) -> bool {
     let own = &examined.summary;
     examined.flaw.is_none() && own.array_uuid == array.array_uuid && own.version == array.version
+}
+
+/// Whether a disk is one that has failed and is still known. A number alone tells nothing: that of a disk which was removed
+/// may have gone to another one meanwhile. Metadata 0.90 has no more than the number.
+fn is_failed_here(facts: &Facts<'_>, own: &Examined) -> bool {
+    facts.members.iter().any(|member| {
+        let theirs = member.summary();
+        member.condition() == Condition::Faulty
+            && member.dev_number == own.summary.dev_number
+            && (own.summary.version == Version::V0_90 || theirs.device_uuid == own.summary.device_uuid)
+    })
 }
 
 fn is_taken(facts: &Facts<'_>, number: u32) -> bool {

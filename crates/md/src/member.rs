@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use block::{Dev, Failed, Range, Sectors};
 use md_format::limits::SUPERBLOCK_BYTES;
+use md_format::superblock::{Summary, Superblock};
 use md_format::{MemberFlags, Place};
 
 use crate::assembly::Candidate;
@@ -159,6 +160,13 @@ impl Member {
     /// What was noted is durable.
     pub(crate) fn keep_position(&self) {
         self.recovered_durably.set(self.noted.get().max(self.recovered_durably.get()));
+    }
+
+    /// What its superblock said when it was last written.
+    pub(crate) fn summary(&self) -> Summary {
+        let bytes = self.superblock.borrow();
+        let view = Superblock::view(self.place, &bytes[..]).expect("it was examined, or made");
+        view.summary().expect("it was examined, or made")
     }
 
     /// How it stands now.

@@ -83,16 +83,56 @@ impl Bench {
         running
     }
 
+    /// A command about what runs, which has to succeed.
+    pub fn manage<W: AsRef<std::ffi::OsStr>>(&self, words: &[W]) -> Vec<u8> {
+        let run = self.path("run");
+        let own = ["--run-dir".as_ref(), run.as_os_str()];
+        self.succeeds(words.iter().map(AsRef::as_ref).chain(own))
+    }
+
     /// `ashlar fail`.
     pub fn fail(&self, name: &str, member: impl AsRef<std::ffi::OsStr>) {
-        let run = self.path("run");
-        self.succeeds([
-            "fail".as_ref(),
-            name.as_ref(),
-            member.as_ref(),
-            "--run-dir".as_ref(),
-            run.as_os_str(),
-        ]);
+        self.manage(&["fail".as_ref(), name.as_ref(), member.as_ref()]);
+    }
+
+    /// Pauses what runs before it comes any further: it sleeps until the word waits for it.
+    pub fn pause_at_once(&self, name: &str, running: &Running) {
+        let pid = Pid::from_child(&running.child);
+        kill_process(pid, Signal::STOP).unwrap();
+        std::thread::scope(|scope| {
+            let pause = scope.spawn(|| self.manage(&["sync", name, "pause"]));
+            std::thread::sleep(Duration::from_millis(500));
+            kill_process(pid, Signal::CONT).unwrap();
+            pause.join().unwrap();
+        });
+    }
+
+    /// How the only array of what runs stands.
+    pub fn array(&self, name: &str) -> serde_json::Value {
+        let status: serde_json::Value =
+            serde_json::from_slice(&self.manage(&["status", name, "--json"])).unwrap();
+        status["arrays"][0].clone()
+    }
+
+    /// Waits until the only array of what runs stands as it should.
+    pub fn wait_until(&self, name: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
+        let start = Instant::now();
+        loop {
+            let array = self.array(name);
+            if is_so(&array) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{array}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What `examine` says of members.
+    pub fn examined(&self, members: &[PathBuf]) -> Vec<serde_json::Value> {
+        let words = ["examine", "--json"].into_iter().map(PathBuf::from);
+        let said = self.succeeds(words.chain(members.iter().cloned()));
+        let report: serde_json::Value = serde_json::from_slice(&said).unwrap();
+        report["members"].as_array().unwrap().iter().map(|member| member["md"].clone()).collect()
     }
 }
 

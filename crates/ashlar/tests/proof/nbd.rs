@@ -16,6 +16,8 @@ const CLIENT_FLAGS: u32 = 3;
 const READ: u16 = 0;
 const WRITE: u16 = 1;
 const FLUSH: u16 = 3;
+const TRIM: u16 = 4;
+const WRITE_ZEROES: u16 = 6;
 const FUA: u16 = 1;
 
 /// The longest request.
@@ -72,6 +74,15 @@ impl Nbd {
     /// A write that is answered when it is durable.
     pub fn write_fua(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.write_pieces(FUA, offset, bytes)
+    }
+
+    /// What is there is wanted no more.
+    pub fn trim(&mut self, offset: u64, length: usize) -> io::Result<()> {
+        self.ask(TRIM, 0, offset, length, &[])
+    }
+
+    pub fn write_zeroes(&mut self, offset: u64, length: usize) -> io::Result<()> {
+        self.ask(WRITE_ZEROES, 0, offset, length, &[])
     }
 
     pub fn flush(&mut self) -> io::Result<()> {

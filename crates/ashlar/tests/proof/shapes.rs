@@ -1,4 +1,4 @@
-//! Arrays with parity in every shape that can be made, and boots in which the kernel sees several of them.
+//! Arrays with redundancy: parity in every shape that can be made, and boots in which the kernel sees several of them.
 
 use std::path::{Path, PathBuf};
 
@@ -71,10 +71,11 @@ impl Shape {
 
     /// The options of `ashlar create` and of `mdadm --create` alike.
     pub fn options(&self) -> Vec<String> {
-        let chunk_kib = self.chunk_kib;
         let mut words = vec!["--level".to_owned(), self.level.to_string()];
         words.extend(["--metadata".to_owned(), self.version.to_owned()]);
-        words.extend(["--chunk".to_owned(), format!("{chunk_kib}K")]);
+        if self.level != 1 {
+            words.extend(["--chunk".to_owned(), format!("{}K", self.chunk_kib)]);
+        }
         if !self.layout.is_empty() {
             words.extend(["--layout".to_owned(), self.layout.to_owned()]);
         }
@@ -93,7 +94,7 @@ impl Shape {
 
     /// The words with which the kernel makes it of `$DISKS`, and syncs it; `bitmap` are the options that it has or has not.
     pub fn mdadm_create(&self, bitmap: &str) -> String {
-        let force = if self.level == 6 { "" } else { "--force" };
+        let force = if matches!(self.level, 4 | 5) { "--force" } else { "" };
         let (options, slots) = (self.options().join(" "), self.slots);
         format!("mdadm --create /dev/$MD --run {force} {options} --raid-devices {slots} {bitmap} $DISKS")
     }

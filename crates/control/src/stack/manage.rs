@@ -122,6 +122,7 @@ impl Stack {
         if self.volumes.iter().any(|volume| volume.array.members().iter().any(is_known)) {
             return Err(Refusal::Conflict(format!("{name} is a member already; remove it first")));
         }
+        self.let_go_of_what_was_left_out(&name).await;
         let Opened { hold, examined, holds } = (self.open)(wish.clone()).await?;
         let dev: Dev = hold.clone();
         let newcomer = Newcomer { name: name.clone(), dev, examined };
@@ -155,6 +156,24 @@ impl Stack {
             Admission::Spare { .. } => None,
         };
         Ok(Added { former_slot })
+    }
+
+    /// A disk that was named at the start and belongs to no array is held all the same, so that nobody else takes it. It is
+    /// let go of, to be opened anew.
+    async fn let_go_of_what_was_left_out(&self, name: &str) {
+        let path = |name: &str| std::fs::canonicalize(name).ok();
+        let is_it = |known: &str| known == name || path(name).is_some_and(|own| path(known) == Some(own));
+        let is_member = |known: &str| {
+            self.volumes.iter().any(|volume| volume.array.members().iter().any(|member| member.name == known))
+        };
+        let is_left_out =
+            |(known, hold): &&(String, Rc<Hold>)| !hold.is_released() && is_it(known) && !is_member(known);
+        let found = self.holds.borrow().iter().find(is_left_out).cloned();
+        let Some((known, hold)) = found else { return };
+        if let Some(keeper) = &self.keeper {
+            keeper.note_left(&known, &(hold.clone() as Dev), &self.arena).await;
+        }
+        hold.release();
     }
 
     /// The array of that name; without one, the only one.
