@@ -423,7 +423,11 @@ impl Array {
         if !self.options.write || plant::is(Plant::FailureUnrecorded) {
             return Ok(());
         }
-        self.metadata.membership_settled().await
+        self.metadata.membership_settled().await?;
+        if let Some(log) = level::log(self) {
+            log.undoubted(self).await;
+        }
+        Ok(())
     }
 
     pub(crate) fn happen(&self, happening: Happening) {

@@ -297,6 +297,9 @@ impl Array {
         if self.options.write {
             self.metadata.require_membership();
         }
+        if let Some(log) = level::log(self) {
+            log.wake_all();
+        }
         self.sync.wake();
         self.happen(Happening::MemberFailed { name: member.name.clone(), failed });
         true

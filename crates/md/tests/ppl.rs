@@ -102,6 +102,7 @@ fn reading_alone_makes_parity_right_too_and_writes_nothing_down() {
     bench.run(async {
         let array = bench.open().await;
         bench.write(&array.device(), 0, 1, 100).await.unwrap();
+        array.device().start(block::Request::flush()).await.unwrap();
     });
     bench.world.power_cut();
     bench.run(async {

@@ -39,7 +39,7 @@ async fn zero_rows(array: &Array, level: &Striped, request: &Request, rows: Rang
     let _rows = array.lanes.of(rows.start).ranges.lock(rows).await;
     let mut work = level.works.take().await;
     let _writing = array.begin_write(rows).await?;
-    let _logged = log_stripe(array, level, rows).await?;
+    let logged = log_stripe(array, level, rows).await?;
     let may_unmap = request.may_unmap || request.op == Op::Discard;
     let mut unable = [None; 2 * FAN_OUT];
     let mut outcome = Ok(());
@@ -70,6 +70,7 @@ async fn zero_rows(array: &Array, level: &Striped, request: &Request, rows: Rang
         }
         work.mended(array);
     }
+    drop(logged);
     array.recorded().await?; // S5
     outcome
 }

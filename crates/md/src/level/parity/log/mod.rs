@@ -280,6 +280,21 @@ impl Log {
         before > 0 && doubts.is_empty()
     }
 
+    /// Whether a slot's newest record puts in doubt what is whole, because a member went since.
+    fn is_doubting(&self, array: &Array, own: &MemberLog) -> bool {
+        let gone = || (0..self.map.slots()).filter(|slot| array.seat(*slot).is_none()).collect();
+        self.state.get() == State::Kept && array.written(own.slot).next().is_some() && own.is_doubting(gone())
+    }
+
+    /// Waits until no log puts in doubt what was written as a whole: nobody is told of a write before.
+    pub async fn undoubted(&self, array: &Array) {
+        for own in &self.members {
+            let is_settled =
+                || !self.is_doubting(array, own) || self.stopping.get() || array.broken().is_some();
+            own.changed.wait_until(is_settled).await;
+        }
+    }
+
     /// Entries that every record on a slot's member has to have, about what is in doubt.
     fn carried(&self, slot: u16) -> usize {
         self.doubts.borrow().iter().filter(|doubt| doubt.log == slot).count()

@@ -113,6 +113,14 @@ impl MemberLog {
         self.closed.borrow().holders > 0
     }
 
+    /// Whether the closed record names blocks of members that went, beside others: who opened the array by it would take
+    /// what parity says of them for half of one write and half of another.
+    pub fn is_doubting(&self, gone: Slots) -> bool {
+        let is_torn =
+            |entry: &Entry| !(entry.written & gone).is_empty() && !(entry.written - gone).is_empty();
+        self.closed.borrow().entries.iter().any(is_torn)
+    }
+
     /// A write has ended whose rows were in record `number`, and which went to the slots `touched`.
     pub fn end(&self, number: u64, touched: Slots) {
         let record = if number == self.number.get() { &self.open } else { &self.closed };

@@ -21,8 +21,9 @@ const ZEROES: usize = 64 << 10;
 pub(super) async fn run(array: &Array, log: &Log, slot: u16) {
     let own = &log.members[usize::from(slot)];
     loop {
-        own.changed.wait_until(|| own.has_entries() || log.stopping.get()).await;
-        if !own.has_entries() {
+        let is_due = || own.has_entries() || log.is_doubting(array, own);
+        own.changed.wait_until(|| is_due() || log.stopping.get()).await;
+        if !is_due() {
             return;
         }
         // What comes in the same breath goes into the same record; nobody waits for more.
@@ -44,7 +45,7 @@ async fn settle(array: &Array, own: &MemberLog) -> Outcome {
     if !plant::is(Plant::LogOverUnsafeRows) {
         flush(array, touched).await?;
     }
-    array.recorded().await
+    array.metadata.membership_settled().await
 }
 
 /// Flushes the members in some slots. One whose flush fails is failed.
@@ -80,7 +81,9 @@ async fn write(array: &Array, log: &Log, own: &MemberLog) {
         let entries = record.entries.iter().map(|entry| {
             describe(&log.map, &log.map.stripe(entry.stripe), entry.rows, entry.written, entry.crc)
         });
-        put_header(log, own.slot, entries, &record.buf);
+        // Rows that are safe, and of a member that went: a record about nothing takes the place of theirs.
+        let nothing = record.entries.is_empty().then(|| PplEntry::nothing(own.slot));
+        put_header(log, own.slot, entries.chain(nothing), &record.buf);
         record.buf.slice(0, HEADER_BYTES + record.bytes)
     });
     for at in array.written(own.slot) {
