@@ -1,8 +1,8 @@
 //! What mdadm's own tests of parity ask of the kernel, asked of `ashlar`, and of the kernel over what `ashlar` wrote; each
 //! under the name it has there.
 //!
-//! There, a member that was failed is added again and rebuilt before the next one fails. `ashlar` has no recovery yet, so
-//! each set of failures begins with copies of the whole members.
+//! There, a member that was failed is added again and rebuilt before the next one fails. Here each set of failures begins
+//! with copies of the whole members, which is quicker; rebuilds are the matter of `mdadm_recovery.rs`.
 
 mod proof;
 
