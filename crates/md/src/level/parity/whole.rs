@@ -188,7 +188,7 @@ impl Part<'_> {
             self.write(work, lost);
         }
         let made = stripe.parities() - good;
-        let rest_may_differ = !lost.is_empty() && !is_believed || self.wanted.agree || !is_believed;
+        let rest_may_differ = self.wanted.agree || !is_believed;
         if rest_may_differ && !self.belongs(work, parities) {
             self.generate(work);
             self.write(work, stripe.parities());
