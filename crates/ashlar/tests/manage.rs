@@ -91,7 +91,10 @@ fn a_member_is_replaced_by_the_spare_that_was_named() {
     bench.refused("replace data a --with b", &["no spare"]);
     bench.ok("replace data a --with d");
     bench.ok("wait data");
-    assert_eq!(["a", "b", "c", "d"].map(|name| state_of(&bench, name)), ["faulty", "in_sync", "spare", "in_sync"]);
+    assert_eq!(
+        ["a", "b", "c", "d"].map(|name| state_of(&bench, name)),
+        ["faulty", "in_sync", "spare", "in_sync"]
+    );
     bench.ok("remove data a");
     assert!(!bench.ok("status data --mdstat").contains(" a["), "nothing speaks of it any more");
 }
@@ -111,7 +114,10 @@ fn a_scrub_says_where_and_who() {
     let said = bench.ok("scrub data");
     assert!(said.contains("member bytes 8192 to 12288: c is wrong"), "{said}");
     let found: Value = serde_json::from_str(&bench.ok("scrub data --repair --json")).unwrap();
-    assert_eq!((&found["mismatched_bytes"], &found["repaired_bytes"]), (&Value::from(4096), &Value::from(4096)));
+    assert_eq!(
+        (&found["mismatched_bytes"], &found["repaired_bytes"]),
+        (&Value::from(4096), &Value::from(4096))
+    );
     assert!(bench.ok("scrub data").contains("everything agrees"));
 }
 
