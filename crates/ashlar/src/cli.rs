@@ -434,7 +434,8 @@ pub struct Scrub {
     /// What runs
     pub name: String,
     /// Make agree what differs: what raid6 or most of three and more copies blame on one member is given to it anew; where
-    /// nothing tells who is wrong, parity follows the data and copies the first
+    /// nothing tells who is wrong, parity follows the data and copies the first. Where more than one member of a raid6 must
+    /// be wrong, nothing is written
     #[arg(long)]
     pub repair: bool,
     /// The array, where several run under NAME

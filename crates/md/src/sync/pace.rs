@@ -39,18 +39,30 @@ pub(super) struct Pace {
     seen: Cell<u64>,
 }
 
+/// The longest that is slept in one piece, in milliseconds.
+const LONGEST_PAUSE_MS: u64 = 100;
+
 /// The span over which speed is measured, in nanoseconds.
 const SPAN_NS: u64 = 1_000_000_000;
 
 impl Pace {
-    /// A window was done.
-    pub fn note(&self, count: Sectors, began: Moment, ended: Moment) {
-        self.window_ns.set(ended.since(began));
-        if ended.since(self.since.get()) > SPAN_NS {
-            self.since.set(ended);
-            self.moved.set(Sectors::ZERO);
+    /// A window is begun at `now`. What was done above the bound is not forgotten when a new span begins.
+    pub fn begin(&self, count: Sectors, now: Moment, speed: Speed) {
+        let elapsed = now.since(self.since.get());
+        if elapsed > SPAN_NS {
+            let allowed = match speed.max {
+                0 => u64::MAX,
+                max => (u128::from(max) * u128::from(elapsed) / 1_000_000_000) as u64,
+            };
+            self.since.set(now);
+            self.moved.set(Sectors::from_bytes(self.moved.get().bytes().saturating_sub(allowed)));
         }
         self.moved.set(self.moved.get() + count);
+    }
+
+    /// A window was done.
+    pub fn end(&self, began: Moment, ended: Moment) {
+        self.window_ns.set(ended.since(began));
     }
 
     /// Nanoseconds to wait before the next window.
@@ -64,7 +76,7 @@ impl Pace {
         };
         let is_above_min = speed.min == 0 || at_speed(speed.min) > elapsed;
         let gives_way = if is_busy && is_above_min { self.window_ns.get() * RESYNC_PAUSES } else { 0 };
-        too_fast.max(gives_way).min(SPAN_NS)
+        too_fast.max(gives_way)
     }
 }
 
@@ -76,9 +88,15 @@ pub(super) async fn give_way(array: &Array, lane: usize) -> bool {
     if lane == 0 {
         pace.seen.set(array.served.get());
     }
-    let pause_ms = pace.pause_ns(sync.speed.get(), runtime::now(), is_busy).div_ceil(1_000_000);
-    if pause_ms > 0 {
-        sleep_ms(pause_ms).await;
+    loop {
+        let pause_ms = pace.pause_ns(sync.speed.get(), runtime::now(), is_busy).div_ceil(1_000_000);
+        if pause_ms > 0 {
+            // In pieces: whoever interrupts, or sets other bounds, does not wait for the end of a long pause.
+            sleep_ms(pause_ms.min(LONGEST_PAUSE_MS)).await;
+        }
+        if pause_ms <= LONGEST_PAUSE_MS || sync.is_interrupted() {
+            break;
+        }
     }
     let mut before = array.served.get();
     let mut waits = lane > 0 && is_busy;
@@ -88,4 +106,53 @@ pub(super) async fn give_way(array: &Array, lane: usize) -> bool {
         before = array.served.get();
     }
     is_busy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seconds that 64 MiB in windows of 512 KiB take, each of which takes no time, in so many lanes.
+    fn seconds(speed: Speed, lanes: u64) -> u64 {
+        let (pace, mut now) = (Pace::default(), Moment(5_000_000_000));
+        let start = now;
+        for _ in 0..128 / lanes {
+            let pause = pace.pause_ns(speed, now, false);
+            now = now.after_ns(pause);
+            (0..lanes).for_each(|_| pace.begin(Sectors::from_bytes(512 << 10), now, speed));
+        }
+        now.since(start) / 1_000_000_000
+    }
+
+    #[test]
+    fn a_sync_is_never_faster_than_its_bound() {
+        assert_eq!(seconds(Speed { min: 0, max: 0 }, 4), 0);
+        for (max, expected) in [(16 << 20, 4), (1 << 20, 64), (256 << 10, 256)] {
+            for lanes in [1, 4] {
+                let taken = seconds(Speed { min: 0, max }, lanes);
+                // The last windows are still to be paid for.
+                let unpaid = lanes * (512 << 10) / max;
+                assert!(
+                    (expected - unpaid - 1..=expected).contains(&taken),
+                    "{max}, {lanes} lanes: {taken} s"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn beside_clients_a_window_is_followed_by_a_pause_above_the_least_speed() {
+        let speed = Speed { min: 1 << 20, max: 0 };
+        let (pace, now) = (Pace::default(), Moment(5_000_000_000));
+        pace.begin(Sectors::from_bytes(512 << 10), now, speed);
+        pace.end(now, now.after_ns(3_000_000));
+        let later = now.after_ns(3_000_000);
+        assert_eq!(pace.pause_ns(speed, later, true), 3_000_000 * RESYNC_PAUSES);
+        assert_eq!(pace.pause_ns(speed, later, false), 0, "nobody is in its way");
+        assert_eq!(
+            pace.pause_ns(Speed { min: 1 << 40, max: 0 }, later, true),
+            0,
+            "below the least it gives way to nobody"
+        );
+    }
 }

@@ -102,12 +102,13 @@ async fn work<W: Walk>(array: &Array, memory: &Rc<Arena>, walk: &W, lane: usize)
         let is_busy = super::pace::give_way(array, lane).await;
         let Some(window) = take_window(array, walk, lane, is_busy) else { return Ok(()) };
         let began = now();
+        array.sync.pace.begin(window.count, began, array.sync.speed.get());
         let outcome = walk.window(array, memory, window).await;
         if outcome.is_err() {
             windows.failed.set(true);
             return outcome; // the window stays under way: the position never passes it
         }
-        array.sync.pace.note(window.count, began, now());
+        array.sync.pace.end(began, now());
         windows.active.borrow_mut()[lane] = None;
         let position = windows.position();
         walk.advance(array, position);
