@@ -82,7 +82,7 @@ fn the_kernel_finds_no_mismatch_where_we_have_discarded_and_zeroed() {
         let slot = number % shape.slots;
         bench.fail(&name, &members[slot]);
         clear_here_and_there(&mut client, &mut model, shape, 100 + number as u64);
-        bench.manage(&["sync", &name, "--speed-max", "1"]);
+        bench.manage(&["sync", &name, "--speed-max", "2M"]);
         bench.manage(&["add".as_ref(), name.as_ref(), new.as_os_str()]);
         clear_here_and_there(&mut client, &mut model, shape, 200 + number as u64);
         bench.manage(&["sync", &name, "--speed-max", "0"]);

@@ -59,7 +59,7 @@ fn a_spare_that_comes_in_during_the_first_resync_is_in_sync_only_when_it_was_reb
         }
         client.flush().unwrap();
         let sum = hash(&client.content());
-        bench.manage(&["sync", &name, "--speed-max", "1"]);
+        bench.manage(&["sync", &name, "--speed-max", "2M"]);
         bench.manage(&["sync", &name, "resume"]);
         let state = |array: &serde_json::Value| {
             let members = array["members"].as_array().unwrap();
@@ -70,7 +70,7 @@ fn a_spare_that_comes_in_during_the_first_resync_is_in_sync_only_when_it_was_reb
             // Copies are synced to their end first: that is no reason to call the spare in sync.
             bench.manage(&["sync", &name, "--speed-max", "0"]);
             bench.wait_until(&name, |array| state(array).0 != "spare");
-            bench.manage(&["sync", &name, "--speed-max", "1"]);
+            bench.manage(&["sync", &name, "--speed-max", "2M"]);
         }
         bench.wait_until(&name, |array| {
             let (state, _) = state(array);

@@ -45,14 +45,14 @@ const CASES: [(Shape, How, Left); 12] = [
     (shape(6, "ddf-N-continue", "1.0", 5, 16, KIB), How::Replace, Left::Stopped),
 ];
 
-/// All cases, and where there is time each of them left in both ways.
+/// Every other case, and where there is time all of them, each left in both ways.
 fn cases() -> Vec<(Shape, How, Left)> {
     if !is_thorough() {
         left_out::note(
-            "every rebuild and replacement left in one way only",
-            &"`cargo xtask oracle test` takes both",
+            "every other rebuild and replacement, and each left in one way only",
+            &"they take minutes; `cargo xtask oracle test` takes all",
         );
-        return CASES.to_vec();
+        return CASES.into_iter().step_by(2).collect();
     }
     let both = |(shape, how, _)| [(shape, how, Left::Stopped), (shape, how, Left::Killed)];
     CASES.into_iter().flat_map(both).collect()
@@ -140,7 +140,7 @@ impl Array {
         write_all_over(&mut client, &mut self.model, self.slot as u64 * 1000);
         let sync = |what: &str| bench.manage(&["sync", name, what]);
         sync("pause");
-        bench.manage(&["sync", name, "--speed-max", "1"]);
+        bench.manage(&["sync", name, "--speed-max", "2M"]);
         let (old, new) = (self.members[self.slot].as_os_str(), self.new.as_os_str());
         let add = || bench.manage(&["add".as_ref(), name.as_ref(), new]);
         match self.how {

@@ -130,7 +130,7 @@ fn mdadm_01replace() {
         // Somebody else fails meanwhile.
         array.tell("add", &d[1]);
         array.tell("add", &d[5]);
-        array.bench.manage(&["sync", &name, "--speed-max", "1"]);
+        array.bench.manage(&["sync", &name, "--speed-max", "2M"]);
         array.tell("replace", &d[0]);
         std::thread::sleep(Duration::from_millis(300));
         array.tell("fail", &d[2]);

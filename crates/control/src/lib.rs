@@ -38,5 +38,5 @@ pub use monitor::{Lookout, Monitor};
 pub use place::{Place, PlaceError, Taken, running};
 pub use progress::{Progress, progress};
 pub use snapshot::{AreaBytes, Keeper, MemberAreas, Snapshot, SnapshotError};
-pub use stack::{Facts, Open, Opened, Stack, Volume};
+pub use stack::{Facts, Open, Opened, Outside, Stack, Volume};
 pub use undo::{Change, UndoError, plan_undo, put_back};

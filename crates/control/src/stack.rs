@@ -50,6 +50,14 @@ pub struct Volume {
     pub export: Rc<Export>,
 }
 
+/// What a stack needs of the program around it.
+pub struct Outside {
+    /// Opens a disk that is to be added.
+    pub open: Open,
+    /// Hears what happens.
+    pub tell: fn(&Event),
+}
+
 /// A running stack.
 pub struct Stack {
     facts: Facts,
@@ -66,17 +74,17 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// A stack over open arrays and running servers. What happens is told to `tell` too.
+    /// A stack over open arrays and running servers.
     pub fn new(
         facts: Facts,
         volumes: Vec<Volume>,
         holds: Vec<(String, Rc<Hold>)>,
-        open: Open,
         servers: Vec<(Address, Server)>,
         keeper: Option<Rc<Keeper>>,
         arena: Rc<Arena>,
-        tell: fn(&Event),
+        outside: Outside,
     ) -> Rc<Stack> {
+        let Outside { open, tell } = outside;
         let events = broadcast::Sender::new(EVENTS);
         let stack = Rc::new(Stack {
             facts,

@@ -20,7 +20,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "superblock", play: targets::superblock::play },
     Target { name: "bitmap", play: targets::bitmap::play },
     Target { name: "badblocks", play: targets::badblocks::play },

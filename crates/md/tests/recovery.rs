@@ -296,7 +296,7 @@ fn what_nobody_can_read_is_listed_as_bad_and_only_that() {
             let buf = arena.take(512).unwrap();
             failed += u32::from(device.start(Request::read(Sectors(start), buf)).await.is_err());
         }
-        assert!(failed >= 1 && failed <= 2, "{failed} sectors cannot be read");
+        assert!((1..=2).contains(&failed), "{failed} sectors cannot be read");
         array.stop().await.unwrap();
         assert!(bench.candidates().await[3].examined.summary.bad_block_log.unwrap().in_use);
     });

@@ -278,7 +278,10 @@ impl Play {
         let asked = self.scenario.asked.then(|| {
             let asked = requests::ask(self.world.clone(), array.clone(), devs.clone(), well);
             let violations = self.violations.clone();
-            spawn(async move { violations.borrow_mut().extend(asked.await) })
+            spawn(async move {
+                let found = asked.await;
+                violations.borrow_mut().extend(found);
+            })
         });
         // Sometimes nobody comes: then no flush of a client covers up what a resync forgot to flush.
         let idle = self.world.draw(|random| random.one_in(4));

@@ -131,7 +131,8 @@ async fn open(
         read_only: wish.read_only,
     };
     let (servers, arena) = (servers.collect(), world.arena.clone());
-    Ok(Stack::new(facts, volumes, holds, opener(world), servers, keeper, arena, tell))
+    let outside = control::Outside { open: opener(world), tell };
+    Ok(Stack::new(facts, volumes, holds, servers, keeper, arena, outside))
 }
 
 /// Opens disks that are added while the stack runs.

@@ -35,6 +35,7 @@ fn pile(level: Level, version: Version) -> Vec<Candidate> {
         layout: None,
         size: None,
         bitmap: None,
+        ppl: false,
         assume_clean: true,
         slots: vec![Some(Geometry::plain(SIZE)); 2],
         write_mostly: Vec::new(),
