@@ -103,6 +103,11 @@ impl MemberLog {
         number < self.durable.get()
     }
 
+    /// Whether no record is being written.
+    pub fn is_written(&self) -> bool {
+        self.durable.get() == self.number.get()
+    }
+
     /// Whether there is anything to be written.
     pub fn has_entries(&self) -> bool {
         !self.open.borrow().entries.is_empty()
