@@ -16,7 +16,7 @@ use crate::badblocks::BadBlocks;
 use crate::bitmap::{self, Bitmap, BitmapState, Marked};
 use crate::error::{Hindrance, OpenError};
 use crate::lane::Lanes;
-use crate::level::parity::log;
+use crate::level::parity;
 use crate::level::{self, Mapping};
 use crate::limits::{CHECKPOINT_MS, FAN_OUT, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS};
 use crate::member::{Condition, Member, MemberStatus, Recovering};
@@ -226,8 +226,11 @@ impl Array {
             .map(|(slot, seat)| Rc::new(member(slot, seat, candidates, devs)))
             .collect();
         let height = 1 + members.iter().map(|member| member.dev.height()).max().unwrap_or(0);
-        let (mapping, size) = level::map(&summary, &members, options.layout, options.lanes, height)
+        let (mut mapping, size) = level::map(&summary, &members, options.layout, options.lanes, height)
             .map_err(|hindrance| OpenError::Hindered(vec![hindrance]))?;
+        if let (Mapping::Parity(level), Some(seat)) = (&mut mapping, set.journal) {
+            level.set_journal(devs[seat.candidate].clone(), &candidates[seat.candidate].examined.summary);
+        }
         let geometry = joined(&members, size, &summary, options.write);
         check_alignment(&members, &summary, geometry).map_err(|found| OpenError::Hindered(vec![found]))?;
         let sync_size = level::sync_size(&summary, geometry.size);
@@ -277,7 +280,7 @@ impl Array {
         }
         metadata::start(&array);
         bitmap::start(&array);
-        log::start(&array, |array| sync::start(array, array.clone()));
+        parity::start(&array, |array| sync::start(array, array.clone()));
         Ok(array)
     }
 
@@ -303,8 +306,8 @@ impl Array {
 
     /// Waits until parity was made right by what a log says. Requests wait for it by themselves.
     pub async fn replayed(&self) {
-        if let Some(log) = level::log(self) {
-            log.replayed().await;
+        if let Mapping::Parity(level) = &self.mapping {
+            let _ = level.replayed().await; // a journal that cannot be read fails the requests
         }
     }
 

@@ -68,6 +68,8 @@ pub struct Set {
     pub slots: Vec<Option<Seat>>,
     /// Who is to take whose place, by slot.
     pub replacements: Vec<(u16, Seat)>,
+    /// The write journal.
+    pub journal: Option<Seat>,
     /// Spares, by candidate.
     pub spares: Vec<Seat>,
     /// Who was left out, and why.
@@ -200,6 +202,7 @@ fn sort_out(key: SetKey, candidates: &[Candidate]) -> Set {
         freshest,
         slots: vec![None; slots_of(&candidates[freshest].examined.summary)],
         replacements: Vec::new(),
+        journal: None,
         spares: Vec::new(),
         left_out: Vec::new(),
         unreadable: Vec::new(),
@@ -349,7 +352,11 @@ impl Sorting<'_> {
                 self.leave_out(at, Reason::Foreign);
                 return;
             }
-            Role::Spare | Role::Journal => {
+            Role::Journal => {
+                set.journal = Some(Seat::spare(at, own.dev_number));
+                return;
+            }
+            Role::Spare => {
                 set.spares.push(Seat::spare(at, own.dev_number));
                 return;
             }

@@ -98,8 +98,18 @@ fn features(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
         let members: Vec<_> = in_sync.map(|seat| &candidates[seat.candidate].examined).collect();
         set.unwritable.extend(bitmap::hindrance(&candidates[set.freshest].examined, &members));
     }
-    if features.has(Features::JOURNAL) || summary.role == Role::Journal {
-        set.unreadable.push(Hindrance::Feature("a write journal"));
+    if summary.role == Role::Journal {
+        set.unreadable.push(Hindrance::Shape("only its write journal is here"));
+    } else if features.has(Features::JOURNAL) {
+        // The kernel opens it for reading alone, too, when the journal is missing.
+        set.unwritable.push(match set.journal {
+            Some(_) => Hindrance::Feature("a write journal"),
+            None => Hindrance::Shape(
+                "its write journal is missing, and with it what was last written: name the journal's disk too; without \
+                 it the array can only be read",
+            ),
+        });
+        set.dirty_degraded |= set.journal.is_none() && set.short.is_some();
     }
     let in_sync = set.slots.iter().flatten().filter(|seat| seat.in_sync);
     let members: Vec<_> = in_sync.map(|seat| &candidates[seat.candidate].examined).collect();

@@ -245,8 +245,9 @@ fn what_is_not_built_yet_is_refused_by_its_name() {
     let all = |bits: u32| disks.iter().map(|disk| disk.with_features(bits)).collect::<Vec<_>>();
     let unknown = refusals(&all(1 << 20), false);
     assert!(unknown.contains("feature bits 0x100000"), "{unknown}");
-    let journal = refusals(&all(512), false);
-    assert!(journal.contains("a write journal"), "{journal}");
+    assert!(only(&all(512)).unreadable.is_empty(), "reading needs no journal");
+    let journal = refusals(&all(512), true);
+    assert!(journal.contains("its write journal is missing"), "{journal}");
     let bitmap: Vec<Candidate> = disks
         .iter()
         .map(|disk| {

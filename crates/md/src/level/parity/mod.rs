@@ -8,6 +8,7 @@
 mod arithmetic;
 mod cut;
 mod group;
+mod journal;
 pub(crate) mod log;
 pub(crate) mod map;
 mod plan;
@@ -24,19 +25,23 @@ mod zero;
 
 use std::rc::Rc;
 
-use block::{Arena, Buf, Cause, Failed, Op, Outcome, Range, Request, Sectors};
+use block::{Arena, Buf, Cause, Dev, Failed, Op, Outcome, Range, Request, Sectors};
+use md_format::superblock::Summary;
+use runtime::spawn;
 
 pub(super) use recover::recover_window;
 pub(super) use resync::sync_window;
 pub(super) use scrub::scrub_window;
 
 use self::group::Groups;
+use self::journal::Journal;
 use self::log::Log;
 use self::map::{Map, Stripe};
 use self::plan::{Known, NoPlan};
 use self::slots::Slots;
 use self::work::Works;
 use crate::array::Array;
+use crate::level::Mapping;
 use crate::limits::{SLOTS, STRIPES_JOINED};
 use crate::plant::{self, Plant};
 
@@ -50,6 +55,8 @@ pub(crate) struct Striped {
     zeroes: Buf,
     /// What closes the write hole.
     log: Option<Box<Log>>,
+    /// What is in a write journal, to be read before the members.
+    journal: Option<Journal>,
 }
 
 impl Striped {
@@ -60,7 +67,23 @@ impl Striped {
         let zeroes = Arena::new(bytes).take_zeroed(bytes).expect("the arena was made for it");
         let groups = || Groups::new(SLOTS * STRIPES_JOINED);
         let (groups, log) = ((0..lanes.max(1)).map(|_| groups()).collect(), log.map(Box::new));
-        Striped { map, groups, works, zeroes, log }
+        Striped { map, groups, works, zeroes, log, journal: None }
+    }
+
+    /// The array has a journal, on `dev`, whose superblock says this.
+    pub fn set_journal(&mut self, dev: Dev, summary: &Summary) {
+        self.journal = Some(Journal::new(dev, summary));
+    }
+
+    /// Waits until what logs and journal hold is on the members.
+    pub async fn replayed(&self) -> Outcome {
+        if let Some(log) = &self.log {
+            log.replayed().await;
+        }
+        match &self.journal {
+            Some(journal) => journal.replayed().await,
+            None => Ok(()),
+        }
     }
 
     /// What closes the write hole, if there is anything.
@@ -140,10 +163,25 @@ impl Striped {
     }
 }
 
-pub(super) async fn serve(array: &Rc<Array>, level: &Striped, request: Request) -> Outcome {
-    if let Some(log) = &level.log {
-        log.replayed().await;
+/// Starts the replay of logs and journal, what keeps the logs, and what is to begin after the replay.
+pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) {
+    let has_journal = matches!(&array.mapping, Mapping::Parity(level) if level.journal.is_some());
+    if !has_journal {
+        return log::start(array, then);
     }
+    let own = array.clone();
+    let _running = spawn(async move {
+        if let Mapping::Parity(level) = &own.mapping
+            && let Some(journal) = &level.journal
+        {
+            journal::run(&own, level, journal).await;
+        }
+        then(&own);
+    });
+}
+
+pub(super) async fn serve(array: &Rc<Array>, level: &Striped, request: Request) -> Outcome {
+    level.replayed().await?;
     if let (Some(failed), true) = (array.broken(), request.op != Op::Read && request.op != Op::Status) {
         return Err(failed);
     }
