@@ -77,7 +77,11 @@ impl Rows {
         let (mut whole, mut open) = (Vec::new(), Vec::new());
         for (number, row) in self.0 {
             match row.is_open {
-                true => open.extend(row.data.iter().map(|(slot, at)| DataOnly { row: number, slot: *slot, at: *at })),
+                true => open.extend(row.data.iter().map(|(slot, at)| DataOnly {
+                    row: number,
+                    slot: *slot,
+                    at: *at,
+                })),
                 false => whole.extend(row.whole(number)),
             }
         }

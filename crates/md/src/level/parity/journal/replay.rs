@@ -131,7 +131,8 @@ impl Replay<'_> {
             for sum in sums.into_iter().flatten() {
                 self.read(at, &self.block).await?;
                 let seed = self.journal.seed;
-                let found = lend(std::slice::from_ref(&self.block), &[], |read, _| block_checksum(seed, read[0]));
+                let found =
+                    lend(std::slice::from_ref(&self.block), &[], |read, _| block_checksum(seed, read[0]));
                 let Some(next) = ring_add(at, BLOCK_SECTORS, self.journal.ring) else { return Ok(false) };
                 if found != sum {
                     return Ok(false);
@@ -149,7 +150,9 @@ impl Replay<'_> {
     /// A row that is whole goes to the members that are there.
     async fn write_out(&self, whole: &Whole) -> Outcome {
         for (slot, at) in &whole.blocks {
-            let Some(member) = self.array.occupant(*slot).filter(|member| member.is_written()) else { continue };
+            let Some(member) = self.array.occupant(*slot).filter(|member| member.is_written()) else {
+                continue;
+            };
             self.read(*at, &self.block).await?;
             let write = Request::write(member.place_of(Sectors(whole.row)), self.block.clone());
             member.dev.start(self.array.to_member(write)).await?;
