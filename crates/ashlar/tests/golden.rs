@@ -141,7 +141,9 @@ fn reads(image: &Image, is_own: bool, number: usize) -> bool {
         let found = sha256(&done.out);
         assert!(expected.contains(&found), "{} {order:?}: {found}, expected {expected:?}", image.name);
     }
-    if !image.name.starts_with("linear-") && !image.name.starts_with("raid0-") {
+    // Without its journal an array has what was in it before the last writes.
+    let has_others = !["linear-", "raid0-"].iter().any(|level| image.name.starts_with(level));
+    if has_others && !image.name.contains("journal") {
         every_set(&bench, image, &names, &expected, number);
     }
     assert_eq!(before, prints(), "{}: a member was changed", image.name);
