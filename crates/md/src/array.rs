@@ -19,7 +19,7 @@ use crate::lane::Lanes;
 use crate::level::parity;
 use crate::level::{self, Mapping};
 use crate::limits::{CHECKPOINT_MS, FAN_OUT, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS};
-use crate::member::{Condition, Member, MemberStatus, Recovering};
+use crate::member::{Condition, Flusher, Member, MemberStatus, Recovering};
 use crate::metadata::{self, Metadata};
 use crate::plant::{self, Plant};
 use crate::redundancy::Redundancy;
@@ -619,11 +619,11 @@ impl Array {
     }
 
     /// Flushes the members, and notes how far their recoveries had come before: that far superblocks may say (S4).
-    pub(crate) async fn flush_positions(&self) -> Outcome {
+    pub(crate) async fn flush_positions(&self, by: Flusher) -> Outcome {
         let noted = self.metadata.noted();
-        self.members.iter().for_each(|member| member.note_position());
+        self.members.iter().for_each(|member| member.note_position(by));
         self.flush_members(0).await?;
-        self.members.iter().for_each(|member| member.keep_position());
+        self.members.iter().for_each(|member| member.keep_position(by));
         self.metadata.set_flushed(noted);
         Ok(())
     }

@@ -74,8 +74,8 @@ pub struct Member {
     pub(crate) room: Sectors,
     /// What it waits for, as a spare.
     pub(crate) want: Cell<Want>,
-    /// How far a recovery had come when a flush of its device began.
-    pub(crate) noted: Cell<Sectors>,
+    /// How far a recovery had come when a flush of its device began, for each who flushes: their flushes may overlap.
+    pub(crate) noted: [Cell<Sectors>; 2],
     /// How much of a recovery was durable when its device was last flushed: what superblocks may say (S4).
     pub(crate) recovered_durably: Cell<Sectors>,
     pub(crate) failure: Cell<Option<Failed>>,
@@ -86,6 +86,15 @@ pub struct Member {
     pub(crate) read_errors: Cell<u32>,
     pub(crate) reads_in_flight: Cell<u32>,
     pub(crate) last_read_end: Cell<Sectors>,
+}
+
+/// Who flushes members to record positions. Each does one such flush at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flusher {
+    /// The writer of superblocks, before a clean mark.
+    Writer = 0,
+    /// The sync engine, for a checkpoint.
+    Checkpoint = 1,
 }
 
 /// A member as `status` shows it.
@@ -139,7 +148,7 @@ impl Member {
             unwanted: Cell::new(false),
             room: Sectors(examined.summary.data_size),
             want: Cell::new(Want::Any),
-            noted: Cell::new(done),
+            noted: [Cell::new(done), Cell::new(done)],
             recovered_durably: Cell::new(done),
             failure: Cell::new(None),
             place: examined.place,
@@ -153,13 +162,13 @@ impl Member {
     }
 
     /// Notes how far it is rebuilt, before its device is flushed.
-    pub(crate) fn note_position(&self) {
-        self.noted.set(self.recovering().map_or(Sectors::ZERO, |recovering| recovering.done));
+    pub(crate) fn note_position(&self, by: Flusher) {
+        self.noted[by as usize].set(self.recovering().map_or(Sectors::ZERO, |recovering| recovering.done));
     }
 
     /// What was noted is durable.
-    pub(crate) fn keep_position(&self) {
-        self.recovered_durably.set(self.noted.get().max(self.recovered_durably.get()));
+    pub(crate) fn keep_position(&self, by: Flusher) {
+        self.recovered_durably.set(self.noted[by as usize].get().max(self.recovered_durably.get()));
     }
 
     /// What its superblock said when it was last written.

@@ -17,7 +17,7 @@ use runtime::{Event, sleep_ms, spawn};
 use crate::array::Array;
 use crate::level::parity::log;
 use crate::limits::{EVENTS_LIMIT, FAN_OUT, MEMBERS_ADDED, MEMBERSHIP_EVENTS};
-use crate::member::{Condition, Member};
+use crate::member::{Condition, Flusher, Member};
 use crate::plant::{self, Plant};
 
 /// Bytes of a superblock as it is written: all that was read, so that what follows it in its block survives.
@@ -290,7 +290,7 @@ async fn write_round(array: &Array) -> bool {
     let mut clean = metadata.want_clean.get();
     if clean {
         // What the sync had done before the flush is durable after it, and nothing more (S4).
-        if !plant::is(Plant::CleanBeforeFlush) && array.flush_positions().await.is_err() {
+        if !plant::is(Plant::CleanBeforeFlush) && array.flush_positions(Flusher::Writer).await.is_err() {
             return false;
         }
         clean = metadata.want_clean.get(); // a write may have begun meanwhile

@@ -36,7 +36,7 @@ use crate::array::Array;
 use crate::bitmap::Bitmap;
 use crate::level;
 use crate::limits::MEMBERS_ADDED;
-use crate::member::Condition;
+use crate::member::{Condition, Flusher};
 
 /// A sync begins and ends at multiples of this many bytes, but for the end of the array: a page of the kernel's.
 pub(crate) const FINEST: u64 = 4096;
@@ -419,7 +419,7 @@ async fn run(array: &Rc<Array>, action: Action) {
 /// Records how far everything is that was flushed: positions of a resync only while no client writes, because a dirty
 /// superblock has no place for them; those of members always.
 async fn record_checkpoint(array: &Array) -> Outcome {
-    array.flush_positions().await?;
+    array.flush_positions(Flusher::Checkpoint).await?;
     array.metadata.require();
     array.metadata.settled().await
 }
