@@ -97,7 +97,7 @@ fn nothing_acknowledged_is_lost_when_process_and_power_go_under_load() {
     for (seed, version) in [(1, "1.2"), (2, "0.90"), (3, "1.0"), (4, "1.1")] {
         println!("seed {seed}");
         let mut stage = Stage::new(seed, 2, version);
-        for _ in 0..4 {
+        for _ in 0..6 {
             stage.round(&[], |_, _, _| {});
         }
         stage.end(&[], true);

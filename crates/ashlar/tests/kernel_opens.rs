@@ -5,6 +5,7 @@ mod proof;
 use std::path::PathBuf;
 
 use oracle::{DiskOpts, Kernel, Run, host_mdadm, required};
+use proof::shapes::settle;
 use proof::{Bench, hash};
 
 /// An array to be made by `ashlar create`.
@@ -118,6 +119,7 @@ fn made(bench: &Bench, case: &Case) -> (Vec<PathBuf>, String) {
         client.fill(at as u64, 33 * 1024, 41);
     }
     let content = client.content();
+    settle(bench, case.name); // beside a client a resync takes its time
     running.stop();
     (members, hash(&content))
 }

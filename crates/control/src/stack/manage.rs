@@ -118,7 +118,9 @@ impl Stack {
         if self.facts.read_only {
             return Err(Refusal::Conflict(format!("{} is read-only; nothing is added", self.facts.name)));
         }
-        let is_known = |known: &md::MemberStatus| known.name == name && known.condition != Condition::Removed;
+        let is_known = |known: &md::MemberStatus| {
+            known.condition != Condition::Removed && is_same_path(&known.name, &name)
+        };
         if self.volumes.iter().any(|volume| volume.array.members().iter().any(is_known)) {
             return Err(Refusal::Conflict(format!("{name} is a member already; remove it first")));
         }
@@ -161,13 +163,12 @@ impl Stack {
     /// A disk that was named at the start and belongs to no array is held all the same, so that nobody else takes it. It is
     /// let go of, to be opened anew.
     async fn let_go_of_what_was_left_out(&self, name: &str) {
-        let path = |name: &str| std::fs::canonicalize(name).ok();
-        let is_it = |known: &str| known == name || path(name).is_some_and(|own| path(known) == Some(own));
         let is_member = |known: &str| {
             self.volumes.iter().any(|volume| volume.array.members().iter().any(|member| member.name == known))
         };
-        let is_left_out =
-            |(known, hold): &&(String, Rc<Hold>)| !hold.is_released() && is_it(known) && !is_member(known);
+        let is_left_out = |(known, hold): &&(String, Rc<Hold>)| {
+            !hold.is_released() && is_same_path(known, name) && !is_member(known)
+        };
         let found = self.holds.borrow().iter().find(is_left_out).cloned();
         let Some((known, hold)) = found else { return };
         if let Some(keeper) = &self.keeper {
@@ -187,6 +188,12 @@ impl Stack {
             }),
         }
     }
+}
+
+/// Whether two names, the first as this process was given it, lead to the same file.
+fn is_same_path(own: &str, other: &str) -> bool {
+    let real = |name: &str| std::fs::canonicalize(name).ok();
+    own == other || real(own).is_some_and(|own| Some(own) == real(other))
 }
 
 fn refused(name: &str, error: MembershipError) -> Refusal {

@@ -15,7 +15,7 @@ use report::{Report, Verdict};
 use crate::{dispatch, shell, tidy};
 
 /// Seconds of fuzzing here: enough to notice a target that fails at once. Hours of it are run by hand.
-const FUZZ_SECONDS: &str = "20";
+const FUZZ_SECONDS: &str = "10";
 
 /// Runs every stage and prints the summary. A stage that fails does not keep the next from running.
 pub fn run() -> anyhow::Result<ExitCode> {
