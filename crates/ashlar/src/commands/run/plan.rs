@@ -49,6 +49,7 @@ impl Plan {
         }
         for volume in &pile.volumes {
             refused.extend(hindrances(wish, pile, volume));
+            refused.extend(stale_beside_newer(wish, pile, volume, accepted));
         }
         match &place {
             Err(error) => refused.push(error.to_string()),
@@ -128,6 +129,22 @@ impl Plan {
 fn own_name(pile: &Pile) -> String {
     let names: Vec<&str> = pile.volumes.iter().map(|volume| volume.name.as_str()).collect();
     names.join("+").replace('/', "-").trim_start_matches('.').to_owned()
+}
+
+/// A member that is being rebuilt has something newer than members that are out of date: together they are no copies of the
+/// same, and nothing may be written to them.
+fn stale_beside_newer(wish: &Wish, pile: &Pile, volume: &Volume, accepted: &[String]) -> Option<String> {
+    let name = |candidate: usize| &pile.candidates[candidate].name;
+    let mut seats = volume.set.slots.iter().flatten();
+    let stale = seats.clone().map(|seat| name(seat.candidate)).find(|name| accepted.contains(name))?;
+    let newer = name(seats.find(|seat| !seat.in_sync)?.candidate);
+    (!wish.read_only).then(|| {
+        format!(
+            "{}: {newer} is still being rebuilt, from something newer than {stale} has; read what is there with \
+             `ashlar cat --accept-stale`",
+            volume.name
+        )
+    })
 }
 
 /// Why an array cannot be run as wished.
