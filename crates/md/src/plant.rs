@@ -39,8 +39,9 @@ pub enum Plant {
 }
 
 impl Plant {
-    /// All of them.
-    pub const ALL: [Plant; 14] = [
+    /// Those that the simulation must find. [`Plant::DoubtBelieved`] takes more than it meets by chance: `tests/recovery.rs`
+    /// has it.
+    pub const ALL: [Plant; 13] = [
         Plant::MarkAfterWrite,
         Plant::FlushSwallowed,
         Plant::CleanBeforeFlush,
@@ -52,7 +53,6 @@ impl Plant {
         Plant::StaleParity,
         Plant::BitAfterWrite,
         Plant::BitClearedBeforeFlush,
-        Plant::DoubtBelieved,
         Plant::LogAfterWrite,
         Plant::LogOverUnsafeRows,
     ];

@@ -5,6 +5,7 @@ mod common;
 
 use block::{Arena, Cause, Dev, Range, Request, Sectors};
 use common::{Bench, Made, SIZE};
+use md::plant::{self, Plant};
 use md::{
     Action, Admission, Array, Condition, MembershipError, Newcomer, NotAdmitted, Scrub, Speed, SyncState,
     Verdict, examine,
@@ -439,4 +440,49 @@ fn a_member_that_fails_while_it_is_rebuilt_leaves_the_array_as_it_was() {
         bench.reads(&device, 0, 7, 64).await.unwrap();
         array.stop().await.unwrap();
     });
+}
+
+/// What a read of a lost block comes to that was rebuilt where parity did not belong to the data.
+fn read_of_a_doubtful_block(planted: Option<Plant>) -> block::Outcome {
+    plant::set(planted);
+    let bench = Bench::new(36, Made { assume_clean: false, ..made(Level::Raid5, 3) });
+    bench.world.add_disk(SIZE, 512);
+    let outcome = bench.run(async {
+        let array = bench.open_members(3).await;
+        array.freeze(true).await;
+        // A write that the power has cut in two: data that parity knows nothing of.
+        bench.disk(0).poke(array.members()[0].data_offset + Sectors(4000), &[0x5a; 4096]);
+        array.add_member(newcomer(&bench, 3).await).await.unwrap();
+        array.fail_member(1).await.unwrap();
+        array.freeze(false).await;
+        array.sync_settled().await;
+        assert_eq!(condition(&array, 3), Condition::InSync);
+        let device = array.device();
+        let buf = bench.arena.take(1 << 20).unwrap();
+        let mut outcome = Ok(());
+        for start in (0..device.geometry().size.0).step_by(8) {
+            let read = device.start(Request::read(Sectors(start), buf.slice(0, 4096))).await;
+            outcome = outcome.and(read);
+        }
+        array.stop().await.unwrap();
+        outcome
+    });
+    plant::set(None);
+    outcome
+}
+
+#[test]
+fn what_parity_may_be_wrong_about_is_not_given_back_after_a_rebuild_either() {
+    let failed = read_of_a_doubtful_block(None).unwrap_err();
+    assert!(matches!(failed.cause, Cause::Medium | Cause::Degraded), "{failed}");
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_doubt_that_is_believed_is_found() {
+    assert_eq!(
+        read_of_a_doubtful_block(Some(Plant::DoubtBelieved)),
+        Ok(()),
+        "the defect shows where the rule does not"
+    );
 }
