@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use block::{Arena, BUCKETS, Count, Counters, Dev, Device, Op, Range};
 use md::array::Happening;
-use md::{Action, Array, Condition, Mismatch, Progress, Scrub, ScrubReport, SyncState, Verdict};
+use md::{Action, Array, Condition, Mismatch, Progress, ScrubReport, SyncState, Verdict};
 use md_format::UuidText;
 use nbd::{Export, Server};
 use runtime::mailbox::Receiver;
@@ -366,10 +366,7 @@ fn scrub_status(report: ScrubReport) -> ScrubStatus {
         }
     };
     ScrubStatus {
-        action: match report.scrub {
-            Scrub::Check => "check".to_owned(),
-            Scrub::Repair => "repair".to_owned(),
-        },
+        action: report.scrub.action().name().to_owned(),
         started_s: report.started_s,
         ended_s: report.ended_s,
         complete: report.complete,

@@ -51,6 +51,16 @@ pub enum Scrub {
     Repair,
 }
 
+impl Scrub {
+    /// The action that it is.
+    pub const fn action(self) -> Action {
+        match self {
+            Scrub::Check => Action::Check,
+            Scrub::Repair => Action::Repair,
+        }
+    }
+}
+
 /// Whether a resync is needed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Resync {
@@ -114,10 +124,7 @@ pub fn next(view: &View<'_>) -> Next {
         Resync::Possible => Some(Next::Start(Action::Resync)),
         Resync::Complete | Resync::Impossible => None,
     };
-    let scrub = view.scrub.map(|scrub| match scrub {
-        Scrub::Check => Next::Start(Action::Check),
-        Scrub::Repair => Next::Start(Action::Repair),
-    });
+    let scrub = view.scrub.map(|scrub| Next::Start(scrub.action()));
     let chosen = match is(Plant::RecoveryFirst) {
         false => resync.or_else(|| seat(view)).or_else(|| recovery(view)).or(scrub),
         true => seat(view).or_else(|| recovery(view)).or(resync).or(scrub),

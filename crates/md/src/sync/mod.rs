@@ -226,10 +226,7 @@ impl Array {
             } else if view.members.iter().any(anybody) {
                 Some(Action::Recover)
             } else {
-                view.scrub.map(|scrub| match scrub {
-                    Scrub::Check => Action::Check,
-                    Scrub::Repair => Action::Repair,
-                })
+                view.scrub.map(Scrub::action)
             }
         });
         wanted.map_or(SyncState::Idle, SyncState::Pending)

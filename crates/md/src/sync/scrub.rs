@@ -10,8 +10,8 @@ use std::rc::Rc;
 use block::{Arena, Outcome, Range, Sectors};
 use runtime::wall_seconds;
 
+use super::Scrub;
 use super::windows::{Ended, Walk, walk};
-use super::{Action, Scrub};
 use crate::array::{Array, Happening};
 use crate::level;
 use crate::limits::MISMATCHES_KEPT;
@@ -146,10 +146,7 @@ pub(super) async fn run(array: &Rc<Array>, scrub: Scrub) {
     let sync = &array.sync;
     let from = sync.scrub_from.get();
     sync.findings.borrow_mut().begin(scrub, !from.is_zero());
-    let action = match scrub {
-        Scrub::Check => Action::Check,
-        Scrub::Repair => Action::Repair,
-    };
+    let action = scrub.action();
     array.happen(Happening::SyncStarted { action, from: from.0 });
     let ended =
         walk(array, Rc::new(Scrubbing { scrub, epoch: array.epoch() }), from, array.sync_size()).await;

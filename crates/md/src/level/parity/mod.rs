@@ -150,6 +150,13 @@ impl Striped {
         Known { absent, unreadable, void, consistent }
     }
 
+    /// All rows of the stripes in which some rows lie: what is locked for them.
+    fn stripes_of_rows(&self, rows: Range) -> Range {
+        let chunk = self.map.chunk();
+        let start = rows.start.round_down(chunk);
+        Range::new(start, Sectors(rows.end().0.next_multiple_of(chunk.0)) - start)
+    }
+
     /// Rows, in parts that lie in one stripe each and are no longer than a window.
     fn parts_of_rows(&self, rows: Range) -> impl Iterator<Item = Range> + use<> {
         let unit = self.works.window().min(self.map.chunk());

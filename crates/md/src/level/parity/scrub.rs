@@ -23,10 +23,8 @@ pub(in crate::level) async fn scrub_window(
     window: Range,
     scrub: Scrub,
 ) -> Outcome {
-    let chunk = level.map.chunk();
-    let start = window.start.round_down(chunk);
-    let end = Sectors(window.end().0.div_ceil(chunk.0) * chunk.0);
-    let _rows = array.lanes.of(start).ranges.lock(Range::new(start, end - start)).await;
+    let stripes = level.stripes_of_rows(window);
+    let _rows = array.lanes.of(stripes.start).ranges.lock(stripes).await;
     let mut work = level.works.take().await;
     let all =
         (0..level.map.slots()).filter(|slot| array.occupant(*slot).is_some_and(|member| member.is_written()));

@@ -54,10 +54,8 @@ pub(super) async fn make_window_whole(
     window: Range,
     wanted: Wanted<'_>,
 ) -> Outcome {
-    let chunk = level.map.chunk();
-    let start = window.start.round_down(chunk);
-    let end = Sectors(window.end().0.div_ceil(chunk.0) * chunk.0);
-    let _rows = array.lanes.of(start).ranges.lock(Range::new(start, end - start)).await;
+    let stripes = level.stripes_of_rows(window);
+    let _rows = array.lanes.of(stripes.start).ranges.lock(stripes).await;
     let mut work = level.works.take().await;
     let rows = read_rows(array, level, memory, &mut work, window).await?;
     match rows.unreadable.is_empty() {
