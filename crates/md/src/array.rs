@@ -24,7 +24,7 @@ use crate::metadata::{self, Metadata};
 use crate::plant::{self, Plant};
 use crate::redundancy::Redundancy;
 use crate::roster::Roster;
-use crate::sync::{self, Action, Mismatch, Sync};
+use crate::sync::{self, Action, Mismatch, Rewritten, Sync};
 
 /// How an array is opened.
 #[derive(Clone, Debug)]
@@ -237,6 +237,12 @@ impl Array {
         let believed = sync::believed(summary.resync, sync_size);
         let bitmap = bitmap_of(set, candidates, sync_size, believed, geometry, &options)
             .map_err(|found| OpenError::Hindered(vec![found]))?;
+        let is_tracked =
+            options.write && believed != ResyncOffset::Complete && matches!(mapping, Mapping::Parity(_));
+        let rewritten = match is_tracked {
+            true => Rewritten::new(sync_size, Sectors::from_bytes(geometry.logical_block.into())),
+            false => Rewritten::nothing(),
+        };
         let seats = vec![Cell::new(None); set.slots.len()];
         let replacements = seats.clone();
         for (at, member) in members.iter().enumerate() {
@@ -255,7 +261,7 @@ impl Array {
                 set.short.is_some(),
                 behind(set, candidates),
             ),
-            sync: Sync::new(believed, bitmap.clone(), members.len(), options.dirty_degraded),
+            sync: Sync::new(believed, bitmap.clone(), rewritten, members.len(), options.dirty_degraded),
             bitmap,
             lanes: Lanes::new(options.lanes, Sectors(summary.chunk_sectors.into()), height),
             arena: Arena::new(ARENA_BYTES + (members.len() + MEMBERS_ADDED) * 4096),

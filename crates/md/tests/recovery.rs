@@ -486,3 +486,52 @@ fn a_doubt_that_is_believed_is_found() {
         "the defect shows where the rule does not"
     );
 }
+
+/// Only what nobody has written since is in doubt: what was acknowledged is given back before, during and after the rebuild.
+#[test]
+fn what_is_written_before_the_resync_comes_by_outlives_a_member() {
+    for (level, members, gone) in [(Level::Raid4, 3, 1), (Level::Raid5, 4, 2), (Level::Raid6, 5, 1)] {
+        for seed in 0..8 {
+            let bench = Bench::new(60 + seed, Made { assume_clean: false, ..made(level, members) });
+            bench.world.add_disk(SIZE, 512);
+            bench.run(async {
+                let array = bench.open_members(members).await;
+                array.freeze(true).await;
+                let device = array.device();
+                if seed % 2 == 0 {
+                    array.fail_member(gone).await.unwrap();
+                }
+                // In pieces that fit no stripe, of whole stripes, and of less than a page: but for one place.
+                let size = device.geometry().size.0;
+                let left_out = Range::new(Sectors(6000), Sectors(40));
+                let step = [64, 40, 17, 3][seed as usize % 4];
+                let pieces: Vec<Range> = (0..size)
+                    .step_by(step)
+                    .map(|start| Range::new(Sectors(start), Sectors(step as u64).min(Sectors(size - start))))
+                    .filter(|piece| piece.end() < Sectors(8000) && !piece.overlaps(left_out))
+                    .collect();
+                for (number, piece) in pieces.iter().enumerate() {
+                    bench.write(&device, piece.start.0, number as u8, piece.count.0).await.unwrap();
+                }
+                let is_there = async || {
+                    for (number, piece) in pieces.iter().enumerate() {
+                        bench.reads(&device, piece.start.0, number as u8, piece.count.0).await.unwrap();
+                    }
+                };
+                if seed % 2 == 1 {
+                    array.fail_member(gone).await.unwrap();
+                }
+                is_there().await;
+                let doubtful = array.doubtful(1000);
+                assert!(!doubtful.iter().any(|range| pieces.iter().any(|piece| piece.overlaps(*range))));
+                assert!(!doubtful.is_empty(), "nobody has written behind that");
+                array.add_member(newcomer(&bench, members).await).await.unwrap();
+                array.freeze(false).await;
+                array.sync_settled().await;
+                assert_eq!(condition(&array, members), Condition::InSync);
+                is_there().await;
+                array.stop().await.unwrap();
+            });
+        }
+    }
+}

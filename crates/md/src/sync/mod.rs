@@ -12,6 +12,7 @@ pub mod decide;
 mod pace;
 mod recover;
 mod resync;
+mod rewritten;
 mod scrub;
 mod windows;
 
@@ -30,6 +31,7 @@ pub use scrub::{Mismatch, ScrubReport, Verdict};
 use self::decide::{Next, Standing, View};
 use self::pace::Pace;
 pub(crate) use self::recover::{Rebuilt, Target};
+pub(crate) use self::rewritten::Rewritten;
 use self::scrub::Findings;
 use self::windows::Windows;
 use crate::array::Array;
@@ -103,6 +105,8 @@ pub struct Progress {
 pub(crate) struct Sync {
     /// How far the array is consistent.
     offset: Cell<ResyncOffset>,
+    /// What is consistent beyond that.
+    rewritten: Rewritten,
     running: Cell<Option<Action>>,
     progress: Cell<Option<Progress>>,
     windows: Windows,
@@ -139,9 +143,16 @@ pub(crate) fn believed(recorded: ResyncOffset, size: Sectors) -> ResyncOffset {
 
 impl Sync {
     /// The state that goes on from what [`believed`] says.
-    pub fn new(offset: ResyncOffset, bitmap: Option<Rc<Bitmap>>, members: usize, trusting: bool) -> Sync {
+    pub fn new(
+        offset: ResyncOffset,
+        bitmap: Option<Rc<Bitmap>>,
+        rewritten: Rewritten,
+        members: usize,
+        trusting: bool,
+    ) -> Sync {
         Sync {
             offset: Cell::new(offset),
+            rewritten,
             running: Cell::new(None),
             progress: Cell::new(None),
             windows: Windows::default(),
@@ -164,11 +175,44 @@ impl Sync {
 
     /// Whether everything in `range` is known to be consistent.
     pub fn covers(&self, range: Range) -> bool {
-        let is_behind = match self.offset.get() {
-            ResyncOffset::Complete => true,
-            ResyncOffset::At(position) => range.end().0 <= position,
-        };
-        is_behind || self.bitmap.borrow().as_ref().is_some_and(|bitmap| bitmap.covers(range))
+        self.first_uncovered_in(range).is_none()
+    }
+
+    /// The first part of `range` that may not be consistent.
+    pub fn first_uncovered_in(&self, range: Range) -> Option<Range> {
+        let ResyncOffset::At(position) = self.offset.get() else { return None };
+        let is_behind = range.end().0 <= position;
+        if is_behind || self.bitmap.borrow().as_ref().is_some_and(|bitmap| bitmap.covers(range)) {
+            return None;
+        }
+        let start = range.start.max(Sectors(position));
+        self.rewritten.first_gap(Range::new(start, range.end() - start))
+    }
+
+    /// The parts of `range` that may not be consistent, in order.
+    pub fn uncovered(&self, range: Range) -> impl Iterator<Item = Range> {
+        let mut left = range;
+        std::iter::from_fn(move || {
+            let gap = self.first_uncovered_in(left)?;
+            left = Range::new(gap.end(), left.end() - gap.end());
+            Some(gap)
+        })
+    }
+
+    /// The first part of `range` of which the same is known: that it is consistent, or that it may not be.
+    pub fn first_alike(&self, range: Range) -> Range {
+        match self.first_uncovered_in(range) {
+            None => range,
+            Some(gap) if gap.start == range.start => gap,
+            Some(gap) => Range::new(range.start, gap.start - range.start),
+        }
+    }
+
+    /// Parity was made from the data in these rows.
+    pub fn note_rewritten(&self, rows: Range) {
+        if self.offset.get() != ResyncOffset::Complete {
+            self.rewritten.add(rows);
+        }
     }
 
     /// Where what may not be consistent begins; `None` where everything is.

@@ -117,10 +117,13 @@ impl Striped {
         doubted
             .flat_map(move |number| {
                 let stripe = self.map.stripe(number);
-                let gone = self.gone(array, self.map.rows_of(number));
-                let lost = self.map.pieces(self.map.range_of(number));
-                lost.filter(move |piece| gone.has(piece.slot) && !stripe.is_parity(piece.slot))
-                    .map(|piece| piece.range)
+                let rows = self.map.rows_of(number);
+                let gone = self.gone(array, rows);
+                let data = (0..stripe.data().count() as u16).map(move |number| stripe.slot_of(number));
+                let lost = data.filter(move |slot| gone.has(*slot));
+                lost.flat_map(move |slot| {
+                    array.sync.uncovered(rows).filter_map(move |gap| self.map.range_at(slot, gap))
+                })
             })
             .chain(logged)
     }

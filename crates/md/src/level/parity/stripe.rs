@@ -120,6 +120,7 @@ impl Writing<'_> {
         self.log(work, run, &p).await?;
         self.start_data(work, run, false);
         self.start_parity(work, run, &p, q.as_ref());
+        self.array.sync.note_rewritten(self.rows(run));
         Ok(())
     }
 
@@ -161,7 +162,11 @@ impl Writing<'_> {
         if plan.method != Method::DataOnly {
             self.start_parity(work, run, &p, q.as_ref());
         }
-        self.settle(work).await
+        self.settle(work).await?;
+        if matches!(plan.method, Method::Whole | Method::Reconstruct) {
+            self.array.sync.note_rewritten(self.rows(run));
+        }
+        Ok(())
     }
 
     /// What is to be written is in the log, durably, before any of it is (S5).

@@ -130,12 +130,17 @@ pub(super) async fn make_whole(
     wanted: Wanted<'_>,
 ) -> Outcome {
     let mut outcome = Ok(());
-    for part in level.parts_of_rows(rows.range) {
-        let stripe = level.map.stripe(part.start.0 / level.map.chunk().0);
-        let part = Part { array, level, stripe, rows, range: part, wanted };
-        outcome = outcome.and(part.make_whole(work));
-        if work.is_nearly_full() {
-            outcome = outcome.and(settle_writes(array, work).await);
+    for mut left in level.parts_of_rows(rows.range) {
+        let stripe = level.map.stripe(left.start.0 / level.map.chunk().0);
+        while !left.count.is_zero() {
+            // What is in doubt takes nothing else with it.
+            let range = array.sync.first_alike(left);
+            left = Range::new(range.end(), left.count - range.count);
+            let part = Part { array, level, stripe, rows, range, wanted };
+            outcome = outcome.and(part.make_whole(work));
+            if work.is_nearly_full() {
+                outcome = outcome.and(settle_writes(array, work).await);
+            }
         }
     }
     outcome.and(settle_writes(array, work).await)

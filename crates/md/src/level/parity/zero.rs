@@ -72,7 +72,9 @@ async fn zero_rows(array: &Array, level: &Striped, request: &Request, rows: Rang
     }
     drop(logged);
     array.recorded().await?; // S5
-    outcome
+    outcome?;
+    array.sync.note_rewritten(rows);
+    Ok(())
 }
 
 /// A whole stripe is to be written: its record.
