@@ -29,6 +29,9 @@ pub const PARITY_WORKS: usize = 32;
 /// Stripes that one request joins at a time.
 pub const STRIPES_JOINED: usize = 8;
 
+/// Reads of a degraded array that a recovery may share, in each lane: a stripe or two of the pieces that clients queue.
+pub const OFFERS: usize = 64;
+
 /// Windows of a resync under way at once.
 pub const RESYNC_WINDOWS: usize = 4;
 

@@ -11,6 +11,7 @@ mod group;
 mod journal;
 pub(crate) mod log;
 pub(crate) mod map;
+mod offers;
 mod plan;
 mod read;
 mod recover;
@@ -37,12 +38,13 @@ use self::group::Groups;
 use self::journal::Journal;
 use self::log::Log;
 use self::map::{Map, Stripe};
+use self::offers::Offers;
 use self::plan::{Known, NoPlan};
 use self::slots::Slots;
 use self::work::Works;
 use crate::array::Array;
 use crate::level::Mapping;
-use crate::limits::{SLOTS, STRIPES_JOINED};
+use crate::limits::{OFFERS, SLOTS, STRIPES_JOINED};
 use crate::plant::{self, Plant};
 
 /// An array with parity: its map, and what its lanes work with.
@@ -50,6 +52,8 @@ pub(crate) struct Striped {
     pub map: Map,
     /// By lane.
     groups: Vec<Groups>,
+    /// By lane.
+    offers: Vec<Offers>,
     works: Works,
     /// A window of zeroes, never written.
     zeroes: Buf,
@@ -66,8 +70,10 @@ impl Striped {
         let bytes = works.window().byte_len();
         let zeroes = Arena::new(bytes).take_zeroed(bytes).expect("the arena was made for it");
         let groups = || Groups::new(SLOTS * STRIPES_JOINED);
-        let (groups, log) = ((0..lanes.max(1)).map(|_| groups()).collect(), log.map(Box::new));
-        Striped { map, groups, works, zeroes, log, journal: None }
+        let lanes = 0..lanes.max(1);
+        let offers = lanes.clone().map(|_| Offers::new(OFFERS)).collect();
+        let (groups, log) = (lanes.map(|_| groups()).collect(), log.map(Box::new));
+        Striped { map, groups, offers, works, zeroes, log, journal: None }
     }
 
     /// The array has a journal, on `dev`, whose superblock says this.
@@ -151,6 +157,21 @@ impl Striped {
         let is_known = array.sync.covers(rows) && array.broken().is_none() && !self.is_in_doubt(rows);
         let consistent = is_believed || is_known;
         Known { absent, unreadable, void, consistent }
+    }
+
+    /// The offers of the lane in which a row lies.
+    fn offers_at(&self, array: &Array, row: Sectors) -> &Offers {
+        &self.offers[array.lanes.number_of(row)]
+    }
+
+    /// The rows of a part of one stripe: its own where it lies in one chunk, all of them where it does not.
+    fn rows_of_part(&self, part: Range) -> Range {
+        let number = self.map.stripe_of(part.start);
+        let piece = self.map.first_piece(&self.map.stripe(number), part);
+        match piece.range == part {
+            true => piece.rows(),
+            false => self.map.rows_of(number),
+        }
     }
 
     /// All rows of the stripes in which some rows lie: what is locked for them.

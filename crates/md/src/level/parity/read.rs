@@ -1,9 +1,10 @@
 //! Reading from an array with parity: from the member that has the data, or, where it cannot give it, from all others.
 
 use block::{Cause, Extents, Failed, Fan, Op, Outcome, Range, Request, Sectors};
-use runtime::Engine;
+use runtime::{Engine, yield_now};
 
 use super::map::Stripe;
+use super::offers::{Claims, Offer, OfferId};
 use super::plan::{NoPlan, plan_recovery};
 use super::slots::Slots;
 use super::work::Work;
@@ -15,26 +16,61 @@ use crate::repair;
 
 /// Reads piece by piece, several under way at once. What a member cannot give is recovered from the others.
 pub(super) async fn read(array: &Array, level: &Striped, request: Request) -> Outcome {
-    if !array.is_whole() {
+    if array.is_whole() {
+        return read_pieces(array, level, &request, &[]).await;
+    }
+    let is_there = |piece: Piece| array.holder(piece.slot, piece.rows()).is_some();
+    if !level.map.pieces(request.range).all(is_there) {
+        yield_now().await; // what comes in the same breath is offered
         return read_parts(array, level, &request).await;
     }
+    let mut offered = [None; FAN_OUT];
+    for (piece, place) in level.map.pieces(request.range).zip(&mut offered) {
+        let offers = level.offers_at(array, piece.row);
+        let offer = Offer { slot: piece.slot, rows: piece.rows(), buf: piece.buf_of(&request) };
+        *place = offers.make(offer).map(|id| (id, piece));
+    }
+    yield_now().await;
+    yield_now().await; // whoever recovers goes first
+    let mut claimed = offered;
+    for place in &mut claimed {
+        *place = place.filter(|(id, piece)| !level.offers_at(array, piece.row).withdraw(*id));
+    }
+    let mut outcome = read_pieces(array, level, &request, &claimed).await;
+    for (id, piece) in claimed.into_iter().flatten() {
+        if !level.offers_at(array, piece.row).outcome(id).await {
+            outcome =
+                outcome.and(read_parts(array, level, &request.piece(piece.range, piece.range.start)).await);
+        }
+    }
+    outcome
+}
+
+/// Reads all pieces but those that are `claimed`.
+async fn read_pieces(
+    array: &Array,
+    level: &Striped,
+    request: &Request,
+    claimed: &[Option<(OfferId, Piece)>],
+) -> Outcome {
     let mut fan = Fan::<FAN_OUT>::default();
     let mut under_way: [Option<Piece>; FAN_OUT] = [None; FAN_OUT];
     let mut outcome = Ok(());
-    let mut turn = 0;
-    for piece in level.map.pieces(request.range) {
-        outcome = outcome.and(end_piece(array, level, &request, &mut fan, &mut under_way, turn).await);
-        if let Some(member) = array.seat(piece.slot).filter(|member| !member.is_bad(piece.rows())) {
-            fan.put(turn, member.dev.start(array.to_member(piece.request(&request, member))));
+    let is_claimed = |piece: &Piece| claimed.iter().flatten().any(|(_, other)| other.range == piece.range);
+    let pieces = level.map.pieces(request.range).filter(|piece| !is_claimed(piece));
+    for (turn, piece) in (0..FAN_OUT).cycle().zip(pieces) {
+        outcome = outcome.and(end_piece(array, level, request, &mut fan, &mut under_way, turn).await);
+        let member = array.holder(piece.slot, piece.rows());
+        if let Some(member) = member.filter(|member| !member.is_bad(piece.rows())) {
+            fan.put(turn, member.dev.start(array.to_member(piece.request(request, member))));
             under_way[turn] = Some(piece);
         } else {
             outcome =
                 outcome.and(read_parts(array, level, &request.piece(piece.range, piece.range.start)).await);
         }
-        turn = (turn + 1) % FAN_OUT;
     }
     for turn in 0..FAN_OUT {
-        outcome = outcome.and(end_piece(array, level, &request, &mut fan, &mut under_way, turn).await);
+        outcome = outcome.and(end_piece(array, level, request, &mut fan, &mut under_way, turn).await);
     }
     outcome
 }
@@ -56,7 +92,7 @@ async fn end_piece(
     }
 }
 
-/// Reads stripe by stripe, under its lock, and recovers what cannot be read.
+/// Reads stripe by stripe, under a lock of the rows, and recovers what cannot be read.
 async fn read_parts(array: &Array, level: &Striped, request: &Request) -> Outcome {
     for (stripe, part) in level.map.parts(request.range) {
         let piece = request.piece(part, part.start);
@@ -78,7 +114,7 @@ async fn read_parts(array: &Array, level: &Striped, request: &Request) -> Outcom
 }
 
 async fn read_part(array: &Array, level: &Striped, stripe: u64, request: &Request) -> Outcome {
-    let rows = level.map.rows_of(stripe);
+    let rows = level.rows_of_part(request.range);
     let _rows = array.lanes.of(rows.start).ranges.lock(rows).await;
     let mut work = level.works.take().await;
     let stripe = level.map.stripe(stripe);
@@ -106,7 +142,7 @@ pub(super) enum Trouble {
     Failed(Failed),
 }
 
-/// A read of one stripe, whose lock is held.
+/// A read of one stripe, whose rows are locked.
 struct Reading<'a> {
     array: &'a Array,
     level: &'a Striped,
@@ -164,8 +200,26 @@ impl Reading<'_> {
         settle_reads(self.array, work, &mut self.unreadable, &mut self.medium).await
     }
 
-    /// Recovers a lost piece into the request's buffer, window by window.
+    /// Recovers a lost piece into the request's buffer. What others want of the same rows is read for them too.
     async fn recover(&mut self, work: &mut Work, request: &Request, piece: Piece) -> Result<(), Trouble> {
+        let mut claims = Claims::new(self.level.offers_at(self.array, piece.row), piece.rows());
+        let recovered = self.recover_windows(work, request, piece, &mut claims).await;
+        match recovered {
+            Ok(()) => claims.were_read(),
+            // Nothing lands in a buffer that is its owner's again.
+            Err(_) => drop(self.settle(work).await),
+        }
+        recovered
+    }
+
+    /// Window by window.
+    async fn recover_windows(
+        &mut self,
+        work: &mut Work,
+        request: &Request,
+        piece: Piece,
+        claims: &mut Claims<'_>,
+    ) -> Result<(), Trouble> {
         let window = self.level.works.window();
         let mut done = Sectors::ZERO;
         while done < piece.range.count {
@@ -173,7 +227,7 @@ impl Reading<'_> {
             let rows = Range::new(piece.row + done, count);
             let at = piece.range.start + done;
             let target = request.piece(Range::new(at, count), at).buf.expect("a read has a buffer");
-            self.recover_rows(work, request, piece.slot, rows, &target).await?;
+            self.recover_rows(work, request, piece.slot, rows, &target, claims).await?;
             if self.unreadable.has(piece.slot) {
                 let member = self.array.seat(piece.slot).cloned();
                 let scratch = work.blocks[usize::from(piece.slot)].slice(0, count.byte_len());
@@ -194,6 +248,7 @@ impl Reading<'_> {
         slot: u16,
         rows: Range,
         target: &block::Buf,
+        claims: &mut Claims<'_>,
     ) -> Result<(), Trouble> {
         let known = self.level.known(self.array, rows, self.unreadable);
         let (reads, lost) = match plan_recovery(&self.stripe, known) {
@@ -212,7 +267,8 @@ impl Reading<'_> {
         for slot in reads.iter() {
             // What the client wants too is read into its buffer already.
             if self.own_place(request, slot, rows).is_none() {
-                let buf = work.blocks[usize::from(slot)].slice(0, bytes);
+                let wanted = claims.ask(slot, rows);
+                let buf = wanted.unwrap_or_else(|| work.blocks[usize::from(slot)].slice(0, bytes));
                 self.start(work, slot, rows.start, buf).await?;
             }
         }
@@ -223,7 +279,7 @@ impl Reading<'_> {
         indices.clear();
         sources.clear();
         let source = |work: &Work, slot: u16| {
-            let wanted = self.own_place(request, slot, rows);
+            let wanted = self.own_place(request, slot, rows).or_else(|| claims.find(slot, rows));
             wanted.unwrap_or_else(|| work.blocks[usize::from(slot)].slice(0, bytes))
         };
         for (index, slot) in order.clone().filter(|(_, slot)| !lost.has(*slot)) {
@@ -289,7 +345,7 @@ pub(super) async fn settle_reads(
 
 impl Piece {
     /// Its rows, from the member's data offset.
-    fn rows(&self) -> Range {
+    pub(super) fn rows(&self) -> Range {
         Range::new(self.row, self.range.count)
     }
 
