@@ -367,3 +367,76 @@ fn late_answers_of_a_failed_member_land_in_nobodys_memory() {
         });
     }
 }
+
+/// Reads in the same breath share what a recovery reads anyway; whatever goes wrong on the way, everybody gets their own.
+#[test]
+fn queued_reads_of_a_degraded_stripe_read_every_block_once() {
+    for seed in 0..60 {
+        let world = World::new(seed);
+        let (level, slots, layout) = if seed % 3 == 0 { (Level::Raid6, 5, 2) } else { (Level::Raid5, 4, 2) };
+        let chunk = [16, 64, 512][seed as usize % 3];
+        let case = Case {
+            level,
+            layout,
+            slots,
+            chunk_sectors: chunk,
+            member_sectors: 4096 + 4 * u64::from(chunk),
+            lanes: 1,
+            version: Version::V1_2,
+            bitmap_chunk: None,
+        };
+        let bench = make_case(world, &case, true);
+        bench.run(async {
+            let array = open(&bench, 1).await;
+            let device = array.device();
+            let mut model = vec![0; device.geometry().size.byte_len()];
+            load(&bench, &device, &mut model, 20).await;
+            let size = device.geometry().size.0;
+            array.fail_member(bench.world.draw(|random| random.below(slots as u64)) as usize).await.unwrap();
+            let is_well = seed % 2 == 0;
+            if !is_well {
+                let disk = bench.disk(bench.world.draw(|random| random.below(slots as u64)) as usize);
+                disk.set_faults(|faults| faults.read_error_one_in = 4);
+            }
+            let stripe = u64::from(device.geometry().optimal_io) / 512;
+            let piece = u64::from(chunk) / [1, 2, 4][(seed / 3) as usize % 3];
+            for start in (0..size).step_by(stripe as usize) {
+                let before: u64 = bench.world.disks().iter().map(|disk| disk.reads()).sum();
+                let reads: Vec<_> = (start..start + stripe)
+                    .step_by(piece as usize)
+                    .map(|at| {
+                        let buf = bench.arena.take(Sectors(piece).byte_len()).unwrap();
+                        (at, device.start(Request::read(Sectors(at), buf.clone())), buf)
+                    })
+                    .collect();
+                let pieces = stripe / piece;
+                for (at, answer, buf) in reads {
+                    // With one more that cannot read a sector, a stripe of raid5 may be lost there.
+                    match answer.await {
+                        Err(failed) if !is_well && level == Level::Raid5 => {
+                            assert_eq!(failed.cause, block::Cause::Medium)
+                        }
+                        outcome => {
+                            outcome.unwrap();
+                            let mut content = vec![0; buf.len()];
+                            buf.copy_to_slice(0, &mut content);
+                            assert!(
+                                content == model[(at * 512) as usize..][..content.len()],
+                                "seed {seed}, {at}"
+                            );
+                        }
+                    }
+                }
+                let after: u64 = bench.world.disks().iter().map(|disk| disk.reads()).sum();
+                // What the clients want, and parity in place of what is lost. A window is 256 sectors.
+                if is_well && piece <= 256 {
+                    assert!(
+                        after - before <= pieces,
+                        "seed {seed}: {} reads for {pieces} pieces",
+                        after - before
+                    );
+                }
+            }
+        });
+    }
+}
