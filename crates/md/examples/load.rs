@@ -2,18 +2,22 @@
 //! without a front end. For measuring: `cargo xtask bench --raid` runs it beside its peers.
 //!
 //! `load LEVEL CHUNK_KIB MILLISECONDS JOB,JOB,... MEMBER...` overwrites the members. LEVEL is `raw` for the first member
-//! alone. A job is `WHAT-KIB-DEPTH` with WHAT one of `randread randwrite read write stripes` (whole stripes, written), or
-//! `fail`, which fails the member in slot 1 for the jobs that follow.
+//! alone. A job is `WHAT-KIB-DEPTH` with WHAT one of `randread randwrite read write stripes` (whole stripes, written): it
+//! prints requests a second, and the nanoseconds that 99 of 100 requests stay below. `beside-WHAT-KIB-DEPTH` does that while
+//! the member in slot 1 is rebuilt, again and again. `check` and `rebuild` print bytes of a member a second, with nothing
+//! else to do. `fail` fails the member in slot 1 for the jobs that follow.
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 
 use block::{Arena, Dev, MAX_BUFFER, Request, Sectors};
-use md::{Array, Candidate, Creation, Options, assemble, create, examine, plan_creation};
+use md::{
+    Array, Candidate, Condition, Creation, Newcomer, Options, assemble, create, examine, plan_creation,
+};
 use md_format::{Level, Version};
 use runtime::os::{Choice, OpenMode, Os};
-use runtime::{Runtime, now, spawn};
+use runtime::{Runtime, now, sleep_ms, spawn};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -42,9 +46,29 @@ fn main() -> Result<()> {
             }
         };
         for job in jobs.split(',') {
+            let ms = ms.parse()?;
             match (job, &array) {
                 ("fail", Some(array)) => array.fail_member(1).await.map_err(|failed| failed.to_string())?,
-                _ => println!("{job} {:.0}", run(job, ms.parse()?, &device, &arena).await?),
+                ("check", Some(array)) => {
+                    array.scrub(md::Scrub::Check);
+                    println!("{job} {:.0}", settle(array, &devs[1]).await);
+                }
+                ("rebuild", Some(array)) => {
+                    lose_and_add(array, &devs[1]).await?;
+                    println!("{job} {:.0}", settle(array, &devs[1]).await);
+                }
+                (job, Some(array)) if job.starts_with("beside-") => {
+                    let going = Rc::new(Cell::new(true));
+                    let rebuilding = spawn(rebuild_while(going.clone(), array.clone(), devs[1].clone()));
+                    let found = run(job.trim_start_matches("beside-"), ms, &device, &arena).await?;
+                    println!("{job} {:.0} {}", found.rate, found.p99_ns);
+                    going.set(false);
+                    rebuilding.join().await;
+                }
+                _ => {
+                    let found = run(job, ms, &device, &arena).await?;
+                    println!("{job} {:.0} {}", found.rate, found.p99_ns);
+                }
             }
         }
         Ok(())
@@ -89,8 +113,45 @@ async fn array(level: &str, chunk_sectors: u32, devs: &[Dev], arena: &Rc<Arena>)
     Ok(Array::open(&assemble(&candidates).remove(0), &candidates, devs, options)?)
 }
 
-/// Requests a second.
-async fn run(job: &str, ms: u64, device: &Dev, arena: &Rc<Arena>) -> Result<f64> {
+/// Waits until the array has nothing to do; bytes of a member a second.
+async fn settle(array: &Array, dev: &Dev) -> f64 {
+    let began = now();
+    array.sync_settled().await;
+    let member = dev.geometry().size - array.members()[0].data_offset;
+    member.bytes() as f64 * 1e9 / now().since(began) as f64
+}
+
+/// Takes the newest member of slot 1 away and gives its disk back as a new one.
+async fn lose_and_add(array: &Array, dev: &Dev) -> Result<()> {
+    let members = array.members();
+    let at =
+        members.iter().rposition(|member| member.slot == Some(1) && member.condition != Condition::Removed);
+    let at = at.ok_or("slot 1 is empty")?;
+    array.fail_member(at).await.map_err(|failed| failed.to_string())?;
+    array.remove_member(at).await.map_err(|failed| failed.to_string())?;
+    let newcomer = Newcomer { name: "1".to_owned(), dev: dev.clone(), examined: None };
+    array.add_member(newcomer).await.map_err(|failed| failed.to_string())?;
+    Ok(())
+}
+
+async fn rebuild_while(going: Rc<Cell<bool>>, array: Rc<Array>, dev: Dev) {
+    while going.get() {
+        lose_and_add(&array, &dev).await.expect("it was a member a moment ago");
+        while going.get() && !array.is_sync_settled() {
+            sleep_ms(1).await;
+        }
+    }
+}
+
+/// What a load came to.
+struct Found {
+    /// Requests a second.
+    rate: f64,
+    /// 99 of 100 requests took no longer.
+    p99_ns: u64,
+}
+
+async fn run(job: &str, ms: u64, device: &Dev, arena: &Rc<Arena>) -> Result<Found> {
     let mut words = job.split('-');
     let (what, kib, depth) = (words.next(), words.next(), words.next());
     let (Some(what), Some(kib), Some(depth)) = (what, kib, depth) else {
@@ -105,19 +166,20 @@ async fn run(job: &str, ms: u64, device: &Dev, arena: &Rc<Arena>) -> Result<f64>
     // A stripe that no buffer can hold goes in several requests that are under way together.
     let piece = Sectors::from_bytes(MAX_BUFFER as u64).min(count);
     let places = geometry.size.0 / count.0;
-    let (next, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0u64)));
+    let (next, took) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Vec::with_capacity(1 << 20))));
     let seed = Rc::new(RefCell::new(0x9e37_79b9_7f4a_7c15u64));
     let (began, until) = (now(), now().after_ms(ms));
     let is_random = what.starts_with("rand");
     let is_write = !what.ends_with("read");
     let clients: Vec<_> = (0..depth)
         .map(|_| {
-            let (device, arena, next, done, seed) =
-                (device.clone(), arena.clone(), next.clone(), done.clone(), seed.clone());
+            let (device, arena, next, took, seed) =
+                (device.clone(), arena.clone(), next.clone(), took.clone(), seed.clone());
             spawn(async move {
                 let buf = arena.wait_take(piece.byte_len()).await;
                 let mut pieces = Vec::new();
                 while now() < until {
+                    let started = now();
                     let place = match is_random {
                         true => draw(&mut seed.borrow_mut()) % places,
                         false => next.replace(next.get() + 1) % places,
@@ -137,7 +199,7 @@ async fn run(job: &str, ms: u64, device: &Dev, arena: &Rc<Arena>) -> Result<f64>
                             panic!("{failed}");
                         }
                     }
-                    done.set(done.get() + 1);
+                    took.borrow_mut().push(now().since(started));
                 }
             })
         })
@@ -145,7 +207,11 @@ async fn run(job: &str, ms: u64, device: &Dev, arena: &Rc<Arena>) -> Result<f64>
     for client in clients {
         client.join().await;
     }
-    Ok(done.get() as f64 * 1e9 / now().since(began) as f64)
+    let elapsed = now().since(began) as f64;
+    let mut took = took.take();
+    let most = took.len().saturating_sub(1);
+    let (_, p99_ns, _) = took.select_nth_unstable(most * 99 / 100);
+    Ok(Found { p99_ns: *p99_ns, rate: (most + 1) as f64 * 1e9 / elapsed })
 }
 
 fn draw(state: &mut u64) -> u64 {

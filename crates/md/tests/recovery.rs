@@ -535,3 +535,69 @@ fn what_is_written_before_the_resync_comes_by_outlives_a_member() {
         }
     }
 }
+
+/// Memory, which answers before anybody waits.
+struct AtOnce {
+    content: std::cell::RefCell<Vec<u8>>,
+}
+
+impl block::Device for AtOnce {
+    fn start(&self, request: Request) -> block::Ticket {
+        let (start, content) = (request.range.start.byte_len(), &mut *self.content.borrow_mut());
+        let place = &mut content[start..start + request.range.count.byte_len()];
+        match (request.op, &request.buf) {
+            (block::Op::Read, Some(buf)) => buf.copy_from_slice(0, place),
+            (block::Op::Write, Some(buf)) => buf.copy_to_slice(0, place),
+            (block::Op::WriteZeroes | block::Op::Discard, _) => place.fill(0),
+            _ => {}
+        }
+        block::Ticket::ready(Ok(()))
+    }
+
+    fn geometry(&self) -> block::Geometry {
+        block::Geometry::plain(Sectors::from_bytes(self.content.borrow().len() as u64))
+    }
+}
+
+/// Nothing that a sync does ever waits here: it lets clients have their turn all the same.
+#[test]
+fn clients_have_their_turn_beside_a_rebuild_of_members_that_answer_at_once() {
+    for (level, members) in [(Level::Raid1, 2), (Level::Raid10, 4), (Level::Raid5, 3), (Level::Raid6, 4)] {
+        let bench = Bench::new(70, made(level, members));
+        bench.run(async {
+            let disks = bench.world.disks();
+            let mut devs: Vec<Dev> = Vec::new();
+            for disk in disks {
+                let content = disk.peek(Range::new(Sectors::ZERO, SIZE)).into();
+                devs.push(std::rc::Rc::new(AtOnce { content }));
+            }
+            let mut candidates = Vec::new();
+            for (at, dev) in devs.iter().enumerate() {
+                let examined = examine(dev, &bench.arena).await.unwrap();
+                candidates.push(md::Candidate { name: at.to_string(), examined });
+            }
+            let options = md::Options { write: true, ..md::Options::default() };
+            let set = md::assemble(&candidates).remove(0);
+            let array = Array::open(&set, &candidates, &devs, options).unwrap();
+            let device = array.device();
+            fill(&bench, &device).await;
+            array.fail_member(1).await.unwrap();
+            array.remove_member(1).await.unwrap();
+            let newcomer = Newcomer { name: "1".to_owned(), dev: devs[1].clone(), examined: None };
+            array.add_member(newcomer).await.unwrap();
+            let mut served_meanwhile = 0;
+            while !array.is_sync_settled() {
+                bench.reads(&device, 0, 1, 8).await.unwrap();
+                served_meanwhile += 1;
+                match served_meanwhile < 8 {
+                    true => runtime::yield_now().await,
+                    false => sleep_ms(1).await, // what gives way to us waits for a time that must come
+                }
+            }
+            assert_eq!(condition(&array, 1), Condition::InSync, "{level}");
+            assert!(served_meanwhile > 3, "{level}: {served_meanwhile}");
+            is_filled(&bench, &device).await;
+            array.stop().await.unwrap();
+        });
+    }
+}

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use block::{Arena, Outcome, Range, Sectors};
-use runtime::{Task, now, spawn};
+use runtime::{Task, now, spawn, yield_now};
 
 use super::{FINEST, Progress, record_checkpoint};
 use crate::array::Array;
@@ -99,6 +99,8 @@ async fn work<W: Walk>(array: &Array, memory: &Rc<Arena>, walk: &W, lane: usize)
     let windows = &array.sync.windows;
     let mut checkpoint = now().after_ms(array.options.checkpoint_ms);
     loop {
+        // Members that answer at once would leave nobody else a turn, and clients that get none are never seen.
+        yield_now().await;
         let is_busy = super::pace::give_way(array, lane).await;
         let Some(window) = take_window(array, walk, lane, is_busy) else { return Ok(()) };
         let began = now();

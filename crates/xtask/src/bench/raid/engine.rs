@@ -51,14 +51,44 @@ impl Engine {
         Ok(rate * f64::from(job.shape().kib) * 1024.0)
     }
 
-    /// The requests a second of the last job.
+    /// `check` or `rebuild`, with nothing else to do; bytes of a member a second.
+    pub fn sync(&self, level: Level, chunk_kib: u32, job: &str) -> anyhow::Result<f64> {
+        self.load(level.name, chunk_kib, job, level.members)
+    }
+
+    /// Clients alone, and the same clients while a member is rebuilt, in one process.
+    pub fn beside_rebuild(&self, level: Level, chunk_kib: u32, job: Job) -> anyhow::Result<[Load; 2]> {
+        let (alone, beside) = (word(job), format!("beside-{}", word(job)));
+        let loads = self.loads(level.name, chunk_kib, &format!("{alone},{beside}"), level.members)?;
+        loads.try_into().map_err(|_| anyhow::anyhow!("two jobs do not make two lines"))
+    }
+
+    /// The rate of the last job.
     fn load(&self, level: &str, chunk_kib: u32, jobs: &str, members: usize) -> anyhow::Result<f64> {
+        let loads = self.loads(level, chunk_kib, jobs, members)?;
+        Ok(loads.last().context("load printed nothing")?.rate)
+    }
+
+    /// What `load` prints of each job but failures: the job, a rate, and for clients the 99th percentile.
+    fn loads(&self, level: &str, chunk_kib: u32, jobs: &str, members: usize) -> anyhow::Result<Vec<Load>> {
         let mut load = shell::command(shell::built("examples/load"));
         load.arg(level).arg(chunk_kib.to_string()).arg(self.milliseconds.to_string()).arg(jobs);
         let printed = shell::output(load.args(&self.members[..members]))?;
-        let rate = printed.split_whitespace().last().context("load printed nothing")?;
-        rate.parse().with_context(|| format!("load printed {printed}"))
+        let parse = |line: &str| {
+            let mut words = line.split_whitespace().skip(1);
+            let rate = words.next()?.parse().ok()?;
+            Some(Load { rate, p99_ns: words.next().map_or(Some(0.0), |word| word.parse().ok())? })
+        };
+        printed.lines().map(|line| parse(line).with_context(|| format!("load printed {line}"))).collect()
     }
+}
+
+/// What a load came to.
+pub struct Load {
+    /// Requests a second, or bytes.
+    pub rate: f64,
+    /// What 99 of 100 requests stay below.
+    pub p99_ns: f64,
 }
 
 /// A job as `load` is told of it.

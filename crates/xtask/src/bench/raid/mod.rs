@@ -6,6 +6,7 @@
 mod btrfs;
 mod engine;
 mod figures;
+mod sync;
 
 use anyhow::{Context, ensure};
 
@@ -17,6 +18,7 @@ use super::summary::{Contender, Sample, cells};
 use crate::shell;
 use btrfs::Btrfs;
 use engine::Engine;
+use sync::Syncs;
 
 /// Milliseconds that a job runs unless told.
 const MILLISECONDS: u32 = 500;
@@ -96,6 +98,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let mut left_out = btrfs::missing(&ground);
     let has_btrfs = left_out.is_empty();
     let mut samples = Samples::default();
+    let mut syncs = Syncs::default();
     for round in 0..arguments.rounds {
         for level in LEVELS {
             samples.turn += 1;
@@ -105,6 +108,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Report> {
             };
             turn(level, &engine, &mut peers, milliseconds, &mut samples)
                 .with_context(|| format!("measuring {}", level.name))?;
+            for chunk in level.chunks_kib {
+                let measured = syncs.measure(&engine, level, *chunk);
+                measured.with_context(|| format!("measuring syncs of {}", level.name))?;
+            }
         }
         eprintln!("round {} of {} done", round + 1, arguments.rounds);
     }
@@ -120,7 +127,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         unit: Unit::Bytes,
         cells: cells(&jobs, &contenders, &samples.all),
         contenders,
-        figures: figures::of_arrays(&samples.all).into_iter().chain([parity]).collect(),
+        figures: figures::of_arrays(&samples.all)
+            .into_iter()
+            .chain(syncs.figures())
+            .chain([parity])
+            .collect(),
         left_out,
     })
 }
