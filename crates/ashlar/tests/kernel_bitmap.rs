@@ -218,7 +218,7 @@ fn the_kernel_syncs_what_we_marked_and_we_sync_what_it_marked() {
         );
         let before = if number < SYNCED { sync } else { no_sync };
         let script = format!(
-            "{before}\necho 0 > /sys/block/$MD/md/safe_mode_delay\n\
+            "{before}\necho 0 > /sys/block/$MD/md/safe_mode_delay; marks_stay\n\
              pattern fill /dev/$MD {at} {len} 7 && is array_state active || exit 4"
         );
         jobs.push(array.job(&array.members, script));
@@ -254,7 +254,7 @@ fn what_the_kernel_marked_and_lost_the_power_over_is_synced_and_nothing_else() {
         let script = format!(
             "{create} && pattern fill /dev/$MD 0 0 1 && wait_idle && mdadm --stop /dev/$MD || exit 1\n\
              unmarked $DISKS && mdadm -A /dev/$MD $DISKS || exit 2\n\
-             echo 0 > /sys/block/$MD/md/safe_mode_delay\n{UNENDING}"
+             echo 0 > /sys/block/$MD/md/safe_mode_delay; marks_stay\n{UNENDING}; dirty"
         );
         array.job(&array.members, script)
     };
@@ -307,7 +307,7 @@ fn the_kernel_brings_a_member_that_we_failed_up_to_date_by_our_bitmap() {
         let script = format!(
             "set -- $DISKS; back=$1; shift; mdadm -A /dev/$MD --run $@ && is degraded 1 || exit 1\n\
              content /dev/$MD; mdadm /dev/$MD --re-add $back && whole || exit 2\n\
-             is last_sync_action recovery && scrub {PAGE_SECTORS} || exit 3\n\
+             recovered && scrub {PAGE_SECTORS} || exit 3\n\
              echo 3 > /proc/sys/vm/drop_caches; cat /dev/$MD > /host/{name}.again\n\
              mdadm --stop /dev/$MD && unmarked $DISKS"
         );

@@ -124,7 +124,7 @@ impl Array {
 /// And from there on: the member comes back without its metadata, as a new one.
 const RECOVERY: &str = "set -- $DISKS; new=$1; shift
 mdadm --zero-superblock $new && mdadm -A /dev/$MD -R $@ && mdadm /dev/$MD --add $new && whole || exit 1
-is last_sync_action recovery || exit 2
+recovered || exit 2
 tries=0; until unmarked $1 || [ $tries = 100 ]; do sleep 0.2; tries=$((tries + 1)); done >/dev/null
 unmarked $DISKS && scrub || exit 3
 content /dev/$MD; mdadm --stop /dev/$MD";

@@ -236,11 +236,19 @@ fn boot(kernel: Kernel, folder: &Path, jobs: &[Job], end: End) -> Vec<String> {
 }
 
 /// Words that jobs are made of. `scrub` fails unless a check has run to its end and found all parity right, or wrong in as
-/// many sectors as it is told; `unmarked` fails unless the bitmaps of all these disks are there and have no bit set.
+/// many sectors as it is told; `recovered` fails unless the last action was a recovery; `marks_stay` keeps the bits that a
+/// write sets from being cleared soon; `dirty` waits for the first write; `unmarked` fails unless the bitmaps of all these disks are there and have no bit set.
 const HELPERS: &str = r#"
 fast
 of() { cat /sys/block/$MD/md/$1; }
 is() { [ "$(of $1)" = "$2" ] || { echo "$MD: $1 is $(of $1), expected $2"; return 1; }; }
+recovered() { is last_sync_action recovery > /dev/null || is last_sync_action recover; }
+marks_stay() { echo 600 > /sys/block/$MD/md/bitmap/time_base; }
+dirty() {
+  tries=0
+  until [ "$(of array_state)" = active ] || [ $tries = 600 ]; do sleep 0.1; tries=$((tries + 1)); done
+  is array_state active
+}
 scrub() {
   wait_idle
   echo check > /sys/block/$MD/md/sync_action || return 1
