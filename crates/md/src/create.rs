@@ -391,7 +391,7 @@ fn new_ppl(place: &PplPlace, uuid: &[u8; 16]) -> Result<(u64, Vec<u8>), FormatEr
 }
 
 /// mdadm's interval between two rounds of clearing bits, in seconds.
-const DAEMON_SLEEP_S: u32 = 5;
+pub(crate) const DAEMON_SLEEP_S: u32 = 5;
 
 /// The bitmap of a new array, as `add_internal_bitmap` makes it.
 fn new_bitmap(creation: &Creation, layout: u32, size_sectors: u64) -> Result<Option<NewBitmap>, CreateError> {

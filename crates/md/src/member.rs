@@ -71,7 +71,7 @@ pub struct Member {
     /// Somebody wants it replaced.
     pub(crate) unwanted: Cell<bool>,
     /// Sectors of its own for data.
-    pub(crate) room: Sectors,
+    pub(crate) room: Cell<Sectors>,
     /// What it waits for, as a spare.
     pub(crate) want: Cell<Want>,
     /// How far a recovery had come when a flush of its device began, for each who flushes: their flushes may overlap.
@@ -79,7 +79,7 @@ pub struct Member {
     /// How much of a recovery was durable when its device was last flushed: what superblocks may say (S4).
     pub(crate) recovered_durably: Cell<Sectors>,
     pub(crate) failure: Cell<Option<Failed>>,
-    pub(crate) place: Place,
+    pub(crate) place: Cell<Place>,
     pub(crate) superblock: RefCell<Box<[u8; SUPERBLOCK_BYTES]>>,
     pub(crate) bad: BadBlocks,
     pub(crate) corrected_reads: Cell<u32>,
@@ -146,12 +146,12 @@ impl Member {
             slot: Cell::new(slot),
             condition: Cell::new(condition),
             unwanted: Cell::new(false),
-            room: Sectors(examined.summary.data_size),
+            room: Cell::new(Sectors(examined.summary.data_size)),
             want: Cell::new(Want::Any),
             noted: [Cell::new(done), Cell::new(done)],
             recovered_durably: Cell::new(done),
             failure: Cell::new(None),
-            place: examined.place,
+            place: Cell::new(examined.place),
             superblock: RefCell::new(examined.bytes.clone()),
             bad: BadBlocks::new(std::iter::empty(), examined.summary.bad_block_log),
             corrected_reads: Cell::new(0),
@@ -174,7 +174,7 @@ impl Member {
     /// What its superblock said when it was last written.
     pub(crate) fn summary(&self) -> Summary {
         let bytes = self.superblock.borrow();
-        let view = Superblock::view(self.place, &bytes[..]).expect("it was examined, or made");
+        let view = Superblock::view(self.place.get(), &bytes[..]).expect("it was examined, or made");
         view.summary().expect("it was examined, or made")
     }
 

@@ -101,7 +101,7 @@ impl Array {
             return Err(MembershipError::NotInSync);
         };
         let could =
-            |spare: &Member| spare.condition() == Condition::Spare && spare.room >= self.member_size();
+            |spare: &Member| spare.condition() == Condition::Spare && spare.room.get() >= self.member_size();
         match with {
             Some(with) if could(&self.members[with]) => self.members[with].want.set(Want::Replace(slot)),
             None if self.members.iter().any(|spare| could(spare)) => {}
@@ -149,9 +149,9 @@ impl Array {
 
     fn facts(&self) -> Facts<'_> {
         Facts {
-            summary: &self.shape.summary,
+            summary: self.shape().summary,
             events: self.events(),
-            events_cleared: self.bitmap.as_ref().map(|bitmap| bitmap.events_cleared()),
+            events_cleared: self.bitmap.now().map(|bitmap| bitmap.events_cleared()),
             size: self.member_size(),
             geometry: runtime::Engine::geometry(self),
             height: runtime::Engine::height(self),
@@ -173,7 +173,7 @@ impl Array {
             device_sectors: sectors,
             data_offset: template.data_offset.0,
         };
-        let place = superblock::adopt(template.place, &mut bytes[..], &member);
+        let place = superblock::adopt(template.place.get(), &mut bytes[..], &member);
         let place = place.map_err(|error| MembershipError::NotAdmitted(NotAdmitted::Format(error)))?;
         let view = superblock::Superblock::view(place, &bytes[..]).expect("made a moment ago");
         let summary = view.summary().expect("made a moment ago");
@@ -218,7 +218,7 @@ impl Array {
     pub(crate) async fn seat_member(&self, at: usize, slot: u16, replaces: bool) -> Outcome {
         let member = &self.members[at];
         let by_bitmap =
-            member.want.replace(Want::Any) == Want::Former(slot) && !replaces && self.bitmap.is_some();
+            member.want.replace(Want::Any) == Want::Former(slot) && !replaces && self.bitmap.now().is_some();
         if let Some(log) = level::log(self)
             && let Err(failed) = log.admit(self, member, slot).await
         {
@@ -237,7 +237,7 @@ impl Array {
             ..Recovering::NOTHING
         }));
         let replaced = self.occupant(slot).filter(|_| replaces).map(|replaced| replaced.name.clone());
-        if let Some(bitmap) = &self.bitmap {
+        if let Some(bitmap) = self.bitmap.now() {
             bitmap.write_all(self).await; // whoever is promoted one day has to have every bit
         }
         self.membership_changed();
@@ -329,7 +329,7 @@ impl Array {
 
     fn can_do_without(&self, member: &Member) -> bool {
         let stays = |slot| self.seat(slot).is_some_and(|other| !std::ptr::eq(&**other, member));
-        self.redundancy().suffices(self.shape.slots, |slot| stays(slot as u16))
+        self.redundancy().suffices(self.slots(), |slot| stays(slot as u16))
     }
 
     /// Whether all data is within reach.
@@ -339,7 +339,7 @@ impl Array {
 
     /// Sectors of its own that a member has to have for data.
     pub(crate) fn member_size(&self) -> Sectors {
-        Sectors(self.shape.summary.size_sectors)
+        Sectors(self.shape().summary.size_sectors)
     }
 }
 

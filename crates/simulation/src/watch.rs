@@ -282,7 +282,7 @@ pub fn compare(world: &World, array: &Array) -> Result<(), Violation> {
 }
 
 fn compare_parity(world: &World, array: &Array) -> Result<(), Violation> {
-    let summary = &array.shape().summary;
+    let summary = array.shape().summary;
     let rows = Sectors(summary.size_sectors);
     let (disks, members, scalar) = (world.disks(), array.members(), parity::Kernels::scalar());
     let mut at = Sectors::ZERO;

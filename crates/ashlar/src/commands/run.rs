@@ -104,7 +104,7 @@ async fn open(
             Some(keeper) => keeper.guard(device),
             None => device,
         };
-        let summary = &array.shape().summary;
+        let summary = array.shape().summary;
         let description = format!("{} {}", summary.level, summary.array_uuid_text());
         if !exports.add(Export::new(&volume.name, &description, device, wish.read_only)) {
             bail!("two arrays have the name {}", volume.name);

@@ -33,7 +33,7 @@ pub(crate) use self::recover::{Rebuilt, Target};
 use self::scrub::Findings;
 use self::windows::Windows;
 use crate::array::Array;
-use crate::bitmap::Bitmap;
+use crate::bitmap::Kept;
 use crate::level;
 use crate::limits::MEMBERS_ADDED;
 use crate::member::{Condition, Flusher};
@@ -112,6 +112,10 @@ pub(crate) struct Sync {
     stopping: Cell<bool>,
     stopped: Cell<bool>,
     frozen: Cell<bool>,
+    /// Somebody changes what the array looks like: nothing is begun, and nobody is seated.
+    held: Cell<bool>,
+    /// The engine's task does something.
+    busy: Cell<bool>,
     scrub: Cell<Option<Scrub>>,
     /// Where a scrub that was interrupted goes on.
     scrub_from: Cell<Sectors>,
@@ -124,7 +128,7 @@ pub(crate) struct Sync {
     pace: Pace,
     changed: Event,
     /// What it marks as not different needs no resync.
-    bitmap: RefCell<Option<Rc<Bitmap>>>,
+    bitmap: Rc<Kept>,
     standings: RefCell<Vec<Standing>>,
 }
 
@@ -139,7 +143,7 @@ pub(crate) fn believed(recorded: ResyncOffset, size: Sectors) -> ResyncOffset {
 
 impl Sync {
     /// The state that goes on from what [`believed`] says.
-    pub fn new(offset: ResyncOffset, bitmap: Option<Rc<Bitmap>>, members: usize, trusting: bool) -> Sync {
+    pub fn new(offset: ResyncOffset, bitmap: Rc<Kept>, members: usize, trusting: bool) -> Sync {
         Sync {
             offset: Cell::new(offset),
             running: Cell::new(None),
@@ -149,6 +153,8 @@ impl Sync {
             stopping: Cell::new(false),
             stopped: Cell::new(true),
             frozen: Cell::new(false),
+            held: Cell::new(false),
+            busy: Cell::new(false),
             scrub: Cell::new(None),
             scrub_from: Cell::new(Sectors::ZERO),
             findings: RefCell::default(),
@@ -157,7 +163,7 @@ impl Sync {
             speed: Cell::default(),
             pace: Pace::default(),
             changed: Event::with_capacity(16),
-            bitmap: RefCell::new(bitmap),
+            bitmap,
             standings: RefCell::new(Vec::with_capacity(members + MEMBERS_ADDED)),
         }
     }
@@ -168,7 +174,7 @@ impl Sync {
             ResyncOffset::Complete => true,
             ResyncOffset::At(position) => range.end().0 <= position,
         };
-        is_behind || self.bitmap.borrow().as_ref().is_some_and(|bitmap| bitmap.covers(range))
+        is_behind || self.bitmap.now().is_some_and(|bitmap| bitmap.covers(range))
     }
 
     /// Where what may not be consistent begins; `None` where everything is.
@@ -177,6 +183,17 @@ impl Sync {
             ResyncOffset::Complete => None,
             ResyncOffset::At(position) => Some(Sectors(position)),
         }
+    }
+
+    /// How far everything is known to be consistent.
+    pub fn position(&self) -> ResyncOffset {
+        self.offset.get()
+    }
+
+    /// What lies behind this position may not be consistent any more.
+    pub fn reopen(&self, from: Sectors) {
+        self.offset.set(ResyncOffset::At(from.0));
+        self.stuck.set(None);
     }
 
     /// Whether what parity says is believed also where it may not belong to the data.
@@ -200,7 +217,24 @@ impl Sync {
     }
 
     fn is_interrupted(&self) -> bool {
-        self.interrupted.get() || self.stopping.get()
+        self.interrupted.get() || self.stopping.get() || self.held.get()
+    }
+
+    /// Ends the action that runs where it is, and begins nothing until [`Sync::release`]. False while somebody else has
+    /// done so, or the array stops.
+    pub async fn hold(&self) -> bool {
+        if self.held.get() || self.stopping.get() {
+            return false;
+        }
+        self.held.set(true);
+        self.changed.wait_until(|| !self.busy.get()).await;
+        true
+    }
+
+    /// Goes on, from where it was.
+    pub fn release(&self) {
+        self.held.set(false);
+        self.wake();
     }
 
     fn set_stuck(&self, action: Action, epoch: u64) {
@@ -235,6 +269,7 @@ impl Array {
     /// Whether the sync engine has nothing to do that it could do.
     pub fn is_sync_settled(&self) -> bool {
         self.sync.running.get().is_none()
+            && !self.sync.held.get()
             && self.with_view(|view| decide::next(view) == Next::Wait && !view.pending)
     }
 
@@ -323,7 +358,7 @@ impl Array {
                 Standing::Recovering { slot, replaces: recovering.replaces }
             }
             (Condition::Spare, _) => {
-                Standing::Spare { fits: member.room >= self.member_size(), want: member.want.get() }
+                Standing::Spare { fits: member.room.get() >= self.member_size(), want: member.want.get() }
             }
             _ => Standing::Faulty,
         }));
@@ -340,10 +375,10 @@ impl Array {
         };
         look(&View {
             writable: self.options.write && self.broken().is_none() && !sync.stopping.get(),
-            frozen: sync.frozen.get(),
+            frozen: sync.frozen.get() || sync.held.get(),
             running: sync.running.get().is_some(),
             pending: !self.metadata.is_membership_recorded(),
-            slots: self.shape.slots as u16,
+            slots: self.slots() as u16,
             enough: self.has_enough(),
             resync,
             stuck: sync.is_stuck(Action::Recover, epoch),
@@ -371,7 +406,7 @@ pub(crate) async fn stop(array: &Array) {
     let sync = &array.sync;
     sync.stopping.set(true);
     sync.wake();
-    sync.changed.wait_until(|| sync.stopped.get()).await;
+    sync.changed.wait_until(|| sync.stopped.get() && !sync.held.get()).await;
 }
 
 /// Does what `decide` says, one thing after the other.
@@ -386,14 +421,18 @@ async fn keep(array: &Rc<Array>) {
                 chosen != Next::Wait || ends()
             })
             .await;
+        if ends() {
+            return;
+        }
+        sync.busy.set(true);
         match chosen {
-            _ if ends() => return,
             Next::Wait => {}
             Next::Seat { member, slot, replaces } => {
                 let _ = array.seat_member(member, slot, replaces).await; // what fails is a member's failure, and on record
             }
             Next::Start(action) => run(array, action).await,
         }
+        sync.busy.set(false);
         sync.wake();
     }
 }

@@ -133,7 +133,7 @@ async fn complete(array: &Array, recovery: &Recovery, end: Sectors) {
     if array.metadata.settled().await.is_ok() {
         if rode_to_the_end && !array.is_degraded() {
             array.sync.offset.set(ResyncOffset::Complete);
-            if let Some(bitmap) = &*array.sync.bitmap.borrow() {
+            if let Some(bitmap) = array.bitmap.now() {
                 bitmap.synced_up_to(array.sync_size());
             }
         }
