@@ -1,5 +1,6 @@
 //! The command line, defined once: parsing, help, man pages and completions are all made from this.
 
+mod grow;
 mod monitor;
 mod update;
 mod watch;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::text::parse_size;
 
+pub use grow::Grow;
 pub use monitor::{Monitor, Telling};
 pub use update::Update;
 pub use watch::Watch;
@@ -66,6 +68,7 @@ pub enum Command {
     Remove(OfMember),
     Add(Add),
     Replace(Replace),
+    Grow(Grow),
     Scrub(Scrub),
     Sync(Sync),
     Wait(Wait),

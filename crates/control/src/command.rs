@@ -42,12 +42,44 @@ pub enum Order {
         /// The spare.
         with: Option<String>,
     },
+    /// Change what an array looks like; the only one, if none is named.
+    Grow {
+        /// The array.
+        array: Option<String>,
+        /// How.
+        order: GrowOrder,
+    },
     /// Something about the sync engine of an array; of the only one, if none is named.
     Sync {
         /// The array.
         array: Option<String>,
         /// What.
         order: SyncOrder,
+    },
+}
+
+/// How an array is to be changed while it runs.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum GrowOrder {
+    /// An internal bitmap.
+    AddBitmap {
+        /// What one bit stands for, in bytes; the usual, if not given.
+        chunk_bytes: Option<u32>,
+    },
+    /// No bitmap.
+    RemoveBitmap,
+    /// So many copies of everything.
+    Copies {
+        /// How many.
+        copies: u32,
+    },
+    /// Members give more.
+    Size {
+        /// So many bytes; as much as the smallest has, if not given.
+        bytes: Option<u64>,
+        /// What is new is the same on all of them.
+        assume_clean: bool,
     },
 }
 

@@ -3,11 +3,13 @@
 use std::pin::Pin;
 use std::rc::Rc;
 
-use block::Dev;
-use md::{Admission, Condition, Examined, MembershipError, Newcomer, Scrub, Speed};
+use block::{Dev, Sectors};
+use md::{
+    Admission, BitmapWish, Condition, Examined, GrowError, Growth, MembershipError, Newcomer, Scrub, Speed,
+};
 
 use super::{Stack, Volume, not_here};
-use crate::command::{AddWish, Added, Order, Refusal, SyncOrder};
+use crate::command::{AddWish, Added, GrowOrder, Order, Refusal, SyncOrder};
 use crate::hold::Hold;
 
 /// A disk that was opened to be added.
@@ -29,6 +31,7 @@ impl Stack {
             Order::Fail(member) => self.fail(&member).await,
             Order::Remove(member) => self.remove(&member).await,
             Order::Replace { member, with } => self.replace(&member, with.as_deref()),
+            Order::Grow { array, order } => self.grow(array.as_deref(), order).await,
             Order::Sync { array, order } => self.sync(array.as_deref(), order).await,
         }
     }
@@ -84,6 +87,23 @@ impl Stack {
             }
         };
         volume.array.replace_member(at, with).map_err(|error| refused(&member.name, error))
+    }
+
+    /// Changes what an array looks like; recorded when this returns.
+    async fn grow(&self, array: Option<&str>, order: GrowOrder) -> Result<(), Refusal> {
+        let volume = self.volume(array)?;
+        let growth = match order {
+            GrowOrder::AddBitmap { chunk_bytes } => Growth::AddBitmap(BitmapWish { chunk_bytes }),
+            GrowOrder::RemoveBitmap => Growth::RemoveBitmap,
+            GrowOrder::Copies { copies } => Growth::Copies(copies),
+            GrowOrder::Size { bytes, assume_clean } => {
+                Growth::Size { size: bytes.map(Sectors::from_bytes), assume_clean }
+            }
+        };
+        volume.array.grow(growth).await.map_err(|error| match error {
+            GrowError::Failed(_) => Refusal::Failed(format!("{}: {error}", volume.name)),
+            _ => Refusal::Conflict(format!("{}: {error}", volume.name)),
+        })
     }
 
     async fn sync(&self, array: Option<&str>, order: SyncOrder) -> Result<(), Refusal> {

@@ -60,6 +60,7 @@ fn check(array: &Array, size: Option<Sectors>, assume_clean: bool) -> Result<Sum
     }
     let mut rooms = Vec::with_capacity(array.members.len());
     for member in array.known_members() {
+        member.dev.look_at_size();
         let (place, room) = extent(member)?;
         if place != member.place.get() && array.bitmap.now().is_some() {
             return Err(GrowError::BitmapInTheWay { member: member.name.clone() });
