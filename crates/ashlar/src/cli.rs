@@ -462,7 +462,7 @@ pub struct Sync {
     /// What runs
     pub name: String,
     /// What to do
-    #[arg(value_enum, required_unless_present_any = ["speed_min", "speed_max"])]
+    #[arg(value_enum, required_unless_present_any = ["speed_min", "speed_max", "from", "to", "max_read_errors"])]
     pub action: Option<SyncAction>,
     /// Give way to clients only above this many bytes a second of each member
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
@@ -470,6 +470,16 @@ pub struct Sync {
     /// Never be faster than this; 0 for no bound
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub speed_max: Option<u64>,
+    /// Where scrubs begin from now on (md: sync_min): bytes of the array where it is copied, of a member where it has parity
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub from: Option<u64>,
+    /// Where they end (md: sync_max); 0 for the end
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub to: Option<u64>,
+    /// Fail a member that has had more read errors than this, though they were repaired; every hour half of them are
+    /// forgotten [default: 20]
+    #[arg(long, value_name = "N")]
+    pub max_read_errors: Option<u32>,
     /// The array, where several run under NAME
     #[arg(long, value_name = "ARRAY")]
     pub array: Option<String>,

@@ -99,10 +99,14 @@ fn the_kernel_finds_what_we_have_changed_as_it_would_have_changed_it() {
         running.stop();
     }
     let after = "is resync_start none && is degraded 0 && unmarked $DISKS || exit 2";
-    let ours = arrays.iter().map(|array| array.job(format!("mdadm -A /dev/$MD $DISKS || exit 1\n{after}\n{AGREES}")));
+    let ours = arrays
+        .iter()
+        .map(|array| array.job(format!("mdadm -A /dev/$MD $DISKS || exit 1\n{after}\n{AGREES}")));
     let made = |array: &Array| {
         let create = array.shape.mdadm_create(&format!("--size {HALF} --assume-clean"));
-        let grow = format!("{create} && mdadm --grow /dev/$MD --size max --assume-clean && blockdev --getsize64 /dev/$MD");
+        let grow = format!(
+            "{create} && mdadm --grow /dev/$MD --size max --assume-clean && blockdev --getsize64 /dev/$MD"
+        );
         array.job(format!("{grow} && mdadm --stop /dev/$MD"))
     };
     let jobs: Vec<Job> = ours.chain(theirs.iter().map(made)).collect();
@@ -147,7 +151,8 @@ fn we_take_up_what_the_kernel_has_changed_and_lost_the_power_over() {
         array.write_all(&mut client, 7);
         running.stop();
     }
-    let script = format!("mdadm -A /dev/$MD $DISKS && is resync_start none && is degraded 0 || exit 1\n{AGREES}");
+    let script =
+        format!("mdadm -A /dev/$MD $DISKS && is resync_start none && is degraded 0 || exit 1\n{AGREES}");
     let jobs: Vec<Job> = arrays.iter().map(|array| array.job(&script)).collect();
     let printed = boots(boot.kernel, bench.folder(), &jobs, End::Clean);
     for (array, printed) in arrays.iter().zip(&printed) {

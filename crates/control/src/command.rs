@@ -99,6 +99,18 @@ pub enum SyncOrder {
     Resume,
     /// Believe what parity says also where it may not belong to the data.
     TrustParity,
+    /// Where scrubs begin and end from now on; what is not given stays.
+    ScrubBounds {
+        /// First byte, of the array's where it is copied, of a member's where it has parity.
+        from: Option<u64>,
+        /// The byte behind the last; 0 for the end.
+        to: Option<u64>,
+    },
+    /// Fail a member that has had more read errors than this, though they were repaired.
+    MaxReadErrors {
+        /// How many.
+        count: u32,
+    },
     /// Set the bounds of its speed, in bytes a second of each member; what is not given stays.
     Speed {
         /// It gives way to clients only above this.

@@ -20,7 +20,9 @@ pub use crate::happening::Happening;
 use crate::lane::Lanes;
 use crate::level::parity;
 use crate::level::{self, Mapping};
-use crate::limits::{CHECKPOINT_MS, FAN_OUT, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS};
+use crate::limits::{
+    CHECKPOINT_MS, FAN_OUT, MAX_READ_ERRORS, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS,
+};
 use crate::member::{Condition, Flusher, Member, MemberStatus, Recovering};
 use crate::metadata::{self, Metadata};
 use crate::plant::{self, Plant};
@@ -113,6 +115,7 @@ pub struct Array {
     pub(crate) served: Cell<u64>,
     pub(crate) epoch: Cell<u64>,
     pub(crate) still: Still,
+    pub(crate) max_read_errors: Cell<u32>,
     broken: Cell<Option<Failed>>,
     height: u8,
     pub(crate) geometry: Cell<Geometry>,
@@ -201,6 +204,7 @@ impl Array {
             height,
             geometry: Cell::new(geometry),
             still: Still::default(),
+            max_read_errors: Cell::new(MAX_READ_ERRORS),
             happenings: RefCell::new(Vec::with_capacity(HAPPENINGS)),
             happened: Event::with_capacity(4),
         });

@@ -33,6 +33,7 @@ mod snapshot;
 mod still;
 pub mod sync;
 mod update;
+mod wipe;
 
 pub use admission::{Admission, NotAdmitted};
 pub use array::{Array, Options, Shape, StripePlaces};
@@ -45,5 +46,5 @@ pub use grow::{GrowError, Growth};
 pub use member::{Condition, Member, MemberStatus, Recovering};
 pub use membership::{MembershipError, Newcomer};
 pub use snapshot::{Area, metadata_areas};
-pub use sync::{Action, Mismatch, Progress, Scrub, ScrubReport, Speed, SyncState, Verdict};
+pub use sync::{Action, Mismatch, Progress, Scrub, ScrubBounds, ScrubReport, Speed, SyncState, Verdict};
 pub use update::{Change, Flag, MemberChange, MetadataWrite, Update, UpdateError, plan_update, update};

@@ -1,8 +1,8 @@
 //! A member of an open array: its device, its condition, its superblock.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
-use block::{Dev, Failed, Range, Sectors};
+use block::{Dev, Failed, Moment, Range, Sectors};
 use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::superblock::{Summary, Superblock};
 use md_format::{MemberFlags, Place};
@@ -79,11 +79,14 @@ pub struct Member {
     /// How much of a recovery was durable when its device was last flushed: what superblocks may say (S4).
     pub(crate) recovered_durably: Cell<Sectors>,
     pub(crate) failure: Cell<Option<Failed>>,
+    /// Who has taken its place while it still worked.
+    pub(crate) replaced_by: OnceCell<String>,
     pub(crate) place: Cell<Place>,
     pub(crate) superblock: RefCell<Box<[u8; SUPERBLOCK_BYTES]>>,
     pub(crate) bad: BadBlocks,
     pub(crate) corrected_reads: Cell<u32>,
     pub(crate) read_errors: Cell<u32>,
+    pub(crate) last_read_error: Cell<Moment>,
     pub(crate) reads_in_flight: Cell<u32>,
     pub(crate) last_read_end: Cell<Sectors>,
 }
@@ -112,6 +115,8 @@ pub struct MemberStatus {
     pub unwanted: bool,
     /// Why it has failed.
     pub failure: Option<Failed>,
+    /// Who has taken its place while it still worked, if that is why.
+    pub replaced_by: Option<String>,
     /// Read errors that were repaired.
     pub corrected_reads: u32,
     /// Read only if nothing else can answer.
@@ -151,11 +156,13 @@ impl Member {
             noted: [Cell::new(done), Cell::new(done)],
             recovered_durably: Cell::new(done),
             failure: Cell::new(None),
+            replaced_by: OnceCell::new(),
             place: Cell::new(examined.place),
             superblock: RefCell::new(examined.bytes.clone()),
             bad: BadBlocks::new(std::iter::empty(), examined.summary.bad_block_log),
             corrected_reads: Cell::new(0),
             read_errors: Cell::new(0),
+            last_read_error: Cell::default(),
             reads_in_flight: Cell::new(0),
             last_read_end: Cell::new(Sectors::ZERO),
         }
@@ -230,6 +237,7 @@ impl Member {
             condition: self.condition.get(),
             unwanted: self.unwanted.get(),
             failure: self.failure.get(),
+            replaced_by: self.replaced_by.get().cloned(),
             corrected_reads: self.corrected_reads.get(),
             write_mostly: self.flags.write_mostly,
             data_offset: self.data_offset,

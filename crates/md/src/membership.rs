@@ -8,7 +8,6 @@ use std::fmt;
 use std::rc::Rc;
 
 use block::{Buf, Cause, Dev, Failed, Origin, Outcome, Request, Sectors};
-use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::superblock::{self, NewMember};
 use md_format::{Place, ResyncOffset, Version};
 
@@ -19,6 +18,7 @@ use crate::examine::Examined;
 use crate::level;
 use crate::member::{Condition, Member, Recovering, Want};
 use crate::sync::Rebuilt;
+use crate::wipe::wipe;
 
 /// A disk that is to become a member.
 pub struct Newcomer {
@@ -178,7 +178,8 @@ impl Array {
         let view = superblock::Superblock::view(place, &bytes[..]).expect("made a moment ago");
         let summary = view.summary().expect("made a moment ago");
         for other in Place::all(sectors).filter(|other| other.sector != place.sector) {
-            self.wipe(&dev, other).await?;
+            let wiped = wipe(&dev, &self.arena, other, |request| self.to_member(request));
+            wiped.await?;
         }
         if let Some(log) = summary.bad_block_log {
             let empty = self.arena.wait_take(usize::from(log.sectors) * 512).await;
@@ -190,22 +191,6 @@ impl Array {
         let (flaw, leftovers, bad_blocks, bitmap) = (None, Vec::new(), Vec::new(), None);
         let examined = Examined { geometry, place, bytes, summary, flaw, leftovers, bad_blocks, bitmap };
         Ok(Member::new(&Candidate { name, examined }, dev, dev_number, None, Condition::Spare))
-    }
-
-    /// Takes an old superblock out of a place, if there is one.
-    async fn wipe(&self, dev: &Dev, place: Place) -> Outcome {
-        let buf = self.arena.wait_take(SUPERBLOCK_BYTES).await;
-        let read = Request::read(Sectors(place.sector), buf.clone());
-        let mut bytes = [0; SUPERBLOCK_BYTES];
-        // What cannot be read there cannot be believed either.
-        if dev.start(self.to_member(read)).await.is_ok() {
-            buf.copy_to_slice(0, &mut bytes);
-        }
-        if superblock::Superblock::view(place, &bytes).is_err() {
-            return Ok(());
-        }
-        buf.fill_zero();
-        self.write_metadata(dev, Sectors(place.sector), buf).await
     }
 
     async fn write_metadata(&self, dev: &Dev, at: Sectors, buf: Buf) -> Outcome {
@@ -259,6 +244,7 @@ impl Array {
             self.replacements[usize::from(slot)].set(None);
             let replaced = &self.members[replaced];
             replaced.condition.set(Condition::Faulty);
+            let _ = replaced.replaced_by.set(member.name.clone()); // it is replaced once
             replaced.slot.set(None);
         }
         member.condition.set(Condition::InSync);

@@ -232,7 +232,10 @@ impl Watch {
             };
             let first = sector(0);
             let Ok(bitmap) = BitmapSuper::view(&first) else {
-                self.complain("S5", format!("the superblock on disk {disk} names a bitmap that is not there"));
+                self.complain(
+                    "S5",
+                    format!("the superblock on disk {disk} names a bitmap that is not there"),
+                );
                 continue;
             };
             let (byte, mask) = bit(start.0 / u64::from(bitmap.chunk_bytes.get() >> 9));

@@ -131,7 +131,8 @@ async fn open(
         read_only: wish.read_only,
     };
     let (servers, arena) = (servers.collect(), world.arena.clone());
-    let outside = control::Outside { open: opener(world), tell };
+    let records = control::Records::new(state_dir.join("scrubs"));
+    let outside = control::Outside { open: opener(world), tell, records };
     Ok(Stack::new(facts, volumes, holds, servers, keeper, arena, outside))
 }
 

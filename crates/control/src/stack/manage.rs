@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use block::{Dev, Sectors};
 use md::{
-    Admission, BitmapWish, Condition, Examined, GrowError, Growth, MembershipError, Newcomer, Scrub, Speed,
+    Admission, BitmapWish, Condition, Examined, GrowError, Growth, MembershipError, Newcomer, Scrub,
+    ScrubBounds, Speed,
 };
 
 use super::{Stack, Volume, not_here};
@@ -123,6 +124,22 @@ impl Stack {
             SyncOrder::Freeze => array.freeze(true).await,
             SyncOrder::Resume => array.freeze(false).await,
             SyncOrder::TrustParity => array.trust_parity(),
+            SyncOrder::MaxReadErrors { count } => array.set_max_read_errors(count),
+            SyncOrder::ScrubBounds { from, to } => {
+                let now = array.scrub_bounds();
+                let bounds = ScrubBounds {
+                    from: from.map_or(now.from, Sectors::from_bytes),
+                    to: match to {
+                        Some(0) => None,
+                        Some(to) => Some(Sectors::from_bytes(to)),
+                        None => now.to,
+                    },
+                };
+                if !array.set_scrub_bounds(bounds) {
+                    let text = format!("{}: a scrub would end before it begins", volume.name);
+                    return Err(Refusal::Conflict(text));
+                }
+            }
             SyncOrder::Speed { min, max } => {
                 let now = array.speed();
                 array.set_speed(Speed { min: min.unwrap_or(now.min), max: max.unwrap_or(now.max) });

@@ -24,6 +24,8 @@ pub(super) async fn add(array: &Rc<Array>, wish: BitmapWish) -> Result<(), GrowE
     let members: Vec<_> = array.known_members().map(|member| member.summary()).collect();
     let block = runtime::Engine::geometry(&**array).logical_block as usize;
     let (offset_sectors, chunk_bytes) = place_bitmap(&members, array.sync_size(), wish, block)?;
+    // What was written so far is on no bit: after a crash it would have to be the same everywhere (S6).
+    array.flush_members(0).await?;
     let bitmap = Rc::new(Bitmap::fresh(array, offset_sectors, chunk_bytes)?);
     bitmap.start(array);
     if !plant::is(Plant::BitmapBeforeBits) {

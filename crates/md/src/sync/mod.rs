@@ -25,7 +25,7 @@ use runtime::{Event, spawn};
 
 pub use decide::Scrub;
 pub use pace::Speed;
-pub use scrub::{Mismatch, ScrubReport, Verdict};
+pub use scrub::{Mismatch, ScrubBounds, ScrubReport, Verdict};
 
 use self::decide::{Next, Standing, View};
 use self::pace::Pace;
@@ -118,7 +118,8 @@ pub(crate) struct Sync {
     busy: Cell<bool>,
     scrub: Cell<Option<Scrub>>,
     /// Where a scrub that was interrupted goes on.
-    scrub_from: Cell<Sectors>,
+    scrub_from: Cell<Option<Sectors>>,
+    scrub_bounds: Cell<ScrubBounds>,
     findings: RefCell<Findings>,
     /// An action that could not go on, and the epoch in which that was.
     stuck: Cell<Option<(Action, u64)>>,
@@ -156,7 +157,8 @@ impl Sync {
             held: Cell::new(false),
             busy: Cell::new(false),
             scrub: Cell::new(None),
-            scrub_from: Cell::new(Sectors::ZERO),
+            scrub_from: Cell::default(),
+            scrub_bounds: Cell::default(),
             findings: RefCell::default(),
             stuck: Cell::new(None),
             trusting: Cell::new(trusting),
@@ -297,7 +299,7 @@ impl Array {
     /// Ends the action that runs where it is. A scrub is over; what the array needs begins anew from where it was.
     pub async fn idle(&self) {
         self.sync.scrub.set(None);
-        self.sync.scrub_from.set(Sectors::ZERO);
+        self.sync.scrub_from.set(None);
         self.interrupt().await;
         self.sync.wake();
     }
@@ -315,9 +317,23 @@ impl Array {
             return false;
         }
         self.sync.scrub.set(Some(scrub));
-        self.sync.scrub_from.set(Sectors::ZERO);
+        self.sync.scrub_from.set(None);
         self.sync.wake();
         true
+    }
+
+    /// Where scrubs begin and end: md's `sync_min` and `sync_max`.
+    pub fn scrub_bounds(&self) -> ScrubBounds {
+        self.sync.scrub_bounds.get()
+    }
+
+    /// Sets that, for those that begin from now on. False where one would end before it begins.
+    pub fn set_scrub_bounds(&self, bounds: ScrubBounds) -> bool {
+        let is_sound = bounds.to.is_none_or(|to| bounds.from < to);
+        if is_sound {
+            self.sync.scrub_bounds.set(bounds);
+        }
+        is_sound
     }
 
     /// What the scrub that runs, or the last one, has found.
