@@ -125,7 +125,9 @@ fn the_kernel_finds_what_we_have_changed_as_it_would_have_changed_it() {
 fn we_take_up_what_the_kernel_has_changed_and_lost_the_power_over() {
     let Some(boot) = required(Kernel::under_test()) else { return };
     let bench = Bench::new();
+    // Each level and version once: syncs as slow as these take their time.
     let mut arrays = Array::all(&bench, "cut");
+    arrays.retain(|array| !matches!((array.shape.level, array.shape.version), (1, "1.0" | "1.1")));
     let made = |array: &Array| {
         let create = array.shape.mdadm_create(&format!("--size {HALF}"));
         let bitmap = BITMAP.join(" ");

@@ -381,10 +381,12 @@ impl Array {
         })
     }
 
-    /// The same for everybody who holds these sectors, also where it is still being rebuilt elsewhere.
+    /// The same for everybody who holds these sectors, also where it is still being rebuilt elsewhere; but where they are
+    /// listed as bad.
     pub fn held_copies_of(&self, at: Sectors, count: Sectors) -> impl Iterator<Item = (usize, Sectors)> {
         level::copies_of(self, at).filter_map(move |(slot, start)| {
-            let member = self.holder(slot, Range::new(start, count))?;
+            let rows = Range::new(start, count);
+            let member = self.holder(slot, rows).filter(|member| !member.is_bad(rows))?;
             self.seats[usize::from(slot)].get().map(|place| (place, member.place_of(start)))
         })
     }

@@ -106,6 +106,11 @@ impl BadBlocks {
         self.changed.set(self.is_any());
     }
 
+    /// Whether there is a log that the list can be kept in.
+    pub fn has_log(&self) -> bool {
+        self.log.get().is_some()
+    }
+
     /// Whether the list has anything in it.
     pub fn is_any(&self) -> bool {
         !self.runs.borrow().is_empty()

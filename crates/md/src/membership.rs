@@ -112,6 +112,13 @@ impl Array {
         Ok(())
     }
 
+    /// A member that begins to fail is replaced by any spare there is, or that comes.
+    pub(crate) fn replace_when_possible(&self, member: &Member) {
+        if member.condition() == Condition::InSync && !member.unwanted.replace(true) {
+            self.sync.wake();
+        }
+    }
+
     /// Adds a disk: as the member that it was, where the bitmap tells what it has missed; as a spare otherwise. Its place
     /// comes back, and what it was taken for. It is on record when this returns.
     pub async fn add_member(&self, newcomer: Newcomer) -> Result<(usize, Admission), MembershipError> {

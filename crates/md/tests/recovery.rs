@@ -7,8 +7,8 @@ use block::{Arena, Cause, Dev, Range, Request, Sectors};
 use common::{Bench, Made, SIZE};
 use md::plant::{self, Plant};
 use md::{
-    Action, Admission, Array, Condition, MembershipError, Newcomer, NotAdmitted, Scrub, Speed, SyncState,
-    Verdict, examine,
+    Action, Admission, Array, Condition, MembershipError, Newcomer, NotAdmitted, Scrub, ScrubBounds, Speed,
+    SyncState, Verdict, examine,
 };
 use md_format::Level;
 use runtime::sleep_ms;
@@ -529,4 +529,35 @@ fn a_rebuild_that_comes_to_the_end_of_a_dirty_raid6_leaves_nothing_to_resync_tho
         is_sound(&array).await;
         array.stop().await.unwrap();
     });
+}
+
+/// md's sync_min and sync_max: what lies outside of them is not looked at.
+#[test]
+fn a_scrub_looks_at_what_lies_between_its_bounds_and_at_nothing_else() {
+    for (level, members) in [(Level::Raid1, 2), (Level::Raid5, 3)] {
+        let bench = Bench::new(1, made(level, members));
+        bench.run(async {
+            let array = bench.open().await;
+            let device = array.device();
+            fill(&bench, &device).await;
+            let data = array.members()[0].data_offset;
+            for row in [1024, 4096, 8192] {
+                bench.disk(0).poke(data + Sectors(row), &[0xee; 512]);
+            }
+            assert!(!array.set_scrub_bounds(ScrubBounds { from: Sectors(8), to: Some(Sectors(8)) }));
+            for (from, to, found) in
+                [(0, None, 3), (2048, None, 2), (1040, Some(4097), 1), (4112, Some(8192), 0)]
+            {
+                let bounds = ScrubBounds { from: Sectors(from), to: to.map(Sectors) };
+                assert!(array.set_scrub_bounds(bounds) && array.scrub(Scrub::Check));
+                array.sync_settled().await;
+                let report = array.scrub_report().unwrap();
+                assert!(report.complete && report.places.len() == found, "{level} {bounds:?}: {report:?}");
+                assert!(
+                    report.rows.start <= Sectors(from)
+                        && to.is_none_or(|to| report.rows.end() >= Sectors(to))
+                );
+            }
+        });
+    }
 }

@@ -250,7 +250,8 @@ impl Play {
             disk.set_faults(|faults| *faults = Default::default());
         }
         self.model.borrow_mut().forget_readers();
-        self.crashed = end != End::Stop;
+        // What a crash has left is there until somebody opens the array.
+        self.crashed = end != End::Stop || (self.crashed && ended == Some(false));
     }
 
     /// At the very end: what is on the disks is what it is called.
@@ -266,14 +267,15 @@ impl Play {
         });
     }
 
-    async fn live(&self, end: End) {
+    /// Whether the array could be opened.
+    async fn live(&self, end: End) -> bool {
         let devs = self.connected().await;
-        let Some(array) = self.open(&devs).await else { return };
+        let Some(array) = self.open(&devs).await else { return false };
         array.replayed().await;
         self.count_replay(&array);
         if let Err(violation) = compare(&self.world, &array) {
             self.violations.borrow_mut().push(violation);
-            return;
+            return true;
         }
         let load = Rc::new(self.load(&array));
         load.take_stock(&self.scenario, self.crashed).await;
@@ -336,6 +338,7 @@ impl Play {
                 );
             }
         }
+        true
     }
 
     /// What goes wrong in an era, as a task of its own.
