@@ -1,5 +1,6 @@
 //! The command line, defined once: parsing, help, man pages and completions are all made from this.
 
+mod grow;
 mod monitor;
 mod update;
 mod watch;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::text::parse_size;
 
+pub use grow::Grow;
 pub use monitor::{Monitor, Telling};
 pub use update::Update;
 pub use watch::Watch;
@@ -66,6 +68,7 @@ pub enum Command {
     Remove(OfMember),
     Add(Add),
     Replace(Replace),
+    Grow(Grow),
     Scrub(Scrub),
     Sync(Sync),
     Wait(Wait),
@@ -459,7 +462,7 @@ pub struct Sync {
     /// What runs
     pub name: String,
     /// What to do
-    #[arg(value_enum, required_unless_present_any = ["speed_min", "speed_max"])]
+    #[arg(value_enum, required_unless_present_any = ["speed_min", "speed_max", "from", "to", "max_read_errors"])]
     pub action: Option<SyncAction>,
     /// Give way to clients only above this many bytes a second of each member
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
@@ -467,6 +470,16 @@ pub struct Sync {
     /// Never be faster than this; 0 for no bound
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub speed_max: Option<u64>,
+    /// Where scrubs begin from now on (md: sync_min): bytes of the array where it is copied, of a member where it has parity
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub from: Option<u64>,
+    /// Where they end (md: sync_max); 0 for the end
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub to: Option<u64>,
+    /// Fail a member that has had more read errors than this, though they were repaired; every hour half of them are
+    /// forgotten [default: 20]
+    #[arg(long, value_name = "N")]
+    pub max_read_errors: Option<u32>,
     /// The array, where several run under NAME
     #[arg(long, value_name = "ARRAY")]
     pub array: Option<String>,

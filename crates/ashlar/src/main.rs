@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Remove(args) => commands::remove::run(&args),
         Command::Add(args) => commands::add::run(&args),
         Command::Replace(args) => commands::replace::run(&args),
+        Command::Grow(args) => commands::grow::run(&args),
         Command::Scrub(args) => commands::scrub::run(&args),
         Command::Sync(args) => commands::sync::run(&args),
         Command::Wait(args) => commands::wait::run(&args),

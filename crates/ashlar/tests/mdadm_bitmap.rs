@@ -1,13 +1,11 @@
 //! What mdadm's own tests of the write-intent bitmap ask of the kernel, asked of `ashlar`, each under the name it has there;
 //! what they ask of a recovery is asked of the kernel, over the array that `ashlar` has left degraded.
 //!
-//! Left out, until there is something to ask:
+//! Left out, most of it until there is something to ask:
 //!
 //! | test | why |
 //! | --- | --- |
-//! | 05r1-add-internalbitmap, -v1a, -v1b, -v1c | a bitmap is not added to a running array yet |
-//! | 05r1-remove-internalbitmap, -v1a, -v1b, -v1c | nor taken away |
-//! | 05r1-grow-internal, 05r1-grow-internal-1 | both |
+//! | 05r1-add-internalbitmap, 05r1-remove-internalbitmap, -v1a, -v1b, -v1c; 05r1-grow-internal, 05r1-grow-internal-1 | they are in `mdadm_grow.rs` |
 //! | 05r1-re-add-nosuper | arrays without metadata are not built |
 //! | 04update-uuid, 04update-metadata | no `--update`; the bitmap's uuid is compared when it is opened |
 //! | 06wrmostly | asks for write-behind, which is not done |

@@ -21,6 +21,9 @@ pub trait Device {
     /// is not there. A device never shrinks, and its block sizes never change.
     fn geometry(&self) -> Geometry;
 
+    /// Looks whether what it stands for has grown, where nobody tells: a file, a disk. [`Device::geometry`] says so then.
+    fn look_at_size(&self) {}
+
     /// How many layers lie below: 0 for what talks to the outside world itself. A layer starts requests only on
     /// devices lower than itself, so that nobody can wait in a circle.
     fn height(&self) -> u8 {

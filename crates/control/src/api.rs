@@ -8,6 +8,7 @@
 //! POST /v1/members/{name}/remove      null
 //! POST /v1/members/{name}/replace     null; ?with=SPARE
 //! POST /v1/sync                       a SyncOrder; null; ?array=NAME
+//! POST /v1/grow                       a GrowOrder; null, once it is recorded; ?array=NAME
 //! POST /v1/stop                       null, once everything is written
 //! GET  /v1/events                     an Event a line, as they happen, until the stack ends
 //! ```
@@ -34,7 +35,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::oneshot;
 
-use crate::command::{AddWish, Command, Order, Refusal, SyncOrder};
+use crate::command::{AddWish, Command, GrowOrder, Order, Refusal, SyncOrder};
 use crate::document::{API_VERSION, Event, Happened};
 use crate::metrics;
 
@@ -122,6 +123,7 @@ fn router(shared: Shared) -> Router {
         .route("/v1/members/{name}/remove", post(remove))
         .route("/v1/members/{name}/replace", post(replace))
         .route("/v1/sync", post(sync))
+        .route("/v1/grow", post(grow))
         .route("/v1/stop", post(stop))
         .route("/v1/events", get(events))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing here; see /v1/status") })
@@ -179,6 +181,14 @@ async fn sync(
     Json(order): Json<SyncOrder>,
 ) -> Response {
     manage(&shared, Order::Sync { array: asked.array, order }).await
+}
+
+async fn grow(
+    State(shared): State<Shared>,
+    Query(asked): Query<Asked>,
+    Json(order): Json<GrowOrder>,
+) -> Response {
+    manage(&shared, Order::Grow { array: asked.array, order }).await
 }
 
 async fn manage(shared: &Shared, order: Order) -> Response {

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::api::Problem;
-use crate::command::{AddWish, Added, SyncOrder};
+use crate::command::{AddWish, Added, GrowOrder, SyncOrder};
 use crate::document::StackStatus;
 
 /// A stack's control socket, as whoever asks it sees it.
@@ -98,6 +98,12 @@ impl Client {
     pub fn sync(&self, array: Option<&str>, order: SyncOrder) -> Result<(), ClientError> {
         let array = array.map(|array| format!("?array={}", encoded(array))).unwrap_or_default();
         self.send(&format!("/v1/sync{array}"), &order)
+    }
+
+    /// Changes what an array looks like. Returns when that is recorded.
+    pub fn grow(&self, array: Option<&str>, order: GrowOrder) -> Result<(), ClientError> {
+        let array = array.map(|array| format!("?array={}", encoded(array))).unwrap_or_default();
+        self.send(&format!("/v1/grow{array}"), &order)
     }
 
     /// Stops the stack. Returns when everything is written; the process ends a moment later.

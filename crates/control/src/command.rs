@@ -42,12 +42,44 @@ pub enum Order {
         /// The spare.
         with: Option<String>,
     },
+    /// Change what an array looks like; the only one, if none is named.
+    Grow {
+        /// The array.
+        array: Option<String>,
+        /// How.
+        order: GrowOrder,
+    },
     /// Something about the sync engine of an array; of the only one, if none is named.
     Sync {
         /// The array.
         array: Option<String>,
         /// What.
         order: SyncOrder,
+    },
+}
+
+/// How an array is to be changed while it runs.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum GrowOrder {
+    /// An internal bitmap.
+    AddBitmap {
+        /// What one bit stands for, in bytes; the usual, if not given.
+        chunk_bytes: Option<u32>,
+    },
+    /// No bitmap.
+    RemoveBitmap,
+    /// So many copies of everything.
+    Copies {
+        /// How many.
+        copies: u32,
+    },
+    /// Members give more.
+    Size {
+        /// So many bytes; as much as the smallest has, if not given.
+        bytes: Option<u64>,
+        /// What is new is the same on all of them.
+        assume_clean: bool,
     },
 }
 
@@ -67,6 +99,18 @@ pub enum SyncOrder {
     Resume,
     /// Believe what parity says also where it may not belong to the data.
     TrustParity,
+    /// Where scrubs begin and end from now on; what is not given stays.
+    ScrubBounds {
+        /// First byte, of the array's where it is copied, of a member's where it has parity.
+        from: Option<u64>,
+        /// The byte behind the last; 0 for the end.
+        to: Option<u64>,
+    },
+    /// Fail a member that has had more read errors than this, though they were repaired.
+    MaxReadErrors {
+        /// How many.
+        count: u32,
+    },
     /// Set the bounds of its speed, in bytes a second of each member; what is not given stays.
     Speed {
         /// It gives way to clients only above this.

@@ -78,7 +78,13 @@ pub struct ArrayStatus {
     /// The bounds of its speed, in bytes a second of each member; a maximum of 0 is none.
     #[serde(default)]
     pub speed_bounds: (u64, u64),
-    /// What the scrub that runs, or the last one, has found.
+    /// Where scrubs begin and end, in bytes of the space that is synced; no end is that of the space.
+    #[serde(default)]
+    pub scrub_bounds: (u64, Option<u64>),
+    /// Read errors that are repaired before a member is failed.
+    #[serde(default)]
+    pub max_read_errors: u32,
+    /// What the scrub that runs, or the last one, also of an earlier run, has found.
     #[serde(default)]
     pub scrub: Option<ScrubStatus>,
     /// What cannot be read, because only parity could give it back and may not belong to the data: first byte and length of
@@ -185,8 +191,12 @@ pub struct ScrubStatus {
     pub started_s: u64,
     /// When it ended; none while it runs.
     pub ended_s: Option<u64>,
-    /// It came to the end of the array.
+    /// It came to the end of what was asked for.
     pub complete: bool,
+    /// What was asked for, of the space that is synced: first byte and length. The array's where it is copied, a member's
+    /// where it has parity.
+    #[serde(default)]
+    pub bytes: Option<(u64, u64)>,
     /// Bytes of a member that did not agree.
     pub mismatched_bytes: u64,
     /// Of them, those that were made to.

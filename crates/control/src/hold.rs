@@ -61,6 +61,12 @@ impl Device for Hold {
         self.geometry.get()
     }
 
+    fn look_at_size(&self) {
+        if let Some(held) = &*self.held.borrow() {
+            held.device.look_at_size();
+        }
+    }
+
     fn height(&self) -> u8 {
         self.height
     }

@@ -18,13 +18,14 @@ mod metrics;
 mod monitor;
 mod place;
 mod progress;
+mod record;
 mod snapshot;
 mod stack;
 mod undo;
 
 pub use alerts::{Alert, AlertKind, Before, Rules, alerts};
 pub use client::{Client, ClientError};
-pub use command::{AddWish, Added, Command, Order, Refusal, SyncOrder};
+pub use command::{AddWish, Added, Command, GrowOrder, Order, Refusal, SyncOrder};
 pub use config::{Config, ConfigError, Layout};
 pub use delivery::{Delivery, Receivers, check_address};
 pub use document::{
@@ -37,6 +38,7 @@ pub use mdstat::mdstat;
 pub use monitor::{Lookout, Monitor};
 pub use place::{Place, PlaceError, Taken, running};
 pub use progress::{Progress, progress};
+pub use record::Records;
 pub use snapshot::{AreaBytes, Keeper, MemberAreas, Snapshot, SnapshotError};
 pub use stack::{Facts, Open, Opened, Outside, Stack, Volume};
 pub use undo::{Change, UndoError, plan_undo, put_back};

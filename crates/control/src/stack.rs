@@ -24,6 +24,7 @@ use crate::document::{
     StackStatus, SyncProgress, SyncStatus,
 };
 use crate::hold::Hold;
+use crate::record::Records;
 use crate::snapshot::Keeper;
 pub use manage::{Open, Opened};
 
@@ -56,6 +57,8 @@ pub struct Outside {
     pub open: Open,
     /// Hears what happens.
     pub tell: fn(&Event),
+    /// Where the results of scrubs are kept.
+    pub records: Records,
 }
 
 /// A running stack.
@@ -71,6 +74,9 @@ pub struct Stack {
     arena: Rc<Arena>,
     events: RefCell<Option<broadcast::Sender<Event>>>,
     tell: fn(&Event),
+    records: Records,
+    /// The last scrub of each array that has ended, in the order of the volumes.
+    last_scrubs: RefCell<Vec<Option<ScrubStatus>>>,
 }
 
 impl Stack {
@@ -84,7 +90,9 @@ impl Stack {
         arena: Rc<Arena>,
         outside: Outside,
     ) -> Rc<Stack> {
-        let Outside { open, tell } = outside;
+        let Outside { open, tell, records } = outside;
+        let known = |volume: &Volume| records.last_scrub(&uuid(&volume.array));
+        let last_scrubs = RefCell::new(volumes.iter().map(known).collect());
         let events = broadcast::Sender::new(EVENTS);
         let stack = Rc::new(Stack {
             facts,
@@ -97,6 +105,8 @@ impl Stack {
             arena,
             events: RefCell::new(Some(events)),
             tell,
+            records,
+            last_scrubs,
         });
         for at in 0..stack.volumes.len() {
             let own = stack.clone();
@@ -141,13 +151,17 @@ impl Stack {
             }
         }
         let mut problems = Vec::new();
-        for volume in &self.volumes {
+        for (at, volume) in self.volumes.iter().enumerate() {
             // Whatever still asks is held: nothing is written behind the last superblock and the snapshot's last look.
             if let Err(failed) = volume.export.device().quiesce().await {
                 problems.push(format!("{}: could not be quiesced: {failed}", volume.name));
             }
             if let Err(failed) = volume.array.stop().await {
                 problems.push(format!("{}: could not be marked clean: {failed}", volume.name));
+            }
+            if let Err(error) = self.keep_scrub(at) {
+                problems
+                    .push(format!("{}: what its scrub has found could not be kept: {error}", volume.name));
             }
         }
         if let Some(keeper) = &self.keeper {
@@ -176,7 +190,7 @@ impl Stack {
             driver: self.facts.driver.clone(),
             read_only: self.facts.read_only,
             snapshot: self.keeper.as_ref().map(|keeper| keeper.path().display().to_string()),
-            arrays: self.volumes.iter().map(|volume| self.array_status(volume)).collect(),
+            arrays: (0..self.volumes.len()).map(|at| self.array_status(at)).collect(),
             servers: servers
                 .iter()
                 .map(|(address, server)| ServerStatus {
@@ -189,13 +203,18 @@ impl Stack {
         }
     }
 
-    fn array_status(&self, volume: &Volume) -> ArrayStatus {
+    fn array_status(&self, at: usize) -> ArrayStatus {
+        let volume = &self.volumes[at];
         let array = &volume.array;
+        let mut members: Vec<MemberStatus> =
+            array.members().into_iter().map(|member| self.member_status(member)).collect();
+        // As people look for them: slot by slot, whoever counts there first, and those in none behind.
+        members.sort_by_key(|member| (member.slot.is_none(), member.slot, member.state as u8, member.number));
         let shape = array.shape();
         let broken = array.broken();
         ArrayStatus {
             name: volume.name.clone(),
-            uuid: UuidText { uuid: shape.summary.array_uuid, version: shape.version() }.to_string(),
+            uuid: uuid(array),
             level: shape.summary.level.to_string(),
             metadata: shape.version().to_string(),
             chunk_bytes: u64::from(shape.summary.chunk_sectors) * block::SECTOR,
@@ -215,7 +234,9 @@ impl Stack {
             frozen: array.is_frozen(),
             stuck: array.is_recovery_stuck(),
             speed_bounds: (array.speed().min, array.speed().max),
-            scrub: array.scrub_report().map(scrub_status),
+            scrub_bounds: scrub_bounds(array),
+            max_read_errors: array.max_read_errors(),
+            scrub: array.scrub_report().map(scrub_status).or_else(|| self.last_scrubs.borrow()[at].clone()),
             doubtful: doubtful(array),
             bitmap: array.bitmap().map(|bitmap| BitmapStatus {
                 chunk_bytes: bitmap.chunk.bytes(),
@@ -224,7 +245,7 @@ impl Stack {
                 pages: bitmap.chunks.div_ceil(md::CHUNKS_OF_A_PAGE),
                 marked_pages: bitmap.marked_pages,
             }),
-            members: array.members().into_iter().map(|member| self.member_status(member)).collect(),
+            members,
             export: export_status(&volume.export),
             io: io_status(volume.export.device().counters()),
         }
@@ -250,7 +271,11 @@ impl Stack {
             slot: member.slot,
             number: member.dev_number,
             state,
-            failure: member.failure.map(|failed| failed.to_string()),
+            failure: match (member.failure, member.replaced_by) {
+                (Some(failed), _) => Some(failed.to_string()),
+                (None, Some(by)) => Some(format!("replaced by {by}")),
+                (None, None) => None,
+            },
             corrected_reads: member.corrected_reads,
             write_mostly: member.write_mostly,
             recovered_bytes,
@@ -297,7 +322,19 @@ impl Stack {
             for happening in volume.array.take_happenings() {
                 self.emit(&volume.name, happened(happening));
             }
+            let _ = self.keep_scrub(at); // it is tried again, and told of when the stack stops
         }
+    }
+
+    /// Keeps what the last scrub of an array has found, once it has ended.
+    fn keep_scrub(&self, at: usize) -> std::io::Result<()> {
+        let array = &self.volumes[at].array;
+        let ended = array.scrub_report().filter(|report| report.ended_s.is_some()).map(scrub_status);
+        let is_kept = |scrub: &ScrubStatus| self.last_scrubs.borrow()[at].as_ref() == Some(scrub);
+        let Some(scrub) = ended.filter(|scrub| !is_kept(scrub)) else { return Ok(()) };
+        self.records.keep(&uuid(array), &scrub)?;
+        self.last_scrubs.borrow_mut()[at] = Some(scrub);
+        Ok(())
     }
 
     fn emit(&self, array: &str, what: Happened) {
@@ -314,8 +351,18 @@ impl Stack {
     }
 }
 
+fn uuid(array: &Array) -> String {
+    let shape = array.shape();
+    UuidText { uuid: shape.summary.array_uuid, version: shape.version() }.to_string()
+}
+
 fn not_here(name: &str) -> Refusal {
     Refusal::NotFound(format!("{name}: is no member here; see ashlar status"))
+}
+
+fn scrub_bounds(array: &Array) -> (u64, Option<u64>) {
+    let bounds = array.scrub_bounds();
+    (bounds.from.bytes(), bounds.to.map(|to| to.bytes()))
 }
 
 fn doubtful(array: &Array) -> Vec<(u64, u64)> {
@@ -370,6 +417,7 @@ fn scrub_status(report: ScrubReport) -> ScrubStatus {
         started_s: report.started_s,
         ended_s: report.ended_s,
         complete: report.complete,
+        bytes: Some((report.rows.start.bytes(), report.rows.count.bytes())),
         mismatched_bytes: report.mismatched.bytes(),
         repaired_bytes: report.repaired.bytes(),
         unreadable_bytes: report.unreadable.bytes(),

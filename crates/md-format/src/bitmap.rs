@@ -12,8 +12,10 @@
 //! as version 4. Version 5 (clustered) has one whole bitmap a node, each rounded up to 4 KiB. Version 6 (lockless) has a
 //! byte a chunk behind 1024 bytes: it is recognised and named, nothing more.
 
+mod beside;
 mod new;
 
+pub use beside::{beside, grown_chunk_bytes, space_sectors};
 pub use new::{NewBitmap, area_sectors, default_chunk_bytes, least_chunk_bytes, roomy_sectors};
 
 use zerocopy::byteorder::little_endian::{U32, U64};

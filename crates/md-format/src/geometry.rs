@@ -101,6 +101,20 @@ pub fn available_sectors(
     end.checked_sub(overhead).ok_or(FormatError::DeviceTooSmall { found, expected: overhead })
 }
 
+/// Where the superblock of a member of an array that runs belongs, and how many sectors it has for data, when its device
+/// has so many: it may have grown. As the kernel counts them (`super_1_rdev_size_change`, `super_90_rdev_size_change`).
+pub fn grown_member(version: Version, device_sectors: u64, data_offset: u64) -> Option<(Place, u64)> {
+    let place = Place::of(version, device_sectors)?;
+    let end = match version {
+        Version::V0_90 => place.sector.min(V0_MAX_MEMBER_SECTORS),
+        Version::V1_0 => {
+            place.sector.checked_sub(bitmap_space(device_sectors) + u64::from(BAD_BLOCK_LOG_SECTORS))?
+        }
+        _ => device_sectors,
+    };
+    Some((place, end.checked_sub(data_offset)?))
+}
+
 /// Sectors that each member of a new array gives: the smallest of what they have, rounded down to the chunk (raid1: to
 /// 64 KiB, so that it can become raid5). Zero for linear and raid0, where every member gives all it has.
 pub fn component_size(

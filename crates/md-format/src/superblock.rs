@@ -10,7 +10,7 @@ pub mod v0;
 pub mod v1;
 
 pub use adopt::adopt;
-pub use amend::{Amendment, V1_0_BYTES, amend, swap_byte_order, to_v1_0};
+pub use amend::{Amendment, V1_0_BYTES, amend, relocate, swap_byte_order, to_v1_0};
 pub use new::{NewArray, NewMember, create};
 pub use summary::{BadBlockLog, BitmapPlace, PplPlace, Recovery, Reshape, Summary};
 pub use update::{ArrayUpdate, Entry, MemberUpdate, ReshapeUpdate};

@@ -87,7 +87,7 @@ impl fmt::Display for NotAdmitted {
 
 /// What is known of the array.
 pub(crate) struct Facts<'a> {
-    pub summary: &'a Summary,
+    pub summary: Summary,
     pub events: u64,
     /// At which events bits of the bitmap were last cleared, if there is one.
     pub events_cleared: Option<u64>,
@@ -120,7 +120,7 @@ pub(crate) fn admit(
     if found < expected {
         return Err(NotAdmitted::TooSmall { found, expected });
     }
-    let own = examined.filter(|examined| is_of(facts.summary, examined));
+    let own = examined.filter(|examined| is_of(&facts.summary, examined));
     if let Some(own) = own.filter(|own| is_failed_here(facts, own)) {
         return Err(NotAdmitted::NumberInUse(own.summary.dev_number));
     }
@@ -168,7 +168,7 @@ fn is_here(member: &Member) -> bool {
 
 /// The member that it was, if all that it has missed is marked.
 fn former(facts: &Facts<'_>, own: &Examined) -> Option<Admission> {
-    let (array, summary) = (facts.summary, &own.summary);
+    let (array, summary) = (&facts.summary, &own.summary);
     let Role::Active(slot) = summary.role else { return None };
     let shape = |s: &Summary| (s.level, s.layout, s.chunk_sectors, s.raid_disks, s.size_sectors);
     let is_same = shape(array) == shape(summary) && u32::from(slot) < array.raid_disks;

@@ -13,18 +13,23 @@ use runtime::{Engine, Event, Layer};
 
 use crate::assembly::{Candidate, Seat, Set};
 use crate::badblocks::BadBlocks;
-use crate::bitmap::{self, Bitmap, BitmapState, Marked};
+use crate::bitmap::{self, Bitmap, BitmapState, Kept, Marked};
 use crate::error::{Hindrance, OpenError};
+use crate::happening::HAPPENINGS;
+pub use crate::happening::Happening;
 use crate::lane::Lanes;
 use crate::level::parity;
 use crate::level::{self, Mapping};
-use crate::limits::{CHECKPOINT_MS, FAN_OUT, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS};
+use crate::limits::{
+    CHECKPOINT_MS, FAN_OUT, MAX_READ_ERRORS, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS,
+};
 use crate::member::{Condition, Flusher, Member, MemberStatus, Recovering};
 use crate::metadata::{self, Metadata};
 use crate::plant::{self, Plant};
 use crate::redundancy::Redundancy;
 use crate::roster::Roster;
-use crate::sync::{self, Action, Mismatch, Rewritten, Sync};
+use crate::still::Still;
+use crate::sync::{self, Mismatch, Rewritten, Sync};
 
 /// How an array is opened.
 #[derive(Clone, Debug)]
@@ -65,8 +70,8 @@ impl Default for Options {
     }
 }
 
-/// What does not change while an array is open.
-#[derive(Clone, Debug)]
+/// What an open array looks like. It changes only when the array grows: see [`crate::Growth`].
+#[derive(Clone, Copy, Debug)]
 pub struct Shape {
     /// The superblock that the array was assembled by.
     pub summary: Summary,
@@ -74,79 +79,6 @@ pub struct Shape {
     pub size: Sectors,
     /// Slots.
     pub slots: u32,
-}
-
-/// Something that happened to an array, for people and monitors.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Happening {
-    /// A member has failed.
-    MemberFailed {
-        /// Which.
-        name: String,
-        /// Why.
-        failed: Failed,
-    },
-    /// A read error was repaired from another copy.
-    ReadRepaired {
-        /// On which member.
-        name: String,
-        /// Array sector.
-        sector: u64,
-    },
-    /// A sync action has started, or goes on.
-    SyncStarted {
-        /// Which.
-        action: Action,
-        /// From which sector.
-        from: u64,
-    },
-    /// A sync action has come to its end.
-    SyncComplete {
-        /// Which.
-        action: Action,
-    },
-    /// A member was added, as a spare or as a former member.
-    MemberAdded {
-        /// Which.
-        name: String,
-        /// Its slot, if it was given one at once.
-        slot: Option<u16>,
-    },
-    /// A spare takes a slot, and is to be rebuilt.
-    SpareTaken {
-        /// Which.
-        name: String,
-        /// The slot.
-        slot: u16,
-        /// The member whose place it is to take.
-        replaces: Option<String>,
-    },
-    /// A member has all of its slot's data.
-    MemberInSync {
-        /// Which.
-        name: String,
-        /// Its slot.
-        slot: u16,
-    },
-    /// A member was let go of.
-    MemberRemoved {
-        /// Which.
-        name: String,
-    },
-    /// Sectors of a member could not be rebuilt, and are on its list of bad blocks.
-    BadBlocks {
-        /// Which member.
-        name: String,
-        /// First row, from its data offset.
-        row: u64,
-        /// How many sectors.
-        sectors: u64,
-    },
-    /// Nothing can be written any more: the last copy failed.
-    Broken {
-        /// How.
-        failed: Failed,
-    },
 }
 
 /// Which members have what of a stripe, by their places.
@@ -164,17 +96,17 @@ pub struct StripePlaces {
 
 /// An open array.
 pub struct Array {
-    pub(crate) shape: Shape,
+    pub(crate) shape: Cell<Shape>,
     pub(crate) mapping: Mapping,
     pub(crate) members: Roster,
     /// Which member sits in each slot, by its place.
     pub(crate) seats: Vec<Cell<Option<usize>>>,
     /// Which member is to take its place.
     pub(crate) replacements: Vec<Cell<Option<usize>>>,
-    redundancy: Redundancy,
+    pub(crate) redundancy: Cell<Redundancy>,
     pub(crate) options: Options,
     pub(crate) metadata: Metadata,
-    pub(crate) bitmap: Option<Rc<Bitmap>>,
+    pub(crate) bitmap: Rc<Kept>,
     pub(crate) sync: Sync,
     pub(crate) lanes: Lanes,
     pub(crate) arena: Rc<Arena>,
@@ -182,22 +114,21 @@ pub struct Array {
     pub(crate) clients: Cell<u32>,
     pub(crate) served: Cell<u64>,
     pub(crate) epoch: Cell<u64>,
+    pub(crate) still: Still,
+    pub(crate) max_read_errors: Cell<u32>,
     broken: Cell<Option<Failed>>,
     height: u8,
-    geometry: Geometry,
-    sync_size: Sectors,
-    happenings: RefCell<Vec<Happening>>,
+    pub(crate) geometry: Cell<Geometry>,
+    pub(crate) sync_size: Cell<Sectors>,
+    pub(crate) happenings: RefCell<Vec<Happening>>,
     pub(crate) happened: Event,
 }
 
 /// While this lives, a write is under way: the array is marked dirty, and what it writes in the bitmap.
 pub(crate) struct Writing<'a> {
     _writing: metadata::Writing<'a>,
-    _marked: Option<Marked<'a>>,
+    _marked: Option<Marked>,
 }
-
-/// Happenings kept until somebody takes them; a monitor that never comes does not make the list grow for ever.
-const HAPPENINGS: usize = 1024;
 
 /// Memory for superblocks and repairs: a superblock for each member, and a request's worth of zeroes or repair.
 const ARENA_BYTES: usize = 4 << 20;
@@ -237,13 +168,13 @@ impl Array {
         let believed = sync::believed(summary.resync, sync_size);
         let bitmap = bitmap_of(set, candidates, sync_size, believed, geometry, &options)
             .map_err(|found| OpenError::Hindered(vec![found]))?;
-        let is_tracked =
-            options.write && believed != ResyncOffset::Complete && matches!(mapping, Mapping::Parity(_));
-        let rewritten = match is_tracked {
-            true => Rewritten::new(sync_size, Sectors::from_bytes(geometry.logical_block.into())),
-            false => Rewritten::nothing(),
-        };
-        let seats = vec![Cell::new(None); set.slots.len()];
+        let is_tracked = options.write && matches!(mapping, Mapping::Parity(_));
+        let rewritten = Rewritten::new(Sectors::from_bytes(geometry.logical_block.into()));
+        if is_tracked && believed != ResyncOffset::Complete {
+            rewritten.cover(sync_size);
+        }
+        let redundancy = Redundancy::of(&summary).map_err(|found| OpenError::Hindered(vec![found]))?;
+        let seats = vec![Cell::new(None); redundancy.most_slots(set.slots.len())];
         let replacements = seats.clone();
         for (at, member) in members.iter().enumerate() {
             let Some(slot) = member.slot.get() else { continue };
@@ -252,7 +183,7 @@ impl Array {
             holders[usize::from(slot)].set(Some(at));
         }
         let array = Rc::new(Array {
-            shape: Shape { summary, size, slots: set.slots.len() as u32 },
+            shape: Cell::new(Shape { summary, size, slots: set.slots.len() as u32 }),
             mapping,
             metadata: Metadata::new(
                 &summary,
@@ -269,14 +200,16 @@ impl Array {
             served: Cell::new(0),
             epoch: Cell::new(0),
             broken: Cell::new(None),
-            redundancy: Redundancy::of(&summary).map_err(|found| OpenError::Hindered(vec![found]))?,
+            redundancy: Cell::new(redundancy),
             seats,
             replacements,
-            sync_size,
+            sync_size: Cell::new(sync_size),
             members: Roster::new(members),
             options,
             height,
-            geometry,
+            geometry: Cell::new(geometry),
+            still: Still::default(),
+            max_read_errors: Cell::new(MAX_READ_ERRORS),
             happenings: RefCell::new(Vec::with_capacity(HAPPENINGS)),
             happened: Event::with_capacity(4),
         });
@@ -295,9 +228,14 @@ impl Array {
         Layer::new(self.clone(), SLOTS, FAN_OUT, level::serve)
     }
 
-    /// What does not change.
-    pub fn shape(&self) -> &Shape {
-        &self.shape
+    /// What it looks like now.
+    pub fn shape(&self) -> Shape {
+        self.shape.get()
+    }
+
+    /// Slots, now.
+    pub(crate) fn slots(&self) -> u32 {
+        self.shape.get().slots
     }
 
     /// Everything about the members that `status` shows, missing slots left out.
@@ -307,7 +245,7 @@ impl Array {
 
     /// What the write-intent bitmap looks like; `None` where there is none, or the array is open for reading.
     pub fn bitmap(&self) -> Option<BitmapState> {
-        self.bitmap.as_ref().map(|bitmap| bitmap.state())
+        self.bitmap.now().map(|bitmap| bitmap.state())
     }
 
     /// Waits until parity was made right by what a log says. Requests wait for it by themselves.
@@ -359,17 +297,6 @@ impl Array {
         found
     }
 
-    /// Takes the happenings since the last call.
-    pub fn take_happenings(&self) -> Vec<Happening> {
-        let mut happenings = self.happenings.borrow_mut();
-        happenings.drain(..).collect()
-    }
-
-    /// Waits until something has happened.
-    pub async fn wait_for_happenings(&self) {
-        self.happened.wait_until(|| !self.happenings.borrow().is_empty()).await;
-    }
-
     /// Stops: waits for writes under way, ends a resync at its checkpoint, flushes the members, records a clean array.
     /// The array's device is quiesced before. What was written is then safe, whether anybody flushed it or not.
     pub async fn stop(&self) -> Outcome {
@@ -391,7 +318,7 @@ impl Array {
         if self.broken.get().is_none() {
             self.broken.set(Some(failed));
             self.metadata.wake_all();
-            if let Some(bitmap) = &self.bitmap {
+            if let Some(bitmap) = self.bitmap.now() {
                 bitmap.wake_all();
             }
             if let Some(log) = level::log(self) {
@@ -417,7 +344,7 @@ impl Array {
             log.prepare(self).await?;
         }
         // Marked first, so that a metadata round that has to come anyway takes the bits with it.
-        let marked = self.bitmap.as_ref().map(|bitmap| bitmap.mark(range));
+        let marked = self.bitmap.now().map(|bitmap| bitmap.mark(range));
         let writing = self.metadata.begin_write(self).await?;
         if let Some(marked) = &marked {
             marked.durable(self).await?;
@@ -439,24 +366,15 @@ impl Array {
         Ok(())
     }
 
-    pub(crate) fn happen(&self, happening: Happening) {
-        let mut happenings = self.happenings.borrow_mut();
-        if happenings.len() < HAPPENINGS {
-            happenings.push(happening);
-        }
-        drop(happenings);
-        self.happened.notify();
-    }
-
     /// How the data is kept more than once.
     pub(crate) fn redundancy(&self) -> Redundancy {
-        self.redundancy
+        self.redundancy.get()
     }
 
     /// Whether all data is within reach on those members alone, by their places, for which `stays` holds.
     pub fn is_enough(&self, stays: impl Fn(usize) -> bool) -> bool {
         let has = |slot: u32| self.seats[slot as usize].get().is_some_and(&stays);
-        self.redundancy.suffices(self.shape.slots, has)
+        self.redundancy().suffices(self.slots(), has)
     }
 
     /// Where the copies of an array sector lie on the members that are in sync: their places, and sectors of the disk.
@@ -468,10 +386,12 @@ impl Array {
         })
     }
 
-    /// The same for everybody who holds these sectors, also where it is still being rebuilt elsewhere.
+    /// The same for everybody who holds these sectors, also where it is still being rebuilt elsewhere; but where they are
+    /// listed as bad.
     pub fn held_copies_of(&self, at: Sectors, count: Sectors) -> impl Iterator<Item = (usize, Sectors)> {
         level::copies_of(self, at).filter_map(move |(slot, start)| {
-            let member = self.holder(slot, Range::new(start, count))?;
+            let rows = Range::new(start, count);
+            let member = self.holder(slot, rows).filter(|member| !member.is_bad(rows))?;
             self.seats[usize::from(slot)].get().map(|place| (place, member.place_of(start)))
         })
     }
@@ -481,7 +401,7 @@ impl Array {
     pub fn stripe_at(&self, at: Sectors) -> Option<StripePlaces> {
         let Mapping::Parity(level) = &self.mapping else { return None };
         let row = Range::new(at, Sectors(1));
-        if (0..self.shape.slots as u16).any(|slot| self.holder(slot, row).is_none()) {
+        if (0..self.slots() as u16).any(|slot| self.holder(slot, row).is_none()) {
             return None;
         }
         let map = &level.map;
@@ -541,7 +461,7 @@ impl Array {
 
     /// Whether some slot has no member in sync.
     pub(crate) fn is_degraded(&self) -> bool {
-        self.in_sync() < self.shape.slots
+        self.in_sync() < self.slots()
     }
 
     /// The member in a slot, if it is in sync.
@@ -569,16 +489,21 @@ impl Array {
     /// Sectors of the space in which the array is synced, and in which positions of a resync and chunks of a bitmap
     /// count: the array's own where it is copied, a member's where it has parity.
     pub(crate) fn sync_size(&self) -> Sectors {
-        self.sync_size
+        self.sync_size.get()
     }
 
     /// Sectors that are served: whole blocks of the largest kind among the members.
     pub(crate) fn size(&self) -> Sectors {
-        self.geometry.size
+        self.geometry.get().size
     }
 
     pub(crate) fn rank(&self, step: Step) -> Rank {
         Rank::new(self.height, step)
+    }
+
+    /// The members that superblocks are written to: all that have not failed, and were not let go of.
+    pub(crate) fn known_members(&self) -> impl Iterator<Item = &Rc<Member>> {
+        self.members.iter().filter(|member| metadata::is_recorded(member))
     }
 
     /// Changes whenever a member comes or goes: what was read before an await is asked again after it.
@@ -637,7 +562,7 @@ impl Array {
 
 impl Engine for Array {
     fn geometry(&self) -> Geometry {
-        self.geometry
+        self.geometry.get()
     }
 
     fn height(&self) -> u8 {
@@ -645,7 +570,7 @@ impl Engine for Array {
     }
 
     fn name(&self) -> String {
-        format!("{} {}", self.shape.summary.level, self.shape.summary.name).trim_end().to_owned()
+        format!("{} {}", self.shape().summary.level, self.shape().summary.name).trim_end().to_owned()
     }
 }
 
@@ -678,16 +603,16 @@ fn bitmap_of(
     resync: ResyncOffset,
     geometry: Geometry,
     options: &Options,
-) -> Result<Option<Rc<Bitmap>>, Hindrance> {
+) -> Result<Rc<Kept>, Hindrance> {
     if !options.write {
-        return Ok(None);
+        return Ok(Rc::default());
     }
     let in_sync = set.slots.iter().flatten().filter(|seat| seat.in_sync);
     let members: Vec<_> = in_sync.map(|seat| &candidates[seat.candidate].examined).collect();
     let freshest = &candidates[set.freshest].examined;
     let block = geometry.logical_block as usize;
     let bitmap = Bitmap::open(freshest, &members, sync_size, resync, block, options.bitmap_round_ms)?;
-    Ok(bitmap.map(Rc::new))
+    Ok(Rc::new(Kept::new(bitmap)))
 }
 
 fn member(slot: Option<u16>, seat: Seat, candidates: &[Candidate], devs: &[Dev]) -> Member {

@@ -16,7 +16,7 @@ use md_format::superblock::BadBlockLog;
 pub(crate) struct BadBlocks {
     /// In order, never touching each other.
     runs: RefCell<Vec<Range>>,
-    log: Option<BadBlockLog>,
+    log: Cell<Option<BadBlockLog>>,
     /// The log on the disk says something else.
     changed: Cell<bool>,
 }
@@ -24,7 +24,8 @@ pub(crate) struct BadBlocks {
 impl BadBlocks {
     /// What was found in a member's log, if it has one.
     pub fn new(found: impl Iterator<Item = BadBlock>, log: Option<BadBlockLog>) -> BadBlocks {
-        let bad = BadBlocks { runs: RefCell::new(Vec::new()), log, changed: Cell::new(false) };
+        let bad =
+            BadBlocks { runs: RefCell::new(Vec::new()), log: Cell::new(log), changed: Cell::new(false) };
         for run in found {
             bad.insert(Range::new(Sectors(run.sector), Sectors(run.sectors)));
         }
@@ -59,8 +60,8 @@ impl BadBlocks {
     pub fn add(&self, range: Range) -> bool {
         let before = self.runs.borrow().clone();
         self.insert(range);
-        let mut area = vec![0; self.log.map_or(0, |log| usize::from(log.sectors) * 512)];
-        if self.log.is_none() || self.edit(&mut area).is_err() {
+        let mut area = vec![0; self.log.get().map_or(0, |log| usize::from(log.sectors) * 512)];
+        if self.log.get().is_none() || self.edit(&mut area).is_err() {
             *self.runs.borrow_mut() = before;
             return false;
         }
@@ -87,7 +88,7 @@ impl BadBlocks {
 
     /// Whether the log has to be written before the next superblock: where, and what.
     pub fn to_write(&self) -> Option<(Sectors, Vec<u8>)> {
-        let log = self.log.filter(|_| self.changed.get())?;
+        let log = self.log.get().filter(|_| self.changed.get())?;
         let mut area = vec![0; usize::from(log.sectors) * 512];
         self.edit(&mut area).expect("looked at when it was added");
         Some((Sectors(log.sector), area))
@@ -99,6 +100,17 @@ impl BadBlocks {
         self.changed.set(now.is_some_and(|(_, now)| now != area));
     }
 
+    /// The log lies somewhere else from now on, where what is listed has to be written.
+    pub fn move_log(&self, log: Option<BadBlockLog>) {
+        self.log.set(log);
+        self.changed.set(self.is_any());
+    }
+
+    /// Whether there is a log that the list can be kept in.
+    pub fn has_log(&self) -> bool {
+        self.log.get().is_some()
+    }
+
     /// Whether the list has anything in it.
     pub fn is_any(&self) -> bool {
         !self.runs.borrow().is_empty()
@@ -107,7 +119,7 @@ impl BadBlocks {
     fn edit(&self, area: &mut [u8]) -> Result<(), FormatError> {
         let runs = self.runs.borrow();
         let runs = runs.iter().map(|run| BadBlock { sector: run.start.0, sectors: run.count.0 });
-        badblocks::edit(area, self.log.map_or(0, |log| log.shift), runs)
+        badblocks::edit(area, self.log.get().map_or(0, |log| log.shift), runs)
     }
 
     fn insert(&self, range: Range) {

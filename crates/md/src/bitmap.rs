@@ -8,11 +8,12 @@
 //! Follows Linux 6.12's md-bitmap.c, but that it flushes the members before a bit is cleared. Positions count in
 //! [`Array::sync_size`]'s space.
 
+mod change;
 mod chunks;
 mod clearing;
 mod writer;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use block::{Arena, Outcome, Range, Sectors};
@@ -49,6 +50,27 @@ pub(crate) struct Bitmap {
     clearing: Cell<bool>,
 }
 
+/// The bitmap that an open array has now: one can be added to it, and taken away.
+#[derive(Default)]
+pub(crate) struct Kept(RefCell<Option<Rc<Bitmap>>>);
+
+impl Kept {
+    /// To begin with.
+    pub fn new(bitmap: Option<Bitmap>) -> Kept {
+        Kept(RefCell::new(bitmap.map(Rc::new)))
+    }
+
+    /// The one that counts now.
+    pub fn now(&self) -> Option<Rc<Bitmap>> {
+        self.0.borrow().clone()
+    }
+
+    /// From now on another one counts, or none.
+    pub fn set(&self, bitmap: Option<Rc<Bitmap>>) {
+        self.0.replace(bitmap);
+    }
+}
+
 /// What an array's bitmap looks like, for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BitmapState {
@@ -66,12 +88,12 @@ pub struct BitmapState {
 pub const CHUNKS_OF_A_PAGE: u64 = 2048;
 
 /// While this lives, the chunks of a range are marked and stay so.
-pub(crate) struct Marked<'a> {
-    bitmap: &'a Bitmap,
+pub(crate) struct Marked {
+    bitmap: Rc<Bitmap>,
     range: Range,
 }
 
-impl Drop for Marked<'_> {
+impl Drop for Marked {
     fn drop(&mut self) {
         self.bitmap.chunks.end_write(self.range);
         self.bitmap.used.notify();
@@ -119,11 +141,7 @@ impl Bitmap {
         };
         let found = BitmapSuper::view(&facts.bytes).map_err(Hindrance::Format)?;
         let (chunk_bytes, sleep_s) = (found.chunk_bytes.get(), found.daemon_sleep_s.get());
-        let needed = bytes(size, chunk_bytes).filter(|bytes| *bytes <= BITMAP_BYTES);
-        let Some(needed) = needed else {
-            return Err(Hindrance::Shape("the bitmap has more chunks than can be kept in memory"));
-        };
-        let written = needed.next_multiple_of(block);
+        let written = written_bytes(size, chunk_bytes, block)?;
         if facts.bytes.len() < written {
             let (found, expected) = (facts.bytes.len(), written);
             return Err(Hindrance::Format(FormatError::TooShort { form: "bitmap", found, expected }));
@@ -136,17 +154,24 @@ impl Bitmap {
             members.iter().map(|member| member.bitmap.as_ref().map_or(&[][..], |facts| &facts.bytes));
         let found = Found { image: &facts.bytes[..written], stale, events: freshest.summary.events };
         let chunk = Sectors::from_bytes(chunk_bytes.into());
-        Ok(Some(Bitmap {
-            chunks: Chunks::new(found, copies, chunk, size, resync),
-            offset: place.offset_sectors.into(),
+        let chunks = Chunks::new(found, copies, chunk, size, resync);
+        let round_ms = round_ms.unwrap_or(u64::from(sleep_s) * 1000);
+        Ok(Some(Bitmap::of(chunks, place.offset_sectors.into(), block, round_ms)))
+    }
+
+    /// These chunks, so far from the superblocks.
+    fn of(chunks: Chunks, offset: i64, block: usize, round_ms: u64) -> Bitmap {
+        Bitmap {
+            chunks,
+            offset,
             block,
-            round_ms: round_ms.unwrap_or(u64::from(sleep_s) * 1000),
+            round_ms,
             arena: Arena::new(1 << 20),
             changed: Event::with_capacity(WAITERS),
             used: Event::with_capacity(4),
             stopping: Cell::new(false),
             clearing: Cell::new(false),
-        }))
+        }
     }
 
     /// What it looks like now.
@@ -160,7 +185,7 @@ impl Bitmap {
     }
 
     /// Marks the chunks of a range that is to be written. Its bits are durable after [`Marked::durable`].
-    pub fn mark(&self, range: Range) -> Marked<'_> {
+    pub fn mark(self: Rc<Bitmap>, range: Range) -> Marked {
         if self.chunks.begin_write(range) {
             self.changed.notify();
         }
@@ -220,6 +245,28 @@ impl Bitmap {
         self.used.notify();
     }
 
+    /// Starts its tasks: from now on it is written, and cleared.
+    pub fn start(self: &Rc<Bitmap>, array: &Rc<Array>) {
+        block::reserve(FAN_OUT);
+        let (own, writes) = (self.clone(), array.clone());
+        let _running = spawn(async move { writer::run(&writes, &own).await });
+        let (own, clears) = (self.clone(), array.clone());
+        let _running = spawn(async move { clearing::run(&clears, &own).await });
+    }
+
+    /// No bit is cleared any more when this returns.
+    pub async fn end_clearing(&self) {
+        self.stopping.set(true);
+        self.used.notify();
+        self.used.wait_until(|| !self.clearing.get()).await;
+    }
+
+    /// Its tasks end when everything is written.
+    pub fn close(&self) {
+        self.chunks.close();
+        self.changed.notify();
+    }
+
     /// Nobody waits any longer for what cannot come.
     pub fn wake_all(&self) {
         self.changed.notify();
@@ -233,10 +280,10 @@ impl Bitmap {
     }
 }
 
-impl Marked<'_> {
+impl Marked {
     /// Waits until the bits of the range are durable on every member that is in sync (S5).
     pub async fn durable(&self, array: &Array) -> Outcome {
-        let bitmap = self.bitmap;
+        let bitmap = &self.bitmap;
         if !plant::is(Plant::BitAfterWrite) && !bitmap.chunks.is_durable(self.range) {
             array.rank(Step::DirtyMark).wait();
             let is_durable = || bitmap.chunks.is_durable(self.range) || array.broken().is_some();
@@ -246,37 +293,32 @@ impl Marked<'_> {
     }
 }
 
-/// Starts the tasks of an array's bitmap.
+/// Starts the tasks of an array's bitmap, if it has one.
 pub(crate) fn start(array: &Rc<Array>) {
-    if array.bitmap.is_none() {
-        return;
-    }
-    block::reserve(FAN_OUT);
-    let (writer, clearer) = (array.clone(), array.clone());
-    let _running = spawn(async move { writer::run(&writer, of(&writer)).await });
-    let _running = spawn(async move { clearing::run(&clearer, of(&clearer)).await });
-}
-
-fn of(array: &Array) -> &Bitmap {
-    array.bitmap.as_ref().expect("its tasks run only where there is one")
+    let Some(bitmap) = array.bitmap.now() else { return };
+    bitmap.start(array);
 }
 
 /// Ends the clearing, and clears what can be cleared. No write is under way any more.
 pub(crate) async fn settle(array: &Array) -> Outcome {
-    let Some(bitmap) = &array.bitmap else { return Ok(()) };
-    bitmap.stopping.set(true);
-    bitmap.used.notify();
-    bitmap.used.wait_until(|| !bitmap.clearing.get()).await;
-    clearing::clear(array, bitmap, 0).await;
+    let Some(bitmap) = array.bitmap.now() else { return Ok(()) };
+    bitmap.end_clearing().await;
+    clearing::clear(array, &bitmap, 0).await;
     array.broken().map_or(Ok(()), Err)
 }
 
 /// Ends the writer. The last superblocks are written.
 pub(crate) fn stop(array: &Array) {
-    if let Some(bitmap) = &array.bitmap {
-        bitmap.chunks.close();
-        bitmap.changed.notify();
+    if let Some(bitmap) = array.bitmap.now() {
+        bitmap.close();
     }
+}
+
+/// Bytes of a bitmap as it is kept and written: superblock and bits, in whole blocks.
+pub(crate) fn written_bytes(size: Sectors, chunk_bytes: u32, block: usize) -> Result<usize, Hindrance> {
+    let needed = bytes(size, chunk_bytes).filter(|bytes| *bytes <= BITMAP_BYTES);
+    let needed = needed.ok_or(Hindrance::Shape("the bitmap has more chunks than can be kept in memory"))?;
+    Ok(needed.next_multiple_of(block))
 }
 
 /// Bytes of a bitmap's superblock and bits.
@@ -287,7 +329,13 @@ fn bytes(size: Sectors, chunk_bytes: u32) -> Option<usize> {
 }
 
 /// Whether so many bytes lie, on this member, where neither data nor a superblock is, and on whole blocks.
-fn fits(summary: &Summary, superblock: u64, offset: i32, len: usize, block: usize) -> Result<(), Hindrance> {
+pub(crate) fn fits(
+    summary: &Summary,
+    superblock: u64,
+    offset: i32,
+    len: usize,
+    block: usize,
+) -> Result<(), Hindrance> {
     let crowded = Hindrance::Shape("the bitmap overlaps data or other metadata");
     let start = superblock.checked_add_signed(offset.into()).ok_or(crowded.clone())?;
     if !(start * 512).is_multiple_of(block as u64) {

@@ -16,6 +16,7 @@ use md_format::{FormatError, Level, MemberFlags, Name, Place, Role, Version};
 
 use crate::level::{parity, raid10};
 use crate::limits::FAN_OUT;
+use crate::wipe::wipe;
 
 /// What a person asks for.
 #[derive(Clone, Debug)]
@@ -391,7 +392,7 @@ fn new_ppl(place: &PplPlace, uuid: &[u8; 16]) -> Result<(u64, Vec<u8>), FormatEr
 }
 
 /// mdadm's interval between two rounds of clearing bits, in seconds.
-const DAEMON_SLEEP_S: u32 = 5;
+pub(crate) const DAEMON_SLEEP_S: u32 = 5;
 
 /// The bitmap of a new array, as `add_internal_bitmap` makes it.
 fn new_bitmap(creation: &Creation, layout: u32, size_sectors: u64) -> Result<Option<NewBitmap>, CreateError> {
@@ -432,7 +433,7 @@ pub async fn create(
         let failed = |failed| CreateError::Member { position: plan.position, failed };
         let dev = devs[plan.position].as_ref().expect("a plan is made for members that are there");
         for place in &plan.wipe {
-            wipe(dev, arena, *place).await.map_err(failed)?;
+            wipe(dev, arena, *place, |request| request).await.map_err(failed)?;
         }
         if let Some((sector, sectors)) = plan.bad_block_log {
             let log = vec![0xff; Sectors(sectors).byte_len()];
@@ -453,21 +454,6 @@ pub async fn create(
         dev.start(Request::flush()).await.map_err(failed)?;
     }
     Ok(())
-}
-
-/// Takes an old superblock out of a place, if there is one.
-async fn wipe(dev: &Dev, arena: &Rc<Arena>, place: Place) -> Result<(), Failed> {
-    let mut bytes = [0; SUPERBLOCK_BYTES];
-    let buf = arena.wait_take(SUPERBLOCK_BYTES).await;
-    // What cannot be read there cannot be believed either.
-    if dev.start(Request::read(Sectors(place.sector), buf.clone())).await.is_ok() {
-        buf.copy_to_slice(0, &mut bytes);
-    }
-    drop(buf);
-    match md_format::Superblock::view(place, &bytes) {
-        Ok(_) => write(dev, arena, place.sector, &[0; SUPERBLOCK_BYTES]).await,
-        Err(_) => Ok(()),
-    }
 }
 
 async fn write(dev: &Dev, arena: &Rc<Arena>, sector: u64, bytes: &[u8]) -> Result<(), Failed> {

@@ -10,8 +10,11 @@ pub const FAN_OUT: usize = 16;
 /// How long the array stays marked dirty after the last write, in milliseconds: md's `safe_mode_delay`.
 pub const SAFE_MODE_DELAY_MS: u64 = 200;
 
-/// Read errors that are repaired before the member is failed: md's `max_read_errors`.
+/// Read errors that are repaired before the member is failed, unless somebody says otherwise: md's `max_read_errors`.
 pub const MAX_READ_ERRORS: u32 = 20;
+
+/// How long it takes until half of a member's read errors are forgotten: an hour, as in the kernel.
+pub const READ_ERRORS_HALVED_NS: u64 = 3600 * 1_000_000_000;
 
 /// How long a member may take to answer, in milliseconds. Disks retry for up to half a minute by themselves.
 pub const MEMBER_TIMEOUT_MS: u64 = 60_000;

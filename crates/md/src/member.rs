@@ -1,8 +1,8 @@
 //! A member of an open array: its device, its condition, its superblock.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
-use block::{Dev, Failed, Range, Sectors};
+use block::{Dev, Failed, Moment, Range, Sectors};
 use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::superblock::{Summary, Superblock};
 use md_format::{MemberFlags, Place};
@@ -71,7 +71,7 @@ pub struct Member {
     /// Somebody wants it replaced.
     pub(crate) unwanted: Cell<bool>,
     /// Sectors of its own for data.
-    pub(crate) room: Sectors,
+    pub(crate) room: Cell<Sectors>,
     /// What it waits for, as a spare.
     pub(crate) want: Cell<Want>,
     /// How far a recovery had come when a flush of its device began, for each who flushes: their flushes may overlap.
@@ -79,11 +79,14 @@ pub struct Member {
     /// How much of a recovery was durable when its device was last flushed: what superblocks may say (S4).
     pub(crate) recovered_durably: Cell<Sectors>,
     pub(crate) failure: Cell<Option<Failed>>,
-    pub(crate) place: Place,
+    /// Who has taken its place while it still worked.
+    pub(crate) replaced_by: OnceCell<String>,
+    pub(crate) place: Cell<Place>,
     pub(crate) superblock: RefCell<Box<[u8; SUPERBLOCK_BYTES]>>,
     pub(crate) bad: BadBlocks,
     pub(crate) corrected_reads: Cell<u32>,
     pub(crate) read_errors: Cell<u32>,
+    pub(crate) last_read_error: Cell<Moment>,
     pub(crate) reads_in_flight: Cell<u32>,
     pub(crate) last_read_end: Cell<Sectors>,
 }
@@ -112,6 +115,8 @@ pub struct MemberStatus {
     pub unwanted: bool,
     /// Why it has failed.
     pub failure: Option<Failed>,
+    /// Who has taken its place while it still worked, if that is why.
+    pub replaced_by: Option<String>,
     /// Read errors that were repaired.
     pub corrected_reads: u32,
     /// Read only if nothing else can answer.
@@ -146,16 +151,18 @@ impl Member {
             slot: Cell::new(slot),
             condition: Cell::new(condition),
             unwanted: Cell::new(false),
-            room: Sectors(examined.summary.data_size),
+            room: Cell::new(Sectors(examined.summary.data_size)),
             want: Cell::new(Want::Any),
             noted: [Cell::new(done), Cell::new(done)],
             recovered_durably: Cell::new(done),
             failure: Cell::new(None),
-            place: examined.place,
+            replaced_by: OnceCell::new(),
+            place: Cell::new(examined.place),
             superblock: RefCell::new(examined.bytes.clone()),
             bad: BadBlocks::new(std::iter::empty(), examined.summary.bad_block_log),
             corrected_reads: Cell::new(0),
             read_errors: Cell::new(0),
+            last_read_error: Cell::default(),
             reads_in_flight: Cell::new(0),
             last_read_end: Cell::new(Sectors::ZERO),
         }
@@ -174,7 +181,7 @@ impl Member {
     /// What its superblock said when it was last written.
     pub(crate) fn summary(&self) -> Summary {
         let bytes = self.superblock.borrow();
-        let view = Superblock::view(self.place, &bytes[..]).expect("it was examined, or made");
+        let view = Superblock::view(self.place.get(), &bytes[..]).expect("it was examined, or made");
         view.summary().expect("it was examined, or made")
     }
 
@@ -230,6 +237,7 @@ impl Member {
             condition: self.condition.get(),
             unwanted: self.unwanted.get(),
             failure: self.failure.get(),
+            replaced_by: self.replaced_by.get().cloned(),
             corrected_reads: self.corrected_reads.get(),
             write_mostly: self.flags.write_mostly,
             data_offset: self.data_offset,

@@ -8,7 +8,6 @@ use std::fmt;
 use std::rc::Rc;
 
 use block::{Buf, Cause, Dev, Failed, Origin, Outcome, Request, Sectors};
-use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::superblock::{self, NewMember};
 use md_format::{Place, ResyncOffset, Version};
 
@@ -19,6 +18,7 @@ use crate::examine::Examined;
 use crate::level;
 use crate::member::{Condition, Member, Recovering, Want};
 use crate::sync::Rebuilt;
+use crate::wipe::wipe;
 
 /// A disk that is to become a member.
 pub struct Newcomer {
@@ -101,7 +101,7 @@ impl Array {
             return Err(MembershipError::NotInSync);
         };
         let could =
-            |spare: &Member| spare.condition() == Condition::Spare && spare.room >= self.member_size();
+            |spare: &Member| spare.condition() == Condition::Spare && spare.room.get() >= self.member_size();
         match with {
             Some(with) if could(&self.members[with]) => self.members[with].want.set(Want::Replace(slot)),
             None if self.members.iter().any(|spare| could(spare)) => {}
@@ -110,6 +110,13 @@ impl Array {
         member.unwanted.set(true);
         self.sync.wake();
         Ok(())
+    }
+
+    /// A member that begins to fail is replaced by any spare there is, or that comes.
+    pub(crate) fn replace_when_possible(&self, member: &Member) {
+        if member.condition() == Condition::InSync && !member.unwanted.replace(true) {
+            self.sync.wake();
+        }
     }
 
     /// Adds a disk: as the member that it was, where the bitmap tells what it has missed; as a spare otherwise. Its place
@@ -149,9 +156,9 @@ impl Array {
 
     fn facts(&self) -> Facts<'_> {
         Facts {
-            summary: &self.shape.summary,
+            summary: self.shape().summary,
             events: self.events(),
-            events_cleared: self.bitmap.as_ref().map(|bitmap| bitmap.events_cleared()),
+            events_cleared: self.bitmap.now().map(|bitmap| bitmap.events_cleared()),
             size: self.member_size(),
             geometry: runtime::Engine::geometry(self),
             height: runtime::Engine::height(self),
@@ -173,12 +180,13 @@ impl Array {
             device_sectors: sectors,
             data_offset: template.data_offset.0,
         };
-        let place = superblock::adopt(template.place, &mut bytes[..], &member);
+        let place = superblock::adopt(template.place.get(), &mut bytes[..], &member);
         let place = place.map_err(|error| MembershipError::NotAdmitted(NotAdmitted::Format(error)))?;
         let view = superblock::Superblock::view(place, &bytes[..]).expect("made a moment ago");
         let summary = view.summary().expect("made a moment ago");
         for other in Place::all(sectors).filter(|other| other.sector != place.sector) {
-            self.wipe(&dev, other).await?;
+            let wiped = wipe(&dev, &self.arena, other, |request| self.to_member(request));
+            wiped.await?;
         }
         if let Some(log) = summary.bad_block_log {
             let empty = self.arena.wait_take(usize::from(log.sectors) * 512).await;
@@ -192,22 +200,6 @@ impl Array {
         Ok(Member::new(&Candidate { name, examined }, dev, dev_number, None, Condition::Spare))
     }
 
-    /// Takes an old superblock out of a place, if there is one.
-    async fn wipe(&self, dev: &Dev, place: Place) -> Outcome {
-        let buf = self.arena.wait_take(SUPERBLOCK_BYTES).await;
-        let read = Request::read(Sectors(place.sector), buf.clone());
-        let mut bytes = [0; SUPERBLOCK_BYTES];
-        // What cannot be read there cannot be believed either.
-        if dev.start(self.to_member(read)).await.is_ok() {
-            buf.copy_to_slice(0, &mut bytes);
-        }
-        if superblock::Superblock::view(place, &bytes).is_err() {
-            return Ok(());
-        }
-        buf.fill_zero();
-        self.write_metadata(dev, Sectors(place.sector), buf).await
-    }
-
     async fn write_metadata(&self, dev: &Dev, at: Sectors, buf: Buf) -> Outcome {
         let write = Request { origin: Origin::Metadata, ..Request::write(at, buf) };
         dev.start(self.to_member(write)).await
@@ -218,7 +210,7 @@ impl Array {
     pub(crate) async fn seat_member(&self, at: usize, slot: u16, replaces: bool) -> Outcome {
         let member = &self.members[at];
         let by_bitmap =
-            member.want.replace(Want::Any) == Want::Former(slot) && !replaces && self.bitmap.is_some();
+            member.want.replace(Want::Any) == Want::Former(slot) && !replaces && self.bitmap.now().is_some();
         if let Some(log) = level::log(self)
             && let Err(failed) = log.admit(self, member, slot).await
         {
@@ -237,7 +229,7 @@ impl Array {
             ..Recovering::NOTHING
         }));
         let replaced = self.occupant(slot).filter(|_| replaces).map(|replaced| replaced.name.clone());
-        if let Some(bitmap) = &self.bitmap {
+        if let Some(bitmap) = self.bitmap.now() {
             bitmap.write_all(self).await; // whoever is promoted one day has to have every bit
         }
         self.membership_changed();
@@ -259,6 +251,7 @@ impl Array {
             self.replacements[usize::from(slot)].set(None);
             let replaced = &self.members[replaced];
             replaced.condition.set(Condition::Faulty);
+            let _ = replaced.replaced_by.set(member.name.clone()); // it is replaced once
             replaced.slot.set(None);
         }
         member.condition.set(Condition::InSync);
@@ -329,7 +322,7 @@ impl Array {
 
     fn can_do_without(&self, member: &Member) -> bool {
         let stays = |slot| self.seat(slot).is_some_and(|other| !std::ptr::eq(&**other, member));
-        self.redundancy().suffices(self.shape.slots, |slot| stays(slot as u16))
+        self.redundancy().suffices(self.slots(), |slot| stays(slot as u16))
     }
 
     /// Whether all data is within reach.
@@ -339,7 +332,7 @@ impl Array {
 
     /// Sectors of its own that a member has to have for data.
     pub(crate) fn member_size(&self) -> Sectors {
-        Sectors(self.shape.summary.size_sectors)
+        Sectors(self.shape().summary.size_sectors)
     }
 }
 

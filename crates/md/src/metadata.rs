@@ -190,6 +190,12 @@ impl Metadata {
         self.noted.set(resync);
     }
 
+    /// Waits until nothing is being recorded: no round is under way until the caller waits again.
+    pub async fn at_rest(&self) -> Outcome {
+        self.changed.wait_until(|| self.written.get() >= self.wanted.get() || self.stopped.get()).await;
+        if self.stopped.get() { Err(Failed::new(Cause::Degraded)) } else { Ok(()) }
+    }
+
     /// Waits until everything asked for so far is durable.
     pub async fn settled(&self) -> Outcome {
         self.wait_for_round(self.wanted.get()).await
@@ -215,7 +221,7 @@ impl Metadata {
         let outcome = match array.broken() {
             Some(failed) => Err(failed),
             None => {
-                let changed = self.marked_dirty.get() || self.noted.get() != array.shape.summary.resync;
+                let changed = self.marked_dirty.get() || self.noted.get() != array.shape().summary.resync;
                 if changed {
                     self.want_clean.set(true);
                     self.require();
@@ -278,7 +284,7 @@ async fn write_round(array: &Array) -> bool {
     let metadata = &array.metadata;
     if metadata.behind.get() {
         // What the freshest superblock says, to all.
-        let (dirty, resync) = match array.shape.summary.resync {
+        let (dirty, resync) = match array.shape().summary.resync {
             ResyncOffset::At(0) => (true, ResyncOffset::At(0)),
             other => (false, other),
         };
@@ -320,7 +326,7 @@ async fn write_round(array: &Array) -> bool {
 
 /// Writes one event to every member.
 async fn write_event(array: &Array, dirty: bool, resync: ResyncOffset) -> bool {
-    if let Some(bitmap) = &array.bitmap {
+    if let Some(bitmap) = array.bitmap.now() {
         bitmap.record(array, array.metadata.events.get()).await;
     }
     // What a superblock says of a list of bad blocks is there before it.
@@ -343,14 +349,14 @@ async fn write_event(array: &Array, dirty: bool, resync: ResyncOffset) -> bool {
 }
 
 /// Whether a member's superblock is written.
-fn is_recorded(member: &Member) -> bool {
+pub(crate) fn is_recorded(member: &Member) -> bool {
     !matches!(member.condition(), Condition::Faulty | Condition::Removed)
 }
 
 /// Who is written alone, before all others. Where a superblock is longer than a sector, a power cut can tear it: then one
 /// whole superblock is always left.
 fn written_alone(array: &Array) -> Option<usize> {
-    let summary = &array.shape.summary;
+    let summary = array.shape().summary;
     let highest = array.members.iter().map(|member| member.dev_number + 1).max().unwrap_or(0);
     let one_sector = summary.version.is_v1() && 256 + 2 * summary.max_dev.max(highest) <= 512;
     match one_sector {
@@ -395,7 +401,7 @@ async fn write_wave<'a>(
             continue;
         }
         buf.copy_from_slice(0, &member.superblock.borrow()[..]);
-        let write = Request::write(Sectors(member.place.sector), buf).with_fua();
+        let write = Request::write(Sectors(member.place.get().sector), buf).with_fua();
         let write = Request { origin: Origin::Metadata, priority: Priority::Urgent, ..write };
         fan.put(at, member.dev.start(array.to_member(write)));
     }
@@ -440,14 +446,14 @@ fn update(
     if metadata.behind.get() {
         entries.extend_from_slice(&metadata.absent);
     }
-    let view = md_format::Superblock::view(member.place, bytes).expect("viewed when it was opened");
+    let view = md_format::Superblock::view(member.place.get(), bytes).expect("viewed when it was opened");
     let own = view.summary().expect("had a summary when it was opened");
     let array_update = superblock::ArrayUpdate {
         events: metadata.events.get(),
         utime_s: runtime::wall_seconds(),
         clean: !dirty,
         resync,
-        ..array.shape.summary.array_update(&entries)
+        ..array.shape().summary.array_update(&entries)
     };
     let member_update = superblock::MemberUpdate {
         dev_number: member.dev_number,

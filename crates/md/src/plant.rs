@@ -30,6 +30,8 @@ pub enum Plant {
     BitAfterWrite,
     /// A chunk's bit is cleared without flushing the members first (S6).
     BitClearedBeforeFlush,
+    /// A bitmap that is added is announced before its bits are durable (S5).
+    BitmapBeforeBits,
     /// What parity says of a lost block is believed, and rebuilt, though it may not belong to the data (S6).
     DoubtBelieved,
     /// Rows of a stripe are written before their record is durable in the log (S5).
@@ -41,7 +43,7 @@ pub enum Plant {
 impl Plant {
     /// Those that the simulation must find. [`Plant::DoubtBelieved`] takes more than it meets by chance: `tests/recovery.rs`
     /// has it.
-    pub const ALL: [Plant; 13] = [
+    pub const ALL: [Plant; 14] = [
         Plant::MarkAfterWrite,
         Plant::FlushSwallowed,
         Plant::CleanBeforeFlush,
@@ -53,6 +55,7 @@ impl Plant {
         Plant::StaleParity,
         Plant::BitAfterWrite,
         Plant::BitClearedBeforeFlush,
+        Plant::BitmapBeforeBits,
         Plant::LogAfterWrite,
         Plant::LogOverUnsafeRows,
     ];

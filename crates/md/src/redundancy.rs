@@ -5,6 +5,7 @@ use md_format::superblock::Summary;
 
 use crate::error::Hindrance;
 use crate::level::raid10;
+use crate::limits::FAN_OUT;
 
 /// How the data of an array is kept more than once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +39,14 @@ impl Redundancy {
             Redundancy::Copies => Some(slots as usize),
             Redundancy::ChunkCopies(map) => Some(map.copies()),
             Redundancy::Nothing | Redundancy::Parity(_) => None,
+        }
+    }
+
+    /// How many slots an array of `slots` may ever have while it is open: only copies are added to one that is.
+    pub fn most_slots(self, slots: usize) -> usize {
+        match self {
+            Redundancy::Copies => slots.max(FAN_OUT),
+            Redundancy::Nothing | Redundancy::ChunkCopies(_) | Redundancy::Parity(_) => slots,
         }
     }
 

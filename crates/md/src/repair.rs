@@ -1,10 +1,34 @@
 //! Repairing what a member could not read, by writing what the others gave.
 
-use block::{Buf, Cause, Failed, Origin, Outcome, Range, Request, Sectors};
+use block::{Buf, Cause, Failed, Moment, Origin, Outcome, Range, Request, Sectors};
+use runtime::now;
 
 use crate::array::{Array, Happening};
-use crate::limits::MAX_READ_ERRORS;
+use crate::limits::READ_ERRORS_HALVED_NS;
 use crate::member::{Condition, Member};
+
+impl Array {
+    /// Read errors that are repaired before a member is failed: md's `max_read_errors`.
+    pub fn max_read_errors(&self) -> u32 {
+        self.max_read_errors.get()
+    }
+
+    /// Sets that.
+    pub fn set_max_read_errors(&self, count: u32) {
+        self.max_read_errors.set(count);
+    }
+}
+
+impl Member {
+    /// One more read error, at this moment: how many there are then. Every hour since the last one half of them are
+    /// forgotten, as the kernel does.
+    fn count_read_error(&self, at: Moment) -> u32 {
+        let hours = at.since(self.last_read_error.replace(at)) / READ_ERRORS_HALVED_NS;
+        let left = u32::try_from(hours).ok().and_then(|hours| self.read_errors.get().checked_shr(hours));
+        self.read_errors.set(left.unwrap_or(0).saturating_add(1));
+        self.read_errors.get()
+    }
+}
 
 /// Writes what others gave over the rows from `start` (from the data offset) that `member` could not read, and reads them
 /// again into `back`. `range` is where they lie in the space in which the array is synced. A member that does not take it, or has had too many such errors, is failed. The caller holds the
@@ -22,8 +46,7 @@ pub(crate) async fn write_back(
     if !writable || member.is_bad(Range::new(start, good.sectors())) {
         return;
     }
-    member.read_errors.set(member.read_errors.get() + 1);
-    if member.read_errors.get() > MAX_READ_ERRORS {
+    if member.count_read_error(now()) > array.max_read_errors() {
         array.fail(member, Failed::new(Cause::Medium));
         return;
     }

@@ -7,8 +7,8 @@ use block::{Arena, Cause, Dev, Range, Request, Sectors};
 use common::{Bench, Made, SIZE};
 use md::plant::{self, Plant};
 use md::{
-    Action, Admission, Array, Condition, MembershipError, Newcomer, NotAdmitted, Scrub, Speed, SyncState,
-    Verdict, examine,
+    Action, Admission, Array, Condition, MembershipError, Newcomer, NotAdmitted, Scrub, ScrubBounds, Speed,
+    SyncState, Verdict, examine,
 };
 use md_format::Level;
 use runtime::sleep_ms;
@@ -598,6 +598,81 @@ fn clients_have_their_turn_beside_a_rebuild_of_members_that_answer_at_once() {
             assert!(served_meanwhile > 3, "{level}: {served_meanwhile}");
             is_filled(&bench, &device).await;
             array.stop().await.unwrap();
+        });
+    }
+}
+
+/// A dirty raid6 that lacks two members and gets one back: what that one's rebuild has come by is whole, or listed as bad.
+/// Once the resync stayed to be done until the other was back too.
+#[test]
+fn a_rebuild_that_comes_to_the_end_of_a_dirty_raid6_leaves_nothing_to_resync_though_another_is_missing() {
+    let bench = Bench::new(1, Made { assume_clean: false, ..made(Level::Raid6, 5) });
+    let (mut reads_well, mut end) = (0, 0);
+    bench.run(async {
+        let array = bench.open().await;
+        let device = array.device();
+        end = device.geometry().size.0;
+        array.freeze(true).await;
+        fill(&bench, &device).await;
+        for member in [1, 2] {
+            array.fail_member(member).await.unwrap();
+            array.remove_member(member).await.unwrap();
+        }
+        array.add_member(newcomer(&bench, 1).await).await.unwrap();
+        array.freeze(false).await;
+        array.sync_settled().await;
+        assert_eq!((array.in_sync(), array.sync_state()), (4, SyncState::Idle));
+        // What is given back is what was written; what nobody can know fails.
+        for start in (0..end).step_by(8) {
+            let buf = bench.arena.take(4096).unwrap();
+            if device.start(Request::read(Sectors(start), buf.clone())).await.is_ok() {
+                assert!(buf.same_bytes(&bench.bytes((start / 128 % 250) as u8 + 1, 8)), "{start}");
+                reads_well += 1;
+            }
+        }
+        assert!(reads_well >= end / 8 / 3, "{reads_well} of {}", end / 8);
+        array.stop().await.unwrap();
+    });
+    bench.run(async {
+        let array = bench.open().await; // neither dirty nor in doubt
+        let device = array.device();
+        array.add_member(newcomer(&bench, 2).await).await.unwrap();
+        array.sync_settled().await;
+        assert_eq!((array.in_sync(), array.sync_state()), (5, SyncState::Idle));
+        fill(&bench, &device).await;
+        is_filled(&bench, &device).await;
+        is_sound(&array).await;
+        array.stop().await.unwrap();
+    });
+}
+
+/// md's sync_min and sync_max: what lies outside of them is not looked at.
+#[test]
+fn a_scrub_looks_at_what_lies_between_its_bounds_and_at_nothing_else() {
+    for (level, members) in [(Level::Raid1, 2), (Level::Raid5, 3)] {
+        let bench = Bench::new(1, made(level, members));
+        bench.run(async {
+            let array = bench.open().await;
+            let device = array.device();
+            fill(&bench, &device).await;
+            let data = array.members()[0].data_offset;
+            for row in [1024, 4096, 8192] {
+                bench.disk(0).poke(data + Sectors(row), &[0xee; 512]);
+            }
+            assert!(!array.set_scrub_bounds(ScrubBounds { from: Sectors(8), to: Some(Sectors(8)) }));
+            for (from, to, found) in
+                [(0, None, 3), (2048, None, 2), (1040, Some(4097), 1), (4112, Some(8192), 0)]
+            {
+                let bounds = ScrubBounds { from: Sectors(from), to: to.map(Sectors) };
+                assert!(array.set_scrub_bounds(bounds) && array.scrub(Scrub::Check));
+                array.sync_settled().await;
+                let report = array.scrub_report().unwrap();
+                assert!(report.complete && report.places.len() == found, "{level} {bounds:?}: {report:?}");
+                assert!(
+                    report.rows.start <= Sectors(from)
+                        && to.is_none_or(|to| report.rows.end() >= Sectors(to))
+                );
+            }
         });
     }
 }

@@ -69,6 +69,30 @@ fn a_member_with_more_than_twenty_read_errors_is_failed() {
 }
 
 #[test]
+fn how_many_read_errors_a_member_may_have_is_adjusted_and_half_of_them_are_forgotten_every_hour() {
+    for (hours, most, fails) in [(0, 3, true), (1, 3, false), (0, 4, false), (9, 0, true)] {
+        let bench = Bench::new(2, Made::default());
+        bench.run(async {
+            let array = bench.open().await;
+            let device = array.device();
+            array.set_max_read_errors(most);
+            bench.write(&device, 0, 7, 256).await.unwrap();
+            let data = array.members()[0].data_offset.0;
+            let bad = (0..4).map(|error| data + 8 * error);
+            bench.disk(0).set_faults(|faults| faults.bad_sectors = bad.collect());
+            for error in 0..4 {
+                if error == 3 {
+                    runtime::sleep_ms(hours * 3_600_000).await;
+                }
+                bench.reads(&device, 8 * error, 7, 1).await.unwrap();
+            }
+            let has_failed = array.members()[0].condition == Condition::Faulty;
+            assert_eq!(has_failed, fails, "{hours} hours, {most} errors");
+        });
+    }
+}
+
+#[test]
 fn the_last_copy_is_never_failed() {
     let bench = Bench::new(3, Made::default());
     bench.run(async {

@@ -56,10 +56,10 @@ fn value_of(bytes: &[u8], sector: u64) -> Result<Value, String> {
 impl Load {
     /// One client: `requests` random requests, one after the other.
     pub async fn client(&self, scenario: &Scenario) {
-        let geometry = self.dev.geometry();
-        let block = u64::from(geometry.logical_block) / SECTOR;
-        let room = (geometry.size.0 / block).min(scenario.playground.max(block) / block).max(1);
         for _ in 0..scenario.requests {
+            let geometry = self.dev.geometry(); // it may have grown
+            let block = u64::from(geometry.logical_block) / SECTOR;
+            let room = (geometry.size.0 / block).min(scenario.playground.max(block) / block).max(1);
             let (kind, at, blocks, fua) = self.world.draw(|random: &mut Random| {
                 let at = random.below(room);
                 let longest = scenario.longest.min(room - at);

@@ -1,70 +1,120 @@
 //! What people ask of an array while it is loaded and things go wrong: members failed, let go of and brought back,
-//! replaced, everything compared, syncs held up and let go on.
+//! replaced, everything compared, syncs held up and let go on; and the array itself changed: bitmaps, copies, sizes.
 
 use std::rc::Rc;
 
-use block::{Arena, Dev};
-use md::{Array, Condition, Newcomer, Scrub, examine};
+use block::{Arena, Dev, Sectors};
+use md::{Array, BitmapWish, Condition, Growth, Newcomer, Scrub, examine};
 use runtime::sim::World;
 use runtime::sleep_ms;
 
 use crate::run::{Violation, disk_of};
+use crate::watch::Watch;
 
-/// Asks for some things, one after the other. Whoever must stay well is left alone. What was found wrong comes back.
-pub async fn ask(world: Rc<World>, array: Rc<Array>, devs: Vec<Dev>, well: Vec<usize>) -> Option<Violation> {
-    let arena = Arena::new(1 << 20);
-    for _ in 0..world.draw(|random| 1 + random.below(4)) {
-        let (kind, ms) = world.draw(|random| (random.below(7), random.below(300)));
-        sleep_ms(ms).await;
-        let members = array.members();
-        let may_go = |at: &usize| {
-            let disk = disk_of(&members[*at]);
-            members[*at].condition != Condition::Removed && !well.contains(&disk)
-        };
-        let candidates: Vec<usize> = (0..members.len()).filter(may_go).collect();
-        let chosen = match candidates.len() as u64 {
-            0 => continue,
-            count => candidates[world.draw(|random| random.below(count)) as usize],
-        };
-        match kind {
-            0 | 1 => come_back(&world, &array, &arena, &devs, chosen).await,
-            2 => drop(array.replace_member(chosen, None)), // refused where there is no spare
-            3 => {
-                if let Some(violation) = compare(&array).await {
-                    return Some(violation);
-                }
-            }
-            4 => drop(array.scrub(Scrub::Repair)),
-            5 => {
-                array.freeze(true).await;
-                sleep_ms(world.draw(|random| random.below(200))).await;
-                array.freeze(false).await;
-            }
-            _ => array.idle().await,
-        }
-    }
-    None
+/// Who asks, and of what.
+pub struct Asker {
+    /// The world, for chance.
+    pub world: Rc<World>,
+    /// The array.
+    pub array: Rc<Array>,
+    /// The disks.
+    pub devs: Vec<Dev>,
+    /// Disks that must stay well.
+    pub well: Vec<usize>,
+    /// Who has to know when the array has changed.
+    pub watch: Rc<Watch>,
+    /// The array itself is changed, too.
+    pub grown: bool,
 }
 
-/// Fails a member, lets go of it, and after a while adds its disk again.
-async fn come_back(world: &World, array: &Array, arena: &Rc<Arena>, devs: &[Dev], at: usize) {
-    let member = array.members().swap_remove(at);
-    let failed = match member.condition {
-        Condition::Faulty | Condition::Spare => Ok(()),
-        _ => array.fail_member(at).await,
-    };
-    if failed.is_err() {
-        return; // it has the last copy
+/// Kinds of requests that leave the array as it is, and of those that change it.
+const KINDS: u64 = 7;
+const CHANGES: u64 = 5;
+
+impl Asker {
+    /// Asks for some things, one after the other. Whoever must stay well is left alone. What was found wrong comes back.
+    pub async fn ask(self) -> Option<Violation> {
+        let arena = Arena::new(1 << 20);
+        let kinds = KINDS + if self.grown { CHANGES } else { 0 };
+        for _ in 0..self.world.draw(|random| 1 + random.below(4)) {
+            let (kind, ms) = self.world.draw(|random| (random.below(kinds), random.below(300)));
+            sleep_ms(ms).await;
+            let Some(chosen) = self.choose() else { continue };
+            let array = &self.array;
+            match kind {
+                0 | 1 => self.come_back(&arena, chosen).await,
+                2 => drop(array.replace_member(chosen, None)), // refused where there is no spare
+                3 => {
+                    if let Some(violation) = compare(array).await {
+                        return Some(violation);
+                    }
+                }
+                4 => drop(array.scrub(Scrub::Repair)),
+                5 => {
+                    array.freeze(true).await;
+                    sleep_ms(self.world.draw(|random| random.below(200))).await;
+                    array.freeze(false).await;
+                }
+                6 => array.idle().await,
+                _ => self.change().await,
+            }
+        }
+        None
     }
-    sleep_ms(world.draw(|random| random.below(100))).await;
-    if array.remove_member(at).await.is_err() {
-        return; // nothing can be recorded any more
+
+    /// A member that may go.
+    fn choose(&self) -> Option<usize> {
+        let members = self.array.members();
+        let may_go = |at: &usize| {
+            let disk = disk_of(&members[*at]);
+            members[*at].condition != Condition::Removed && !self.well.contains(&disk)
+        };
+        let candidates: Vec<usize> = (0..members.len()).filter(may_go).collect();
+        let count = Some(candidates.len() as u64).filter(|count| *count > 0)?;
+        Some(candidates[self.world.draw(|random| random.below(count)) as usize])
     }
-    sleep_ms(world.draw(|random| random.below(100))).await;
-    let dev = devs[disk_of(&member)].clone();
-    let examined = examine(&dev, arena).await.ok();
-    // It may fail at once.
-    let _ = array.add_member(Newcomer { name: member.name, dev, examined }).await;
+
+    /// Changes what the array looks like; refused where that cannot be.
+    async fn change(&self) {
+        let slots = self.array.shape().slots;
+        let growth = self.world.draw(|random| match random.below(6) {
+            0 | 1 if self.array.bitmap().is_some() => Growth::RemoveBitmap,
+            0..3 => {
+                Growth::AddBitmap(BitmapWish { chunk_bytes: Some(*random.choose(&[4096, 16_384, 1 << 20])) })
+            }
+            3 => Growth::Copies(if random.one_in(2) { slots + 1 } else { slots.saturating_sub(1) }),
+            4 => Growth::Size { size: None, assume_clean: false },
+            _ => {
+                let more = 8 * (1 + random.below(100));
+                let size = Sectors(self.array.shape().summary.size_sectors + more);
+                Growth::Size { size: Some(size), assume_clean: false }
+            }
+        });
+        let _ = self.array.grow(growth).await;
+        self.watch.see_growth();
+    }
+
+    /// Fails a member, lets go of it, and after a while adds its disk again.
+    async fn come_back(&self, arena: &Rc<Arena>, at: usize) {
+        let (world, array) = (&self.world, &self.array);
+        let member = array.members().swap_remove(at);
+        let failed = match member.condition {
+            Condition::Faulty | Condition::Spare => Ok(()),
+            _ => array.fail_member(at).await,
+        };
+        if failed.is_err() {
+            return; // it has the last copy
+        }
+        sleep_ms(world.draw(|random| random.below(100))).await;
+        if array.remove_member(at).await.is_err() {
+            return; // nothing can be recorded any more
+        }
+        sleep_ms(world.draw(|random| random.below(100))).await;
+        let dev = self.devs[disk_of(&member)].clone();
+        let examined = examine(&dev, arena).await.ok();
+        // It may fail at once.
+        let _ = array.add_member(Newcomer { name: member.name, dev, examined }).await;
+    }
 }
 
 /// A check of an array that was whole and in sync all the time finds nothing.
@@ -72,7 +122,7 @@ async fn compare(array: &Array) -> Option<Violation> {
     let is_sound = || {
         let members = array.members();
         let lists_bad = members.iter().any(|member| member.bad_blocks > 0);
-        array.is_consistent(block::Range::new(block::Sectors::ZERO, array.shape().size)) && !lists_bad
+        array.is_consistent(block::Range::new(Sectors::ZERO, array.shape().size)) && !lists_bad
     };
     let was_sound = is_sound();
     if !array.scrub(Scrub::Check) {

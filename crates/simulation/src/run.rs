@@ -72,6 +72,9 @@ const REMOTE: u64 = 0x7265_6d6f_7465;
 /// The same for what people ask for: `asked`.
 const ASKED: u64 = 0x61_736b_6564;
 
+/// The same for what is changed: `grown`.
+const GROWN: u64 = 0x67_726f_776e;
+
 /// What tells the chance of logs from all other: `log` as a number.
 const LOG: u64 = 0x6c_6f67;
 
@@ -79,6 +82,7 @@ fn scenario(world: &World, seed: u64) -> Scenario {
     let mut scenario = world.draw(Scenario::draw);
     scenario.draw_remote(&mut Random::new(seed ^ REMOTE));
     scenario.draw_asked(&mut Random::new(seed ^ ASKED));
+    scenario.draw_grown(&mut Random::new(seed ^ GROWN));
     scenario.draw_log(&mut Random::new(seed ^ LOG));
     scenario
 }
@@ -198,7 +202,7 @@ impl Play {
             version: scenario.version,
             chunk_sectors: is_striped.then_some(scenario.chunk_sectors),
             layout: (is_striped && scenario.level != Level::Raid4).then_some(scenario.layout),
-            size: None,
+            size: scenario.size,
             bitmap: scenario.bitmap_chunk.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
             ppl: scenario.ppl,
             assume_clean: scenario.assume_clean,
@@ -246,7 +250,8 @@ impl Play {
             disk.set_faults(|faults| *faults = Default::default());
         }
         self.model.borrow_mut().forget_readers();
-        self.crashed = end != End::Stop;
+        // What a crash has left is there until somebody opens the array.
+        self.crashed = end != End::Stop || (self.crashed && ended == Some(false));
     }
 
     /// At the very end: what is on the disks is what it is called.
@@ -262,21 +267,30 @@ impl Play {
         });
     }
 
-    async fn live(&self, end: End) {
+    /// Whether the array could be opened.
+    async fn live(&self, end: End) -> bool {
         let devs = self.connected().await;
-        let Some(array) = self.open(&devs).await else { return };
+        let Some(array) = self.open(&devs).await else { return false };
         array.replayed().await;
         self.count_replay(&array);
         if let Err(violation) = compare(&self.world, &array) {
             self.violations.borrow_mut().push(violation);
-            return;
+            return true;
         }
         let load = Rc::new(self.load(&array));
         load.take_stock(&self.scenario, self.crashed).await;
         let well = well(&self.world, &array);
         let faults = spawn(self.trouble(array.clone(), well.clone()));
         let asked = self.scenario.asked.then(|| {
-            let asked = requests::ask(self.world.clone(), array.clone(), devs.clone(), well);
+            let asker = requests::Asker {
+                world: self.world.clone(),
+                array: array.clone(),
+                devs: devs.clone(),
+                well,
+                watch: self.watch.clone(),
+                grown: self.scenario.grown,
+            };
+            let asked = asker.ask();
             let violations = self.violations.clone();
             spawn(async move {
                 let found = asked.await;
@@ -324,6 +338,7 @@ impl Play {
                 );
             }
         }
+        true
     }
 
     /// What goes wrong in an era, as a task of its own.
@@ -550,7 +565,11 @@ impl Scenario {
     /// A line for people.
     pub fn describe(&self) -> String {
         let blocks = self.logical_block;
-        let asked = if self.asked { ", people ask" } else { "" };
+        let asked = match (self.asked, self.grown) {
+            (false, _) => "",
+            (true, false) => ", people ask",
+            (true, true) => ", people ask and change it",
+        };
         let eras: Vec<String> = self.eras.iter().map(|end| format!("{end:?}")).collect();
         format!(
             "{}{} on {} with {} members, {} spares and {} of them remote{asked}, blocks of {blocks}, {} clients, eras: {}",

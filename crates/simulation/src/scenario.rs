@@ -21,6 +21,10 @@ pub struct Scenario {
     pub remote: Vec<bool>,
     /// People ask for things meanwhile.
     pub asked: bool,
+    /// Among other things that the array is changed: bitmaps, copies, sizes.
+    pub grown: bool,
+    /// What each member gives at first, where that is less than it has.
+    pub size: Option<Sectors>,
     /// Chunk, of levels that have one.
     pub chunk_sectors: u32,
     /// Layout, of levels that have a choice.
@@ -157,6 +161,8 @@ impl Scenario {
             logical_block,
             remote: Vec::new(),
             asked: false,
+            grown: false,
+            size: None,
             chunk_sectors,
             layout,
             clients: 1 + random.below(8),
@@ -185,6 +191,16 @@ impl Scenario {
     /// a remote disk cannot come back, so none is.
     pub fn draw_asked(&mut self, random: &mut Random) {
         self.asked = random.one_in(2) && has_redundancy(self.level) && !self.remote.contains(&true);
+    }
+
+    /// Has people change what the array looks like, in most scenarios in which they ask for anything. Drawn apart from the
+    /// rest too.
+    pub fn draw_grown(&mut self, random: &mut Random) {
+        self.grown = self.asked && !random.one_in(3);
+        if self.grown && !random.one_in(3) {
+            let least = u64::from(self.chunk_sectors) * 4;
+            self.size = Some(Sectors((1024 + 8 * random.below(256)).max(least)));
+        }
     }
 
     /// Gives most raid5 a partial parity log, where the metadata has a place for one. Drawn apart from the rest too.

@@ -73,6 +73,13 @@ impl Watch {
         self.broken.borrow_mut().clear();
     }
 
+    /// The array has become larger, or has other copies.
+    pub fn see_growth(&self) {
+        if let Some(array) = &*self.array.borrow() {
+            *self.holds.borrow_mut() = holds(array);
+        }
+    }
+
     /// Notes that the connection to a disk breaks now.
     pub fn see_break(&self, world: &World, disk: usize) {
         self.broken.borrow_mut().insert(disk, world.now());
@@ -224,7 +231,13 @@ impl Watch {
                 world.disks()[disk].peek_durable(Range::new(at, Sectors(1)))
             };
             let first = sector(0);
-            let bitmap = BitmapSuper::view(&first).expect("the bitmap was made with the array");
+            let Ok(bitmap) = BitmapSuper::view(&first) else {
+                self.complain(
+                    "S5",
+                    format!("the superblock on disk {disk} names a bitmap that is not there"),
+                );
+                continue;
+            };
             let (byte, mask) = bit(start.0 / u64::from(bitmap.chunk_bytes.get() >> 9));
             let is_set = sector(byte / 512)[(byte % 512) as usize] & mask != 0;
             if !is_set && !bitmap.is_stale(summary.events) {
@@ -282,7 +295,7 @@ pub fn compare(world: &World, array: &Array) -> Result<(), Violation> {
 }
 
 fn compare_parity(world: &World, array: &Array) -> Result<(), Violation> {
-    let summary = &array.shape().summary;
+    let summary = array.shape().summary;
     let rows = Sectors(summary.size_sectors);
     let (disks, members, scalar) = (world.disks(), array.members(), parity::Kernels::scalar());
     let mut at = Sectors::ZERO;

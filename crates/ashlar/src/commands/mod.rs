@@ -7,6 +7,7 @@ pub mod demo;
 pub mod examine;
 pub mod fail;
 pub mod generate;
+pub mod grow;
 pub mod monitor;
 pub mod remove;
 pub mod replace;

@@ -104,7 +104,7 @@ async fn open(
             Some(keeper) => keeper.guard(device),
             None => device,
         };
-        let summary = &array.shape().summary;
+        let summary = array.shape().summary;
         let description = format!("{} {}", summary.level, summary.array_uuid_text());
         if !exports.add(Export::new(&volume.name, &description, device, wish.read_only)) {
             bail!("two arrays have the name {}", volume.name);
@@ -131,7 +131,8 @@ async fn open(
         read_only: wish.read_only,
     };
     let (servers, arena) = (servers.collect(), world.arena.clone());
-    let outside = control::Outside { open: opener(world), tell };
+    let records = control::Records::new(state_dir.join("scrubs"));
+    let outside = control::Outside { open: opener(world), tell, records };
     Ok(Stack::new(facts, volumes, holds, servers, keeper, arena, outside))
 }
 

@@ -152,7 +152,11 @@ fn render_sync(array: &ArrayStatus) -> String {
 pub fn render_scrub(scrub: &ScrubStatus) -> String {
     let ended = scrub.ended_s.map(|at| format!(" at {}", date(at))).unwrap_or_default();
     let how = if scrub.complete { "ended" } else { "was ended early" };
-    let mut text = format!("last {} {how}{ended}: ", scrub.action);
+    let of = match scrub.bytes {
+        Some((from, length)) if from > 0 => format!(" of {} from byte {from} on", size(length)),
+        _ => String::new(),
+    };
+    let mut text = format!("last {}{of} {how}{ended}: ", scrub.action);
     if scrub.mismatched_bytes == 0 && scrub.unreadable_bytes == 0 {
         return text + "everything agrees";
     }

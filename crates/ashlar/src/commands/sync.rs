@@ -17,6 +17,12 @@ pub fn run(args: &Sync) -> Result<()> {
     if args.speed_min.is_some() || args.speed_max.is_some() {
         tell(SyncOrder::Speed { min: args.speed_min, max: args.speed_max })?;
     }
+    if args.from.is_some() || args.to.is_some() {
+        tell(SyncOrder::ScrubBounds { from: args.from, to: args.to })?;
+    }
+    if let Some(count) = args.max_read_errors {
+        tell(SyncOrder::MaxReadErrors { count })?;
+    }
     let Some(action) = args.action else { return Ok(()) };
     let (order, done) = match action {
         SyncAction::Pause => (SyncOrder::Freeze, "nothing is synced until `resume`"),

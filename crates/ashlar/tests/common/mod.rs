@@ -60,7 +60,7 @@ impl Bench {
             command.env_remove(variable);
         }
         let first = line.split_whitespace().next().unwrap_or_default();
-        let talks = "run status watch monitor fail remove add replace scrub sync wait stop"
+        let talks = "run status watch monitor fail remove add replace grow scrub sync wait stop"
             .split(' ')
             .any(|it| it == first);
         if talks && !line.contains("--run-dir") {

@@ -3,11 +3,14 @@
 use std::pin::Pin;
 use std::rc::Rc;
 
-use block::Dev;
-use md::{Admission, Condition, Examined, MembershipError, Newcomer, Scrub, Speed};
+use block::{Dev, Sectors};
+use md::{
+    Admission, BitmapWish, Condition, Examined, GrowError, Growth, MembershipError, Newcomer, Scrub,
+    ScrubBounds, Speed,
+};
 
 use super::{Stack, Volume, not_here};
-use crate::command::{AddWish, Added, Order, Refusal, SyncOrder};
+use crate::command::{AddWish, Added, GrowOrder, Order, Refusal, SyncOrder};
 use crate::hold::Hold;
 
 /// A disk that was opened to be added.
@@ -29,6 +32,7 @@ impl Stack {
             Order::Fail(member) => self.fail(&member).await,
             Order::Remove(member) => self.remove(&member).await,
             Order::Replace { member, with } => self.replace(&member, with.as_deref()),
+            Order::Grow { array, order } => self.grow(array.as_deref(), order).await,
             Order::Sync { array, order } => self.sync(array.as_deref(), order).await,
         }
     }
@@ -86,6 +90,23 @@ impl Stack {
         volume.array.replace_member(at, with).map_err(|error| refused(&member.name, error))
     }
 
+    /// Changes what an array looks like; recorded when this returns.
+    async fn grow(&self, array: Option<&str>, order: GrowOrder) -> Result<(), Refusal> {
+        let volume = self.volume(array)?;
+        let growth = match order {
+            GrowOrder::AddBitmap { chunk_bytes } => Growth::AddBitmap(BitmapWish { chunk_bytes }),
+            GrowOrder::RemoveBitmap => Growth::RemoveBitmap,
+            GrowOrder::Copies { copies } => Growth::Copies(copies),
+            GrowOrder::Size { bytes, assume_clean } => {
+                Growth::Size { size: bytes.map(Sectors::from_bytes), assume_clean }
+            }
+        };
+        volume.array.grow(growth).await.map_err(|error| match error {
+            GrowError::Failed(_) => Refusal::Failed(format!("{}: {error}", volume.name)),
+            _ => Refusal::Conflict(format!("{}: {error}", volume.name)),
+        })
+    }
+
     async fn sync(&self, array: Option<&str>, order: SyncOrder) -> Result<(), Refusal> {
         let volume = self.volume(array)?;
         let array = &volume.array;
@@ -103,6 +124,22 @@ impl Stack {
             SyncOrder::Freeze => array.freeze(true).await,
             SyncOrder::Resume => array.freeze(false).await,
             SyncOrder::TrustParity => array.trust_parity(),
+            SyncOrder::MaxReadErrors { count } => array.set_max_read_errors(count),
+            SyncOrder::ScrubBounds { from, to } => {
+                let now = array.scrub_bounds();
+                let bounds = ScrubBounds {
+                    from: from.map_or(now.from, Sectors::from_bytes),
+                    to: match to {
+                        Some(0) => None,
+                        Some(to) => Some(Sectors::from_bytes(to)),
+                        None => now.to,
+                    },
+                };
+                if !array.set_scrub_bounds(bounds) {
+                    let text = format!("{}: a scrub would end before it begins", volume.name);
+                    return Err(Refusal::Conflict(text));
+                }
+            }
             SyncOrder::Speed { min, max } => {
                 let now = array.speed();
                 array.set_speed(Speed { min: min.unwrap_or(now.min), max: max.unwrap_or(now.max) });

@@ -9,7 +9,7 @@ const DEFAULT_CHUNK_BYTES: u64 = 64 << 20;
 /// The smallest chunk that mdadm makes.
 const MIN_CHUNK_BYTES: u64 = 4096;
 /// Sectors behind a 0.90 superblock: 60 KiB.
-const V0_SECTORS: u64 = 120;
+pub(super) const V0_SECTORS: u64 = 120;
 const BLOCK_BYTES: u64 = 4096;
 
 /// A bitmap to be made.
@@ -53,8 +53,7 @@ impl NewBitmap {
 /// The chunk that mdadm takes when none was asked for: 64 MiB, or more if the bits would not fit the room that a new
 /// member leaves. `None` if there is no room at all.
 pub fn default_chunk_bytes(version: Version, size_sectors: u64, sync_size_sectors: u64) -> Option<u32> {
-    let least = least_chunk_bytes(version, size_sectors, sync_size_sectors)?;
-    Some(least.max(DEFAULT_CHUNK_BYTES as u32))
+    least_chunk_bytes(version, size_sectors, sync_size_sectors).map(default_of)
 }
 
 /// The smallest chunk whose bits fit the room that a new member leaves. `None` if there is no room at all.
@@ -63,6 +62,16 @@ pub fn least_chunk_bytes(version: Version, size_sectors: u64, sync_size_sectors:
         Version::V0_90 => V0_SECTORS,
         _ => crate::geometry::bitmap_space(size_sectors),
     };
+    least_of(room_sectors, sync_size_sectors)
+}
+
+/// What a bit stands for where nobody asked, and this is the least that fits.
+pub(super) fn default_of(least: u32) -> u32 {
+    least.max(DEFAULT_CHUNK_BYTES as u32)
+}
+
+/// The smallest chunk whose bits fit so many sectors.
+pub(super) fn least_of(room_sectors: u64, sync_size_sectors: u64) -> Option<u32> {
     let most_bits = (room_sectors * 512).checked_sub(SUPER_BYTES as u64)? * 8;
     let mut chunk = MIN_CHUNK_BYTES;
     let mut bits = sync_size_sectors / (MIN_CHUNK_BYTES / 512) + 1;

@@ -57,6 +57,16 @@ pub fn amend(bytes: &mut [u8], amendments: &[Amendment]) -> Result<(), FormatErr
     Ok(())
 }
 
+/// The superblock in `bytes` lies at `place` from now on, and its device has so many sectors for data: what is recorded of
+/// that when a device grows. The caller writes it with its next metadata write, which seals it.
+pub fn relocate(bytes: &mut [u8], place: Place, data_sectors: u64) -> Result<(), FormatError> {
+    if let Edit::One(superblock) = edit(bytes)? {
+        superblock.super_offset = place.sector.into();
+        superblock.data_size = data_sectors.into();
+    }
+    Ok(())
+}
+
 /// Turns a 0.90 superblock of the other byte order into one of ours, field by field, as mdadm's `--update=byteorder` does.
 /// The checksum is a sum of words, so that one that was right stays right.
 pub fn swap_byte_order(bytes: &mut [u8]) -> Result<(), FormatError> {

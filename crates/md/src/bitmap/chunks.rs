@@ -140,6 +140,59 @@ impl Chunks {
         chunks
     }
 
+    /// The chunks of a bitmap in `bytes` bytes, each `chunk_bytes` long, over `size` sectors, with the marks of this one; what is
+    /// new is marked, and has to be synced, if it `differs`. Nothing of it is durable, and nobody writes.
+    pub fn grown(&self, bytes: usize, chunk_bytes: u32, size: Sectors, differs: bool) -> Chunks {
+        let mut image = self.image.borrow()[..SUPER_BYTES].to_vec();
+        image.resize(bytes, 0);
+        let bitmap = superblock(&mut image);
+        bitmap.sync(bitmap.events.get(), bitmap.events_cleared.get(), false);
+        bitmap.sync_size = size.0.into();
+        bitmap.chunk_bytes = chunk_bytes.into();
+        let (chunk, events) = (Sectors::from_bytes(chunk_bytes.into()), bitmap.events.get());
+        let found = Found { image: &image, stale: false, events };
+        let nobody: &[u8] = &[];
+        let grown = Chunks::new(found, std::iter::once(nobody), chunk, size, ResyncOffset::Complete);
+        for number in self.numbers_set() {
+            let start = Sectors(number * self.chunk.0);
+            let state = self.state(number).get();
+            assert!(state.writes() == 0, "nobody writes while a bitmap grows");
+            let end = (start + self.chunk).min(self.size);
+            grown.mark(Range::new(start, end - start), state.is_needed());
+        }
+        if differs {
+            grown.mark(Range::new(self.size, size - self.size), true);
+        }
+        grown
+    }
+
+    /// Sets the bits of a range, and says whether it has to be synced.
+    fn mark(&self, range: Range, needed: bool) {
+        for number in self.numbers(range) {
+            self.set(number);
+            let state = self.state(number);
+            let known = state.get();
+            if needed && !known.is_needed() {
+                self.needed.set(self.needed.get() + 1);
+                state.set(Chunk(known.0 | NEEDED));
+            }
+        }
+    }
+
+    /// Lets `look` see superblock and bits.
+    pub fn look<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        look(&self.image.borrow())
+    }
+
+    /// From the next write of it on, who reads the bitmap takes everything for different.
+    pub fn set_stale(&self) {
+        let mut image = self.image.borrow_mut();
+        let bitmap = superblock(&mut image);
+        bitmap.sync(bitmap.events.get(), bitmap.events_cleared.get(), true);
+        drop(image);
+        self.want(0);
+    }
+
     pub fn chunk(&self) -> Sectors {
         self.chunk
     }

@@ -32,7 +32,8 @@ async fn write_page(array: &Array, bitmap: &Bitmap, page: usize) {
     for wave in array.members.waves() {
         let mut fan = Fan::<FAN_OUT>::default();
         for (at, member) in wave.clone().enumerate().filter(|(_, member)| member.is_written()) {
-            let start = member.place.sector.checked_add_signed(bitmap.offset).expect("looked at when opened");
+            let start =
+                member.place.get().sector.checked_add_signed(bitmap.offset).expect("looked at when opened");
             let start = Sectors(start) + Sectors::from_bytes((page * PAGE) as u64);
             let write = Request::write(start, buf.clone()).with_fua();
             let write = Request { origin: Origin::Metadata, priority: Priority::Urgent, ..write };

@@ -10,6 +10,7 @@ mod raid0;
 pub(crate) mod raid10;
 mod spread;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use block::{Arena, Cause, Failed, Op, Outcome, Range, Request, Sectors};
@@ -30,7 +31,7 @@ pub(crate) enum Mapping {
     /// Chunks in turn.
     Raid0(raid0::Map),
     /// Everything more than once: raid1 and raid10.
-    Mirror(mirror::Layout),
+    Mirror(Cell<mirror::Layout>),
     /// In stripes with parity.
     Parity(Box<parity::Striped>),
 }
@@ -66,20 +67,45 @@ pub(crate) fn map(
             let size = map.size();
             Ok((Mapping::Raid0(map), size))
         }
-        Level::Raid1 => {
-            let layout = mirror::Layout::Whole(summary.raid_disks as u16);
-            Ok((Mapping::Mirror(layout), Sectors(summary.size_sectors)))
-        }
-        Level::Raid10 => {
-            let map = raid10::Map::of(summary)?;
-            Ok((Mapping::Mirror(mirror::Layout::Chunks(map)), map.size()))
+        Level::Raid1 | Level::Raid10 => {
+            let (layout, size) = mirror_layout(summary)?;
+            Ok((Mapping::Mirror(Cell::new(layout)), size))
         }
         Level::Raid4 | Level::Raid5 | Level::Raid6 => {
             let map = parity_map(summary)?;
-            let log = parity::log::Log::open(summary, &map, members, height);
-            Ok((Mapping::Parity(Box::new(parity::Striped::new(map, lanes, height, log))), map.size()))
+            let (size, log) = (map.size(), parity::log::Log::open(summary, &map, members, height));
+            Ok((Mapping::Parity(Box::new(parity::Striped::new(map, lanes, height, log))), size))
         }
         other => Err(Hindrance::Level(other)),
+    }
+}
+
+/// The members of an array are as many, and give as much, as `summary` says from now on. Nothing is under way.
+pub(crate) fn grow(array: &Array, summary: &Summary) -> Result<(), Hindrance> {
+    match &array.mapping {
+        Mapping::Mirror(layout) => layout.set(mirror_layout(summary)?.0),
+        Mapping::Parity(level) => level.map.grow(parity_map(summary)?),
+        Mapping::Linear(_) | Mapping::Raid0(_) => return Err(Hindrance::Level(summary.level)),
+    }
+    Ok(())
+}
+
+/// Sectors of an array whose level keeps anything twice.
+pub(crate) fn size_of(summary: &Summary) -> Result<Sectors, Hindrance> {
+    match summary.level {
+        Level::Raid4 | Level::Raid5 | Level::Raid6 => Ok(parity_map(summary)?.size()),
+        _ => Ok(mirror_layout(summary)?.1),
+    }
+}
+
+/// How a mirror keeps its copies, and its size.
+fn mirror_layout(summary: &Summary) -> Result<(mirror::Layout, Sectors), Hindrance> {
+    match summary.level {
+        Level::Raid1 => Ok((mirror::Layout::Whole(summary.raid_disks as u16), Sectors(summary.size_sectors))),
+        _ => {
+            let map = raid10::Map::of(summary)?;
+            Ok((mirror::Layout::Chunks(map), map.size()))
+        }
     }
 }
 
@@ -127,7 +153,7 @@ pub(crate) fn resync_limit(array: &Array) -> Sectors {
         Mapping::Linear(_) | Mapping::Raid0(_) => Sectors::ZERO,
         Mapping::Mirror(_) => array.sync_size(),
         // Without one of them, what parity says of it is all there is: nothing tells whether it is right.
-        Mapping::Parity(_) => (0..array.shape.slots as u16)
+        Mapping::Parity(_) => (0..array.slots() as u16)
             .map(|slot| match array.occupant(slot).map(|member| member.condition()) {
                 Some(Condition::InSync) => array.sync_size(),
                 Some(Condition::Recovering(recovering)) => recovering.done,
@@ -141,7 +167,7 @@ pub(crate) fn resync_limit(array: &Array) -> Sectors {
 /// Rows of the members, from their data offsets: the space that a recovery goes through.
 pub(crate) fn rows(array: &Array) -> Sectors {
     match &array.mapping {
-        Mapping::Mirror(layout) => mirror::rows(array, layout),
+        Mapping::Mirror(layout) => mirror::rows(array, &layout.get()),
         Mapping::Linear(_) | Mapping::Raid0(_) | Mapping::Parity(_) => array.sync_size(),
     }
 }
@@ -153,8 +179,8 @@ pub(crate) fn recovery_makes_consistent(array: &Array) -> bool {
 
 /// The first part of `rows` that the bitmap marks, or may mark; the end of the rows if there is none.
 pub(crate) fn next_marked_rows(array: &Array, rows: Range) -> Range {
-    match (&array.mapping, &array.bitmap) {
-        (Mapping::Mirror(layout), _) => mirror::next_marked_rows(array, layout, rows),
+    match (&array.mapping, array.bitmap.now()) {
+        (Mapping::Mirror(layout), _) => mirror::next_marked_rows(array, &layout.get(), rows),
         (_, Some(bitmap)) => bitmap.next_marked(rows),
         (_, None) => rows,
     }
@@ -168,7 +194,9 @@ pub(crate) async fn recover_window(
     targets: &[Target],
 ) -> Outcome {
     match &array.mapping {
-        Mapping::Mirror(layout) => mirror::recover_window(array, layout, memory, window, targets).await,
+        Mapping::Mirror(layout) => {
+            mirror::recover_window(array, &layout.get(), memory, window, targets).await
+        }
         Mapping::Parity(level) => parity::recover_window(array, level, memory, window, targets).await,
         Mapping::Linear(_) | Mapping::Raid0(_) => Ok(()),
     }
@@ -177,7 +205,7 @@ pub(crate) async fn recover_window(
 /// Compares a window of the space in which the array is synced.
 pub(crate) async fn scrub_window(array: &Array, memory: &Rc<Arena>, window: Range, scrub: Scrub) -> Outcome {
     match &array.mapping {
-        Mapping::Mirror(layout) => mirror::scrub_window(array, layout, memory, window, scrub).await,
+        Mapping::Mirror(layout) => mirror::scrub_window(array, &layout.get(), memory, window, scrub).await,
         Mapping::Parity(level) => parity::scrub_window(array, level, memory, window, scrub).await,
         Mapping::Linear(_) | Mapping::Raid0(_) => Ok(()),
     }
@@ -186,7 +214,7 @@ pub(crate) async fn scrub_window(array: &Array, memory: &Rc<Arena>, window: Rang
 /// Whether nothing is there twice, so that nothing can differ.
 pub(crate) fn has_nothing_to_compare(array: &Array) -> bool {
     match &array.mapping {
-        Mapping::Mirror(layout) => !layout.has_any_twice(|slot| array.seat(slot).is_some()),
+        Mapping::Mirror(layout) => !layout.get().has_any_twice(|slot| array.seat(slot).is_some()),
         _ => false,
     }
 }
@@ -194,7 +222,7 @@ pub(crate) fn has_nothing_to_compare(array: &Array) -> bool {
 /// Makes a window of the space in which the array is synced consistent.
 pub(crate) async fn sync_window(array: &Array, memory: &Rc<Arena>, window: Range) -> Outcome {
     match &array.mapping {
-        Mapping::Mirror(layout) => mirror::sync_window(array, layout, memory, window).await,
+        Mapping::Mirror(layout) => mirror::sync_window(array, &layout.get(), memory, window).await,
         Mapping::Parity(level) => parity::sync_window(array, level, memory, window).await,
         Mapping::Linear(_) | Mapping::Raid0(_) => Ok(()),
     }
@@ -203,7 +231,7 @@ pub(crate) async fn sync_window(array: &Array, memory: &Rc<Arena>, window: Range
 /// Where the copies of an array sector lie, by slot and sector from the data offset; nothing where there are no copies.
 pub(crate) fn copies_of(array: &Array, at: Sectors) -> impl Iterator<Item = (u16, Sectors)> {
     let layout = match &array.mapping {
-        Mapping::Mirror(layout) => Some(layout),
+        Mapping::Mirror(layout) => Some(layout.get()),
         _ => None,
     };
     layout.into_iter().flat_map(move |layout| layout.places(at)).map(|place| (place.slot, place.start))
@@ -211,15 +239,17 @@ pub(crate) fn copies_of(array: &Array, at: Sectors) -> impl Iterator<Item = (u16
 
 /// Serves one request: what every slot of the array's layer runs.
 pub(crate) async fn serve(array: Rc<Array>, request: Request) -> Outcome {
+    array.still.passed().await;
     check(&array, &request)?;
     array.clients.set(array.clients.get() + 1);
     let outcome = match &array.mapping {
         Mapping::Linear(map) => spread::serve(&array, request, |at| map.locate(at)).await,
         Mapping::Raid0(map) => spread::serve(&array, request, |at| map.locate(at)).await,
-        Mapping::Mirror(layout) => mirror::serve(&array, layout, request).await,
+        Mapping::Mirror(layout) => mirror::serve(&array, &layout.get(), request).await,
         Mapping::Parity(level) => parity::serve(&array, level, request).await,
     };
     array.clients.set(array.clients.get() - 1);
+    array.still.left();
     array.served.set(array.served.get().wrapping_add(1));
     outcome
 }

@@ -102,14 +102,23 @@ impl Map {
 
     /// Rows of a member that are used.
     pub fn rows(&self) -> Sectors {
-        let chunks = self.size / self.chunk;
-        let used = (chunks * self.near * self.far).div_ceil(self.slots) * self.chunk;
+        let used = self.used().0;
         // Far copies that lie a stride further on end where the last stride does.
         Sectors(if self.offset {
             used.next_multiple_of(self.far * self.chunk)
         } else {
             self.stride * self.far
         })
+    }
+
+    /// Whether copies lie as far apart as the members' size makes them.
+    pub fn has_strides(&self) -> bool {
+        self.far > 1 && !self.offset
+    }
+
+    /// Rows of a member that have a chunk: what the kernel records as its size.
+    pub fn used(&self) -> Sectors {
+        Sectors((self.size / self.chunk * self.near * self.far).div_ceil(self.slots) * self.chunk)
     }
 
     /// The array sector whose copy lies in `slot` at `row` (from the data offset), if there is one.

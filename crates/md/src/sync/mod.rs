@@ -26,7 +26,7 @@ use runtime::{Event, spawn};
 
 pub use decide::Scrub;
 pub use pace::Speed;
-pub use scrub::{Mismatch, ScrubReport, Verdict};
+pub use scrub::{Mismatch, ScrubBounds, ScrubReport, Verdict};
 
 use self::decide::{Next, Standing, View};
 use self::pace::Pace;
@@ -35,7 +35,7 @@ pub(crate) use self::rewritten::Rewritten;
 use self::scrub::Findings;
 use self::windows::Windows;
 use crate::array::Array;
-use crate::bitmap::Bitmap;
+use crate::bitmap::Kept;
 use crate::level;
 use crate::limits::MEMBERS_ADDED;
 use crate::member::{Condition, Flusher};
@@ -116,9 +116,14 @@ pub(crate) struct Sync {
     stopping: Cell<bool>,
     stopped: Cell<bool>,
     frozen: Cell<bool>,
+    /// Somebody changes what the array looks like: nothing is begun, and nobody is seated.
+    held: Cell<bool>,
+    /// The engine's task does something.
+    busy: Cell<bool>,
     scrub: Cell<Option<Scrub>>,
     /// Where a scrub that was interrupted goes on.
-    scrub_from: Cell<Sectors>,
+    scrub_from: Cell<Option<Sectors>>,
+    scrub_bounds: Cell<ScrubBounds>,
     findings: RefCell<Findings>,
     /// An action that could not go on, and the epoch in which that was.
     stuck: Cell<Option<(Action, u64)>>,
@@ -128,7 +133,7 @@ pub(crate) struct Sync {
     pace: Pace,
     changed: Event,
     /// What it marks as not different needs no resync.
-    bitmap: RefCell<Option<Rc<Bitmap>>>,
+    bitmap: Rc<Kept>,
     standings: RefCell<Vec<Standing>>,
 }
 
@@ -145,7 +150,7 @@ impl Sync {
     /// The state that goes on from what [`believed`] says.
     pub fn new(
         offset: ResyncOffset,
-        bitmap: Option<Rc<Bitmap>>,
+        bitmap: Rc<Kept>,
         rewritten: Rewritten,
         members: usize,
         trusting: bool,
@@ -160,15 +165,18 @@ impl Sync {
             stopping: Cell::new(false),
             stopped: Cell::new(true),
             frozen: Cell::new(false),
+            held: Cell::new(false),
+            busy: Cell::new(false),
             scrub: Cell::new(None),
-            scrub_from: Cell::new(Sectors::ZERO),
+            scrub_from: Cell::default(),
+            scrub_bounds: Cell::default(),
             findings: RefCell::default(),
             stuck: Cell::new(None),
             trusting: Cell::new(trusting),
             speed: Cell::default(),
             pace: Pace::default(),
             changed: Event::with_capacity(16),
-            bitmap: RefCell::new(bitmap),
+            bitmap,
             standings: RefCell::new(Vec::with_capacity(members + MEMBERS_ADDED)),
         }
     }
@@ -182,7 +190,7 @@ impl Sync {
     pub fn first_uncovered_in(&self, range: Range) -> Option<Range> {
         let ResyncOffset::At(position) = self.offset.get() else { return None };
         let is_behind = range.end().0 <= position;
-        if is_behind || self.bitmap.borrow().as_ref().is_some_and(|bitmap| bitmap.covers(range)) {
+        if is_behind || self.bitmap.now().is_some_and(|bitmap| bitmap.covers(range)) {
             return None;
         }
         let start = range.start.max(Sectors(position));
@@ -208,6 +216,11 @@ impl Sync {
         }
     }
 
+    /// From now on it is noted which of so many rows get parity from their data.
+    pub fn track_rewritten(&self, rows: Sectors) {
+        self.rewritten.cover(rows);
+    }
+
     /// Parity was made from the data in these rows.
     pub fn note_rewritten(&self, rows: Range) {
         if self.offset.get() != ResyncOffset::Complete {
@@ -221,6 +234,17 @@ impl Sync {
             ResyncOffset::Complete => None,
             ResyncOffset::At(position) => Some(Sectors(position)),
         }
+    }
+
+    /// How far everything is known to be consistent.
+    pub fn position(&self) -> ResyncOffset {
+        self.offset.get()
+    }
+
+    /// What lies behind this position may not be consistent any more.
+    pub fn reopen(&self, from: Sectors) {
+        self.offset.set(ResyncOffset::At(from.0));
+        self.stuck.set(None);
     }
 
     /// Whether what parity says is believed also where it may not belong to the data.
@@ -244,7 +268,24 @@ impl Sync {
     }
 
     fn is_interrupted(&self) -> bool {
-        self.interrupted.get() || self.stopping.get()
+        self.interrupted.get() || self.stopping.get() || self.held.get()
+    }
+
+    /// Ends the action that runs where it is, and begins nothing until [`Sync::release`]. False while somebody else has
+    /// done so, or the array stops.
+    pub async fn hold(&self) -> bool {
+        if self.held.get() || self.stopping.get() {
+            return false;
+        }
+        self.held.set(true);
+        self.changed.wait_until(|| !self.busy.get()).await;
+        true
+    }
+
+    /// Goes on, from where it was.
+    pub fn release(&self) {
+        self.held.set(false);
+        self.wake();
     }
 
     fn set_stuck(&self, action: Action, epoch: u64) {
@@ -279,6 +320,7 @@ impl Array {
     /// Whether the sync engine has nothing to do that it could do.
     pub fn is_sync_settled(&self) -> bool {
         self.sync.running.get().is_none()
+            && !self.sync.held.get()
             && self.with_view(|view| decide::next(view) == Next::Wait && !view.pending)
     }
 
@@ -306,7 +348,7 @@ impl Array {
     /// Ends the action that runs where it is. A scrub is over; what the array needs begins anew from where it was.
     pub async fn idle(&self) {
         self.sync.scrub.set(None);
-        self.sync.scrub_from.set(Sectors::ZERO);
+        self.sync.scrub_from.set(None);
         self.interrupt().await;
         self.sync.wake();
     }
@@ -324,9 +366,23 @@ impl Array {
             return false;
         }
         self.sync.scrub.set(Some(scrub));
-        self.sync.scrub_from.set(Sectors::ZERO);
+        self.sync.scrub_from.set(None);
         self.sync.wake();
         true
+    }
+
+    /// Where scrubs begin and end: md's `sync_min` and `sync_max`.
+    pub fn scrub_bounds(&self) -> ScrubBounds {
+        self.sync.scrub_bounds.get()
+    }
+
+    /// Sets that, for those that begin from now on. False where one would end before it begins.
+    pub fn set_scrub_bounds(&self, bounds: ScrubBounds) -> bool {
+        let is_sound = bounds.to.is_none_or(|to| bounds.from < to);
+        if is_sound {
+            self.sync.scrub_bounds.set(bounds);
+        }
+        is_sound
     }
 
     /// What the scrub that runs, or the last one, has found.
@@ -367,7 +423,7 @@ impl Array {
                 Standing::Recovering { slot, replaces: recovering.replaces }
             }
             (Condition::Spare, _) => {
-                Standing::Spare { fits: member.room >= self.member_size(), want: member.want.get() }
+                Standing::Spare { fits: member.room.get() >= self.member_size(), want: member.want.get() }
             }
             _ => Standing::Faulty,
         }));
@@ -384,10 +440,10 @@ impl Array {
         };
         look(&View {
             writable: self.options.write && self.broken().is_none() && !sync.stopping.get(),
-            frozen: sync.frozen.get(),
+            frozen: sync.frozen.get() || sync.held.get(),
             running: sync.running.get().is_some(),
             pending: !self.metadata.is_membership_recorded(),
-            slots: self.shape.slots as u16,
+            slots: self.slots() as u16,
             enough: self.has_enough(),
             resync,
             stuck: sync.is_stuck(Action::Recover, epoch),
@@ -415,7 +471,7 @@ pub(crate) async fn stop(array: &Array) {
     let sync = &array.sync;
     sync.stopping.set(true);
     sync.wake();
-    sync.changed.wait_until(|| sync.stopped.get()).await;
+    sync.changed.wait_until(|| sync.stopped.get() && !sync.held.get()).await;
 }
 
 /// Does what `decide` says, one thing after the other.
@@ -430,14 +486,18 @@ async fn keep(array: &Rc<Array>) {
                 chosen != Next::Wait || ends()
             })
             .await;
+        if ends() {
+            return;
+        }
+        sync.busy.set(true);
         match chosen {
-            _ if ends() => return,
             Next::Wait => {}
             Next::Seat { member, slot, replaces } => {
                 let _ = array.seat_member(member, slot, replaces).await; // what fails is a member's failure, and on record
             }
             Next::Start(action) => run(array, action).await,
         }
+        sync.busy.set(false);
         sync.wake();
     }
 }

@@ -124,16 +124,18 @@ async fn complete(array: &Array, recovery: &Recovery, end: Sectors) {
     if rebuilt.is_empty() {
         return;
     }
+    // Every row that it has come by is whole now, or its blocks that are not are listed: also where somebody else is still
+    // missing, whose blocks parity gives back, or does not because it is listed itself (ADR 15).
     let rode_to_the_end = matches!(array.sync.offset.get(), ResyncOffset::At(at) if at >= array.sync_size().0)
         && level::recovery_makes_consistent(array);
     rebuilt.into_iter().for_each(|rebuilt| array.promote(rebuilt));
-    if rode_to_the_end && !array.is_degraded() {
+    if rode_to_the_end {
         array.metadata.require_resync(ResyncOffset::Complete);
     }
     if array.metadata.settled().await.is_ok() {
-        if rode_to_the_end && !array.is_degraded() {
+        if rode_to_the_end {
             array.sync.offset.set(ResyncOffset::Complete);
-            if let Some(bitmap) = &*array.sync.bitmap.borrow() {
+            if let Some(bitmap) = array.bitmap.now() {
                 bitmap.synced_up_to(array.sync_size());
             }
         }

@@ -20,8 +20,8 @@ impl Walk for Resync {
         if level::has_nothing_to_compare(array) {
             return Some(nothing); // one copy is equal to itself
         }
-        let wanted = match &*array.sync.bitmap.borrow() {
-            Some(bitmap) => marked_part(bitmap, wanted),
+        let wanted = match array.bitmap.now() {
+            Some(bitmap) => marked_part(&bitmap, wanted),
             None => wanted,
         };
         // Members may have gone since it began.
@@ -45,7 +45,7 @@ impl Walk for Resync {
 /// Everything before `position` is consistent. Durable that becomes with the next clean superblock, after a flush.
 pub(super) fn set_offset(array: &Array, position: Sectors) {
     array.sync.offset.set(ResyncOffset::At(position.0));
-    if let Some(bitmap) = &*array.sync.bitmap.borrow() {
+    if let Some(bitmap) = array.bitmap.now() {
         bitmap.synced_up_to(position);
     }
     array.metadata.note_resync(ResyncOffset::At(position.0));
@@ -91,7 +91,7 @@ pub(super) async fn complete(array: &Array) {
     array.metadata.require_resync(ResyncOffset::Complete);
     if array.metadata.settled().await.is_ok() {
         array.sync.offset.set(ResyncOffset::Complete);
-        if let Some(bitmap) = &*array.sync.bitmap.borrow() {
+        if let Some(bitmap) = array.bitmap.now() {
             bitmap.synced_up_to(array.sync_size());
         }
         array.happen(Happening::SyncComplete { action: Action::Resync });

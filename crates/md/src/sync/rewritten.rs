@@ -19,15 +19,19 @@ pub(crate) struct Rewritten {
 }
 
 impl Rewritten {
-    /// Nothing yet, of so many rows.
-    pub fn new(rows: Sectors, block: Sectors) -> Rewritten {
-        let words = rows.0.div_ceil(block.0).div_ceil(64);
-        Rewritten { block, words: RefCell::new(vec![0; words as usize]) }
+    /// Nothing yet, and of no rows: of an array of which everything is known.
+    pub fn new(block: Sectors) -> Rewritten {
+        Rewritten { block, words: RefCell::default() }
     }
 
-    /// For arrays of which everything is known, or nothing is to be kept.
-    pub fn nothing() -> Rewritten {
-        Rewritten::new(Sectors::ZERO, Sectors(1))
+    /// Room for so many rows. Not all of them are known to be consistent any more, or never were.
+    pub fn cover(&self, rows: Sectors) {
+        let words = rows.0.div_ceil(self.block.0).div_ceil(64) as usize;
+        let before = self.words.borrow().len();
+        match before {
+            0 => *self.words.borrow_mut() = vec![0; words],
+            _ => self.words.borrow_mut().resize(words.max(before), 0),
+        }
     }
 
     /// Parity belongs to the data in these rows now. What is less than a block of them does not count.
@@ -82,7 +86,8 @@ mod tests {
     fn gaps_are_what_was_not_added() {
         for block in [1, 8] {
             let rows = Sectors(block * 1000);
-            let rewritten = Rewritten::new(rows, Sectors(block));
+            let rewritten = Rewritten::new(Sectors(block));
+            rewritten.cover(rows);
             let mut model = vec![false; rows.0 as usize];
             let mut seed = 12_345_u64;
             let mut draw = |below: u64| {
@@ -110,9 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn of_nothing_everything_is_a_gap() {
-        let nothing = Rewritten::nothing();
-        nothing.add(range(0, 100));
-        assert_eq!(nothing.first_gap(range(3, 70)), Some(range(3, 70)));
+    fn rows_that_come_are_a_gap_and_those_that_were_there_stay_what_they_were() {
+        let rewritten = Rewritten::new(Sectors(1));
+        rewritten.add(range(0, 100));
+        assert_eq!(rewritten.first_gap(range(3, 70)), Some(range(3, 70)), "there is no room to note it");
+        rewritten.cover(Sectors(100));
+        rewritten.add(range(0, 100));
+        rewritten.cover(Sectors(300));
+        assert_eq!(rewritten.first_gap(range(3, 200)), Some(range(100, 200)));
     }
 }

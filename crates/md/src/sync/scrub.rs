@@ -10,8 +10,8 @@ use std::rc::Rc;
 use block::{Arena, Outcome, Range, Sectors};
 use runtime::wall_seconds;
 
-use super::Scrub;
 use super::windows::{Ended, Walk, walk};
+use super::{FINEST, Scrub};
 use crate::array::{Array, Happening};
 use crate::level;
 use crate::limits::MISMATCHES_KEPT;
@@ -51,7 +51,9 @@ pub struct ScrubReport {
     pub started_s: u64,
     /// When it ended; `None` while it runs.
     pub ended_s: Option<u64>,
-    /// It came to the end of the array.
+    /// What was asked for, of the space in which the array is synced.
+    pub rows: Range,
+    /// It came to the end of that.
     pub complete: bool,
     /// Sectors that did not agree, of a member: md's `mismatch_cnt`.
     pub mismatched: Sectors,
@@ -61,6 +63,25 @@ pub struct ScrubReport {
     pub unreadable: Sectors,
     /// Where, as far as there is room for it.
     pub places: Vec<Mismatch>,
+}
+
+/// Where scrubs begin and end, in the space in which the array is synced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ScrubBounds {
+    /// The first sector.
+    pub from: Sectors,
+    /// The one behind the last; `None` for the end.
+    pub to: Option<Sectors>,
+}
+
+impl ScrubBounds {
+    /// Of so many sectors, in whole chunks: what lies together is compared together.
+    fn of(self, size: Sectors, chunk_sectors: u32) -> Range {
+        let unit = Sectors::from_bytes(FINEST).max(Sectors(chunk_sectors.into()));
+        let start = self.from.min(size).round_down(unit);
+        let end = self.to.map_or(size, |to| Sectors(to.0.div_ceil(unit.0).saturating_mul(unit.0)).min(size));
+        Range::new(start, end.saturating_sub(start))
+    }
 }
 
 /// What the scrub that runs has found so far, or the last one.
@@ -74,7 +95,7 @@ impl Findings {
         self.report.clone()
     }
 
-    fn begin(&mut self, scrub: Scrub, goes_on: bool) {
+    fn begin(&mut self, scrub: Scrub, rows: Range, goes_on: bool) {
         if goes_on && self.report.as_ref().is_some_and(|report| report.scrub == scrub) {
             return;
         }
@@ -82,6 +103,7 @@ impl Findings {
             scrub,
             started_s: wall_seconds(),
             ended_s: None,
+            rows,
             complete: false,
             mismatched: Sectors::ZERO,
             repaired: Sectors::ZERO,
@@ -138,24 +160,25 @@ impl Walk for Scrubbing {
     }
 
     fn advance(&self, array: &Array, position: Sectors) {
-        array.sync.scrub_from.set(position);
+        array.sync.scrub_from.set(Some(position));
     }
 }
 
 pub(super) async fn run(array: &Rc<Array>, scrub: Scrub) {
     let sync = &array.sync;
-    let from = sync.scrub_from.get();
-    sync.findings.borrow_mut().begin(scrub, !from.is_zero());
+    let rows = sync.scrub_bounds.get().of(array.sync_size(), array.shape().summary.chunk_sectors);
+    let goes_on = sync.scrub_from.get().filter(|from| *from >= rows.start);
+    let from = goes_on.unwrap_or(rows.start);
+    sync.findings.borrow_mut().begin(scrub, rows, goes_on.is_some());
     let action = scrub.action();
     array.happen(Happening::SyncStarted { action, from: from.0 });
-    let ended =
-        walk(array, Rc::new(Scrubbing { scrub, epoch: array.epoch() }), from, array.sync_size()).await;
+    let ended = walk(array, Rc::new(Scrubbing { scrub, epoch: array.epoch() }), from, rows.end()).await;
     // What was interrupted goes on from there in time; what a person has ended was taken back already.
     if matches!(ended, Ended::At(_)) && sync.scrub.get().is_some() {
         return;
     }
     sync.scrub.set(None);
-    sync.scrub_from.set(Sectors::ZERO);
+    sync.scrub_from.set(None);
     sync.findings.borrow_mut().end(ended == Ended::AtTheEnd);
     if ended == Ended::AtTheEnd {
         array.happen(Happening::SyncComplete { action });

@@ -68,7 +68,7 @@ pub(super) async fn walk<W: Walk>(array: &Rc<Array>, walk: Rc<W>, from: Sectors,
     array.sync.progress.set(Some(Progress { done: from, total: end, written, started_ns, from }));
     // All members of a window, or the parity of each of its stripes.
     block::reserve(RESYNC_WINDOWS * (array.members.len() + 2 * RESYNC_WINDOW / FINEST as usize));
-    let memory = Arena::new(RESYNC_WINDOWS * window_bytes(array) * (array.shape.slots as usize + 1));
+    let memory = Arena::new(RESYNC_WINDOWS * window_bytes(array) * (array.slots() as usize + 1));
     let workers: Vec<Task<Outcome>> = (0..RESYNC_WINDOWS)
         .map(|lane| {
             let (array, memory, walk) = (array.clone(), memory.clone(), walk.clone());
@@ -90,7 +90,7 @@ pub(super) async fn walk<W: Walk>(array: &Rc<Array>, walk: Rc<W>, from: Sectors,
 
 /// Bytes of each member that are looked at in one piece: less where there are many, so that the memory stays the same.
 pub(crate) fn window_bytes(array: &Array) -> usize {
-    let share = RESYNC_WINDOW * 8 / (array.shape.slots as usize).next_power_of_two();
+    let share = RESYNC_WINDOW * 8 / (array.slots() as usize).next_power_of_two();
     share.clamp(FINEST as usize, RESYNC_WINDOW)
 }
 

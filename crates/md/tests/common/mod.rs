@@ -31,6 +31,8 @@ pub struct Made {
     pub striped: Option<(u32, u32)>,
     /// What a bit of the bitmap stands for, in bytes.
     pub bitmap: Option<u32>,
+    /// What each member gives, where it is not all that it has.
+    pub size: Option<Sectors>,
 }
 
 impl Default for Made {
@@ -45,6 +47,7 @@ impl Default for Made {
             assume_clean: true,
             striped: None,
             bitmap: None,
+            size: None,
         }
     }
 }
@@ -64,7 +67,7 @@ impl Bench {
                 .map(|(chunk, _)| chunk)
                 .or((made.level == Level::Raid0).then_some(16)),
             layout: made.striped.map(|(_, layout)| layout),
-            size: None,
+            size: made.size,
             bitmap: made.bitmap.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
             ppl: made.ppl,
             assume_clean: made.assume_clean,

@@ -8,6 +8,7 @@
 mod choose;
 mod compare;
 mod copies;
+mod narrow;
 mod read;
 mod recover;
 mod repair;

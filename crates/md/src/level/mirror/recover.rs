@@ -21,7 +21,7 @@ pub(in crate::level) fn rows(array: &Array, layout: &Layout) -> Sectors {
 
 /// The first part of `rows` that somebody who comes back may have missed. On raid10 chunks are looked at one by one, later.
 pub(in crate::level) fn next_marked_rows(array: &Array, layout: &Layout, rows: Range) -> Range {
-    match (layout, &array.bitmap) {
+    match (layout, array.bitmap.now()) {
         (Layout::Whole(_), Some(bitmap)) => bitmap.next_marked(rows),
         _ => rows,
     }
@@ -83,7 +83,7 @@ fn jobs(array: &Array, layout: &Layout, window: Range, target: usize) -> impl It
             left = Range::new(row + count, left.count - count);
             let Some(at) = at else { continue };
             let piece = Range::new(at, count);
-            let is_missed = !by_bitmap || array.bitmap.as_ref().is_none_or(|bitmap| bitmap.marks(piece));
+            let is_missed = !by_bitmap || array.bitmap.now().is_none_or(|bitmap| bitmap.marks(piece));
             if is_missed {
                 return Some(Job { target, row, piece });
             }

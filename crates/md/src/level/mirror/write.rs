@@ -4,6 +4,7 @@ use block::{Cause, Failed, Fan, Op, Outcome, Range, Request, Sectors};
 use runtime::rank::Step;
 
 use super::copies::Layout;
+use super::narrow::narrow;
 use crate::array::Array;
 use crate::limits::FAN_OUT;
 use crate::member::{Condition, Member};
@@ -63,8 +64,8 @@ fn start(
     }
 }
 
-/// Waits for the writes of a piece, and fails the members that did not take it. It is written when it is on at least one
-/// member that is in sync afterwards.
+/// Waits for the writes of a piece. Of a member that did not take it the blocks are listed as bad, or else it is failed. The
+/// piece is written when it is on at least one member that is in sync afterwards.
 async fn settle(
     array: &Array,
     layout: &Layout,
@@ -77,6 +78,7 @@ async fn settle(
         return Ok(());
     }
     let (mut outcome, mut good) = (Ok(()), 0);
+    let mut refused = [None; WIDTH];
     for (copy, place) in layout.places(piece.start).enumerate() {
         for number in 0..2 {
             let index = (turn * layout.copies() + copy) * 2 + number;
@@ -90,12 +92,23 @@ async fn settle(
                         array.was_written(member, there);
                     }
                 }
-                Err(failed) if array.fail(member, failed) => {}
-                Err(failed) => {
-                    array.write_failed_for_good(request, failed);
-                    outcome = Err(failed);
-                }
+                Err(failed) => refused[2 * copy + number] = Some((under_way.to[index], there, failed)),
             }
+        }
+    }
+    for (at, there, failed) in refused.into_iter().flatten() {
+        let member = &array.members[at];
+        // Only what others have can be done without here.
+        let failed = match good {
+            0 => failed,
+            _ => match narrow(array, member, request, piece, there, failed).await {
+                Ok(()) => continue,
+                Err(failed) => failed,
+            },
+        };
+        if !array.fail(member, failed) {
+            array.write_failed_for_good(request, failed);
+            outcome = Err(failed);
         }
     }
     match outcome {

@@ -2,6 +2,8 @@
 //!
 //! Source: the formulas of Linux 6.12's raid5, vectors printed by a script of their own.
 
+use std::cell::Cell;
+
 use block::{Range, Sectors};
 use md_format::Level;
 
@@ -9,13 +11,14 @@ use super::slots::{MOST_SLOTS, Slots};
 use crate::error::Hindrance;
 
 /// The arrangement of an array with parity.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Map {
     layout: Layout,
     slots: u16,
     data: u16,
     chunk: Sectors,
-    rows: Sectors,
+    /// They become more when the members give more.
+    rows: Cell<Sectors>,
 }
 
 /// How parity rotates.
@@ -136,12 +139,12 @@ impl Map {
         rows.0
             .checked_mul(data.into())
             .ok_or(Hindrance::Shape("the members' sizes add up to more than 2^64"))?;
-        Ok(Map { layout, slots, data, chunk, rows })
+        Ok(Map { layout, slots, data, chunk, rows: Cell::new(rows) })
     }
 
     /// Sectors of the array.
     pub fn size(&self) -> Sectors {
-        Sectors(self.rows.0 * u64::from(self.data))
+        Sectors(self.rows.get().0 * u64::from(self.data))
     }
 
     /// Sectors of a chunk.
@@ -156,7 +159,7 @@ impl Map {
 
     /// Stripes.
     pub fn stripes(&self) -> u64 {
-        self.rows.0 / self.chunk.0
+        self.rows.get().0 / self.chunk.0
     }
 
     /// Members.
@@ -172,6 +175,12 @@ impl Map {
     /// The array's sectors in a stripe.
     pub fn range_of(&self, stripe: u64) -> Range {
         Range::new(Sectors(stripe * self.stripe_sectors().0), self.stripe_sectors())
+    }
+
+    /// The members give as much as in `other`, whose arrangement is the same.
+    pub fn grow(&self, other: Map) {
+        debug_assert!((self.slots, self.chunk) == (other.slots, other.chunk));
+        self.rows.set(other.rows.get());
     }
 
     /// The members' sectors in a stripe, from the data offset: its rows.

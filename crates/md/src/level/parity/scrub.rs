@@ -34,9 +34,10 @@ pub(in crate::level) async fn scrub_window(
         for part in level.parts_of_rows(window) {
             judge(array, level, &mut work, &rows, part, scrub).await?;
         }
+        rows.give_back(&mut work);
         return array.recorded().await;
     }
-    drop(rows);
+    rows.give_back(&mut work);
     let block = Sectors::from_bytes(runtime::Engine::geometry(array).logical_block.into());
     let mut at = window.start;
     while at < window.end() {
@@ -46,6 +47,7 @@ pub(in crate::level) async fn scrub_window(
             true => judge(array, level, &mut work, &rows, part, scrub).await?,
             false => mend(array, level, &mut work, &rows, scrub).await?,
         }
+        rows.give_back(&mut work);
         at += block;
     }
     array.recorded().await

@@ -44,6 +44,12 @@ impl Rows {
         let at = (part.start - self.range.start).byte_len();
         self.blocks[usize::from(slot)].slice(at, part.count.byte_len())
     }
+
+    /// The memory is free; what listed it is used again, so that a walk allocates nothing.
+    pub fn give_back(mut self, work: &mut Work) {
+        self.blocks.clear();
+        work.rows = self.blocks;
+    }
 }
 
 /// Makes a window whole, under a lock of its stripes: in one piece, and where something cannot be read, block by block.
@@ -59,10 +65,13 @@ pub(super) async fn make_window_whole(
     let mut work = level.works.take().await;
     let rows = read_rows(array, level, memory, &mut work, window).await?;
     match rows.unreadable.is_empty() {
-        true => make_whole(array, level, &mut work, &rows, wanted).await?,
+        true => {
+            make_whole(array, level, &mut work, &rows, wanted).await?;
+            rows.give_back(&mut work);
+        }
         false => {
             // One bad block does not leave its neighbours as they are.
-            drop(rows);
+            rows.give_back(&mut work);
             let block = Sectors::from_bytes(runtime::Engine::geometry(array).logical_block.into());
             let mut at = window.start;
             while at < window.end() {
@@ -71,6 +80,7 @@ pub(super) async fn make_window_whole(
                 let _writing = array.begin_write(block).await?;
                 let rows = read_rows(array, level, memory, &mut work, block).await?;
                 make_whole(array, level, &mut work, &rows, wanted).await?;
+                rows.give_back(&mut work);
                 at = block.end();
             }
         }
@@ -87,12 +97,8 @@ pub(super) async fn read_rows(
     range: Range,
 ) -> Result<Rows, Failed> {
     let slots = level.map.slots();
-    let mut rows = Rows {
-        range,
-        blocks: Vec::with_capacity(usize::from(slots)),
-        good: Slots::NONE,
-        unreadable: Slots::NONE,
-    };
+    let mut rows =
+        Rows { range, blocks: std::mem::take(&mut work.rows), good: Slots::NONE, unreadable: Slots::NONE };
     for slot in 0..slots {
         let buf = memory.wait_take(range.count.byte_len()).await;
         if let Some(member) = array.holder(slot, range) {

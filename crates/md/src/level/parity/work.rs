@@ -38,6 +38,8 @@ pub(crate) struct Work {
     pub segments: Vec<Segment>,
     /// The same, cut so that a log can tell it.
     pub split: Vec<Segment>,
+    /// Rows that are made whole: lent to them, and given back.
+    pub rows: Vec<Buf>,
     /// Buffers that arithmetic reads.
     pub sources: Vec<Buf>,
     /// The indices that go with them.
@@ -60,6 +62,7 @@ impl Work {
             cuts: Vec::with_capacity(4 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
             segments: Vec::with_capacity(4 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
             split: Vec::with_capacity(8 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
+            rows: Vec::with_capacity(slots),
             sources: Vec::with_capacity(2 * slots),
             indices: Vec::with_capacity(2 * slots),
             targets: Vec::with_capacity(slots),

@@ -107,7 +107,7 @@ impl Drop for Logged<'_> {
 /// Where a member keeps its log.
 fn place(member: &Member) -> Option<PplPlace> {
     let bytes = member.superblock.borrow();
-    Superblock::view(member.place, &bytes[..]).ok()?.summary().ok()?.ppl
+    Superblock::view(member.place.get(), &bytes[..]).ok()?.summary().ok()?.ppl
 }
 
 /// What a member's superblock is to say of its log: as the kernel, that it is a ring, if it is one.
@@ -150,7 +150,7 @@ impl Log {
         let arena = Arena::new(2 * usize::from(map.slots()) * (ppl::HEADER_BYTES + most).next_power_of_two());
         Some(Log {
             signature: ppl::signature(&summary.array_uuid),
-            map: *map,
+            map: map.clone(),
             members: (0..map.slots()).map(|slot| MemberLog::new(slot, &arena, most)).collect(),
             generation: Cell::new(0),
             most,

@@ -26,7 +26,7 @@ const MOST_IN_DOUBT: usize = MAX_ENTRIES / 2;
 
 /// Makes parity right, and says so where that is proven.
 pub(super) async fn run(array: &Array, level: &Striped, log: &Log) {
-    if array.shape.summary.resync != ResyncOffset::At(0) {
+    if array.shape().summary.resync != ResyncOffset::At(0) {
         return; // clean: there is nothing to make right
     }
     let memory = Arena::new(4 * PART);

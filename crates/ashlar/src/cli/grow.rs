@@ -1,0 +1,38 @@
+//! The command line of `ashlar grow`.
+
+use clap::{ArgGroup, Args};
+
+use super::{MemberSize, NewBitmap, RunDir, parse_member_size};
+use crate::text::parse_size;
+
+/// Change what an array that runs looks like
+///
+/// Changes one thing of the array that runs under NAME, while its clients go on: a bitmap is added or taken away, a mirror
+/// gets more or fewer copies, the members give more. No data moves. Clients that connect afterwards see a new size.
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("what").required(true).args(["bitmap", "raid_devices", "size"])))]
+pub struct Grow {
+    /// What runs
+    pub name: String,
+    /// A write-intent bitmap is added, or taken away (none)
+    #[arg(long, value_enum)]
+    pub bitmap: Option<NewBitmap>,
+    /// What one bit of the new bitmap stands for [default: 64M, or more where that does not fit]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, requires = "bitmap")]
+    pub bitmap_chunk: Option<u64>,
+    /// So many copies (raid1): new ones are taken up by spares, those that go must be empty
+    #[arg(long, value_name = "N")]
+    pub raid_devices: Option<u32>,
+    /// What each member gives, more than now: bytes or with a suffix, or max for as much as the smallest has, also where
+    /// files or disks have grown
+    #[arg(long, value_name = "BYTES", value_parser = parse_member_size)]
+    pub size: Option<MemberSize>,
+    /// What is new is the same on all members already: it is not synced
+    #[arg(long, requires = "size")]
+    pub assume_clean: bool,
+    /// The array, where several run under NAME
+    #[arg(long, value_name = "ARRAY")]
+    pub array: Option<String>,
+    #[command(flatten)]
+    pub run_dir: RunDir,
+}
