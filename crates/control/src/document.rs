@@ -286,6 +286,8 @@ pub enum MemberState {
     Replacing,
     /// Waits for a slot.
     Spare,
+    /// Holds the write journal.
+    Journal,
     /// Has failed.
     Faulty,
     /// Was let go of.

@@ -237,6 +237,7 @@ impl Stack {
             Condition::Recovering(recovering) if recovering.replaces => MemberState::Replacing,
             Condition::Recovering(_) => MemberState::Recovering,
             Condition::Spare => MemberState::Spare,
+            Condition::Journal => MemberState::Journal,
             Condition::Faulty => MemberState::Faulty,
             Condition::Removed => MemberState::Removed,
         };

@@ -38,6 +38,7 @@ pub use bitmap::{BitmapState, CHUNKS_OF_A_PAGE};
 pub use create::{BitmapWish, CreateError, Creation, NewMemberPlan, create, plan_creation};
 pub use error::{Hindrance, OpenError};
 pub use examine::{ExamineError, Examined, examine};
+pub use level::parity::journal::JournalState;
 pub use member::{Condition, Member, MemberStatus, Recovering};
 pub use membership::{MembershipError, Newcomer};
 pub use snapshot::{Area, metadata_areas};

@@ -10,12 +10,12 @@ use std::rc::Rc;
 
 use block::{Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors, Ticket};
 use md_format::superblock::{self, Entry, Recovery, Summary};
-use md_format::{FormatError, ResyncOffset, Role};
+use md_format::{Features, FormatError, ResyncOffset, Role};
 use runtime::rank::Step;
 use runtime::{Event, sleep_ms, spawn};
 
 use crate::array::Array;
-use crate::level::parity::log;
+use crate::level::{self, parity::log};
 use crate::limits::{EVENTS_LIMIT, FAN_OUT, MEMBERS_ADDED, MEMBERSHIP_EVENTS};
 use crate::member::{Condition, Flusher, Member};
 use crate::plant::{self, Plant};
@@ -447,8 +447,16 @@ fn update(
         utime_s: runtime::wall_seconds(),
         clean: !dirty,
         resync,
+        // While everything is consistent a journal answers for what is being written.
+        journal_clean: array
+            .shape
+            .summary
+            .features
+            .has(Features::JOURNAL)
+            .then_some(resync == ResyncOffset::Complete),
         ..array.shape.summary.array_update(&entries)
     };
+    let journal = level::journal(array).filter(|journal| journal.is_on(member));
     let member_update = superblock::MemberUpdate {
         dev_number: member.dev_number,
         corrected_reads: member.corrected_reads.get(),
@@ -459,6 +467,7 @@ fn update(
         replacement: member.recovering().is_some_and(|recovering| recovering.replaces),
         has_bad_blocks: member.bad.is_any(),
         ppl: log::recorded(own.ppl),
+        journal_tail: journal.map(|journal| journal.tail()),
         ..own.member_update()
     };
     superblock::sync(bytes, &array_update, &member_update)
@@ -468,6 +477,7 @@ fn entry(member: &Member) -> Entry {
     let role = match (member.condition(), member.slot.get()) {
         (Condition::InSync | Condition::Recovering(_), Some(slot)) => Role::Active(slot),
         (Condition::Spare, _) => Role::Spare,
+        (Condition::Journal, _) => Role::Journal,
         _ => Role::Faulty,
     };
     Entry {
@@ -501,6 +511,7 @@ mod tests {
             size: None,
             bitmap: None,
             ppl: false,
+            journal: None,
             assume_clean: false,
             slots: vec![Some(Geometry::plain(Sectors(10_240))); 2],
             write_mostly: Vec::new(),

@@ -58,6 +58,8 @@ pub struct Report {
     pub replays: u32,
     /// Of those, with a member missing.
     pub degraded_replays: u32,
+    /// Rows that a journal made whole.
+    pub rows_replayed: u64,
 }
 
 /// Memory of the clients: what eight of them need at most, and stock-taking.
@@ -75,17 +77,26 @@ const ASKED: u64 = 0x61_736b_6564;
 /// What tells the chance of logs from all other: `log` as a number.
 const LOG: u64 = 0x6c_6f67;
 
+/// The same for journals: `journal`.
+const JOURNAL: u64 = 0x6a_6f75_726e_616c;
+
 fn scenario(world: &World, seed: u64) -> Scenario {
     let mut scenario = world.draw(Scenario::draw);
     scenario.draw_remote(&mut Random::new(seed ^ REMOTE));
     scenario.draw_asked(&mut Random::new(seed ^ ASKED));
     scenario.draw_log(&mut Random::new(seed ^ LOG));
+    scenario.draw_journal(&mut Random::new(seed ^ JOURNAL));
     scenario
 }
 
 /// Whether the array that `seed` stands for has a log against the write hole.
 pub fn has_log(seed: u64) -> bool {
     scenario(&World::new(seed), seed).ppl
+}
+
+/// Whether it has a write journal.
+pub fn has_journal(seed: u64) -> bool {
+    scenario(&World::new(seed), seed).journal.is_some()
 }
 
 /// Plays `seed`, with a defect planted or none.
@@ -122,6 +133,7 @@ struct Play {
     breaks: Rc<Cell<u32>>,
     replays: Cell<u32>,
     degraded_replays: Cell<u32>,
+    rows_replayed: Cell<u64>,
     /// The members behind NBD in this era, by disk.
     remotes: Remotes,
 }
@@ -132,7 +144,7 @@ impl Play {
     fn new(world: Rc<World>, scenario: Scenario) -> Play {
         let violations = Rc::new(RefCell::new(Vec::new()));
         let watch = Rc::new(Watch { violations: violations.clone(), ..Watch::default() });
-        for size in &scenario.members {
+        for size in scenario.members.iter().chain(&scenario.journal) {
             let disk = world.add_disk(*size, scenario.logical_block);
             let (watch, world) = (watch.clone(), Rc::downgrade(&world));
             disk.observe(move |seen| {
@@ -153,6 +165,7 @@ impl Play {
             breaks: Rc::default(),
             replays: Cell::default(),
             degraded_replays: Cell::default(),
+            rows_replayed: Cell::default(),
             remotes: Rc::default(),
         }
     }
@@ -171,6 +184,7 @@ impl Play {
             breaks: self.breaks.get(),
             replays: self.replays.get(),
             degraded_replays: self.degraded_replays.get(),
+            rows_replayed: self.rows_replayed.get(),
             scenario: self.scenario,
         }
     }
@@ -201,12 +215,13 @@ impl Play {
             size: None,
             bitmap: scenario.bitmap_chunk.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
             ppl: scenario.ppl,
+            journal: scenario.journal.map(|size| scenario.shape(size)),
             assume_clean: scenario.assume_clean,
             slots,
             write_mostly: Vec::new(),
             spares,
             uuid: runtime::random_uuid(),
-            device_uuids: scenario.members.iter().map(|_| runtime::random_uuid()).collect(),
+            device_uuids: self.world.disks().iter().map(|_| runtime::random_uuid()).collect(),
             now_s: runtime::wall_seconds(),
         };
         let arena = Arena::new(1 << 20);
@@ -341,6 +356,7 @@ impl Play {
 
     /// Whether a log made a resync superfluous.
     fn count_replay(&self, array: &Array) {
+        self.rows_replayed.set(self.rows_replayed.get() + array.journal().map_or(0, |journal| journal.replayed));
         let was_dirty = !array.shape().was_clean();
         let is_whole = array.sync_state() == SyncState::Idle;
         if self.scenario.ppl && was_dirty && is_whole {
@@ -491,7 +507,9 @@ fn well(world: &World, array: &Array) -> Vec<usize> {
             well.retain(|at| *at != spared);
         }
     }
-    well.into_iter().map(|at| disk_of(&members[at])).collect()
+    // Without its journal an array takes no writes.
+    let journal = members.iter().position(|member| member.condition == Condition::Journal);
+    well.into_iter().chain(journal).map(|at| disk_of(&members[at])).collect()
 }
 
 /// What goes wrong in an era: to every member of an array with redundancy but some that are enough.
@@ -544,7 +562,8 @@ impl Scenario {
         let bitmap =
             self.bitmap_chunk.map(|bytes| format!(" with a bitmap ({bytes}, {} ms)", self.bitmap_round_ms));
         let log = if self.ppl { " with a partial parity log" } else { "" };
-        layout + &bitmap.unwrap_or_default() + log
+        let journal = self.journal.map(|size| format!(" with a journal on a disk of {size} sectors"));
+        layout + &bitmap.unwrap_or_default() + log + &journal.unwrap_or_default()
     }
 
     /// A line for people.

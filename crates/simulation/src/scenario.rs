@@ -41,6 +41,8 @@ pub struct Scenario {
     pub bitmap_chunk: Option<u32>,
     /// Partial parity logs.
     pub ppl: bool,
+    /// A write journal on a disk of its own, of so many sectors.
+    pub journal: Option<Sectors>,
     /// Made of disks that are consistent: no first resync.
     pub assume_clean: bool,
     /// How often bits are cleared, in milliseconds.
@@ -167,6 +169,7 @@ impl Scenario {
             lanes: 1 + random.below(2) as usize,
             bitmap_chunk,
             ppl: false,
+            journal: None,
             assume_clean: false,
             bitmap_round_ms: *random.choose(&[1, 3, 20, 5000]),
             eras,
@@ -199,6 +202,18 @@ impl Scenario {
         }
     }
 
+    /// Gives some arrays with parity a write journal, where the metadata knows one. Drawn apart from the rest too.
+    pub fn draw_journal(&mut self, random: &mut Random) {
+        if has_parity(self.level) && self.version.is_v1() && !self.ppl && !random.one_in(3) {
+            // Room for what lies before the data, and a ring that goes around soon, or never.
+            let ring = *random.choose(&[640, 640, 1024, 4096, 40_000]);
+            self.journal = Some(Sectors((4 << 11) + ring));
+            self.bitmap_chunk = None;
+            self.assume_clean = !random.one_in(4);
+            self.eras.extend((0..2).map(|_| End::PowerCut(300 + random.below(2500))));
+        }
+    }
+
     /// Whether a member is behind NBD.
     pub fn is_remote(&self, member: usize) -> bool {
         self.remote.get(member).copied().unwrap_or(false)
@@ -211,8 +226,13 @@ impl Scenario {
 
     /// A member's shape.
     pub fn geometry(&self, member: usize) -> Geometry {
+        self.shape(self.members[member])
+    }
+
+    /// The shape of a disk of so many sectors.
+    pub fn shape(&self, size: Sectors) -> Geometry {
         let logical_block = self.logical_block;
-        Geometry { logical_block, physical_block: logical_block, ..Geometry::plain(self.members[member]) }
+        Geometry { logical_block, physical_block: logical_block, ..Geometry::plain(size) }
     }
 }
 

@@ -173,6 +173,9 @@ impl Watch {
     }
 
     fn see_write_at(&self, world: &World, array: &Array, written: usize, start: Sectors) {
+        if array.journal().is_some() && !array.shape().summary.resync.eq(&ResyncOffset::At(0)) {
+            return; // the journal answers for it: what it has is seen after a cut
+        }
         for (disk, summary) in self.in_sync(world, array) {
             let marked = match summary.resync {
                 ResyncOffset::Complete => false,

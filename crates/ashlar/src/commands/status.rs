@@ -164,12 +164,17 @@ pub fn render_scrub(scrub: &ScrubStatus) -> String {
 }
 
 fn render_member(member: &MemberStatus, width: usize) -> String {
-    let place = member.slot.map_or("spare  ".to_owned(), |slot| format!("slot {slot:<2}"));
+    let place = match (member.slot, member.state) {
+        (Some(slot), _) => format!("slot {slot:<2}"),
+        (None, MemberState::Journal) => "journal".to_owned(),
+        (None, _) => "spare  ".to_owned(),
+    };
     let state = match member.state {
         MemberState::InSync => "in sync",
         MemberState::Recovering => "rebuilding",
         MemberState::Replacing => "rebuilding, to replace",
         MemberState::Spare => "waiting",
+        MemberState::Journal => "in use",
         MemberState::Faulty => "FAULTY",
         MemberState::Removed => "removed",
     };
