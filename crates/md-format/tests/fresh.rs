@@ -58,7 +58,7 @@ const RAID5: Made = Made {
 const RAID0: Made = Made { level: Level::Raid0, layout: 1, chunk_sectors: 1024, clean: true, ..RAID1 };
 const LINEAR: Made = Made { level: Level::Linear, devices: &[8 * MIB, 12 * MIB], clean: true, ..RAID1 };
 
-const MADE: [Made; 24] = [
+const MADE: [Made; 25] = [
     Made { name: "raid1-0.90", version: Version::V0_90, ..RAID1 },
     Made { name: "raid1-0.90-missing", version: Version::V0_90, missing: 1, devices: &[8 * MIB], ..RAID1 },
     Made {
@@ -124,6 +124,15 @@ const MADE: [Made; 24] = [
         ..RAID5
     },
     Made {
+        name: "raid4-1.1-journal-small",
+        version: Version::V1_1,
+        level: Level::Raid4,
+        layout: 0,
+        journal: true,
+        devices: &[300 * GIB, 300 * GIB, 300 * GIB, GIB],
+        ..RAID5
+    },
+    Made {
         name: "raid6-1.0-journal",
         version: Version::V1_0,
         level: Level::Raid6,
@@ -153,7 +162,9 @@ impl Made {
             let place = index + self.missing;
             let (dev_number, role) = match place {
                 place if self.journal && place > last => (place, Role::Journal),
-                place if self.level == Level::Raid5 && !self.journal && place == last => (place + 1, Role::Spare),
+                place if self.level == Level::Raid5 && !self.journal && place == last => {
+                    (place + 1, Role::Spare)
+                }
                 place if place > last => (place, Role::Spare),
                 place => (place, Role::Active(place as u16)),
             };
@@ -193,8 +204,12 @@ fn create_writes_what_mdadm_writes() {
         let plan = if made.ppl { Reserve::Ppl } else { Reserve::Nothing };
         let data_offset = default_data_offset(made.version, made.devices[0], made.chunk_sectors, plan);
         let available = |sectors: &u64| available_sectors(made.version, *sectors, data_offset, plan).unwrap();
-        let size_sectors =
-            component_size(made.version, made.level, made.chunk_sectors, made.members().iter().map(available));
+        let size_sectors = component_size(
+            made.version,
+            made.level,
+            made.chunk_sectors,
+            made.members().iter().map(available),
+        );
         let size_sectors = size_sectors.unwrap();
         let entries = made.entries();
 
@@ -236,5 +251,5 @@ fn create_writes_what_mdadm_writes() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 46);
+    assert_eq!(compared, 48);
 }

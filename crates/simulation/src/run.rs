@@ -356,7 +356,8 @@ impl Play {
 
     /// Whether a log made a resync superfluous.
     fn count_replay(&self, array: &Array) {
-        self.rows_replayed.set(self.rows_replayed.get() + array.journal().map_or(0, |journal| journal.replayed));
+        self.rows_replayed
+            .set(self.rows_replayed.get() + array.journal().map_or(0, |journal| journal.replayed));
         let was_dirty = !array.shape().was_clean();
         let is_whole = array.sync_state() == SyncState::Idle;
         if self.scenario.ppl && was_dirty && is_whole {

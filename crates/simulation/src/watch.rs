@@ -173,12 +173,10 @@ impl Watch {
     }
 
     fn see_write_at(&self, world: &World, array: &Array, written: usize, start: Sectors) {
-        if array.journal().is_some() && !array.shape().summary.resync.eq(&ResyncOffset::At(0)) {
-            return; // the journal answers for it: what it has is seen after a cut
-        }
         for (disk, summary) in self.in_sync(world, array) {
             let marked = match summary.resync {
-                ResyncOffset::Complete => false,
+                // A journal answers for what is written: whether it has it is seen after a cut.
+                ResyncOffset::Complete => array.journal().is_some(),
                 ResyncOffset::At(position) => position <= start.0,
             };
             if !marked {

@@ -58,10 +58,7 @@ impl Stack {
         if member.condition == Condition::Removed {
             return Err(Refusal::Conflict(format!("{} was removed already", member.name)));
         }
-        if matches!(
-            member.condition,
-            Condition::InSync | Condition::Recovering(_) | Condition::Journal
-        ) {
+        if matches!(member.condition, Condition::InSync | Condition::Recovering(_) | Condition::Journal) {
             let (array, name) = (&self.facts.name, &member.name);
             let text = format!("{name} is in use; fail it first (ashlar fail {array} {name})");
             return Err(Refusal::Conflict(text));

@@ -81,7 +81,8 @@ impl Replay<'_> {
         };
         let mut moved = Vec::with_capacity(open.len());
         let mut held = Vec::new();
-        for blocks in open.chunks(journal.open.borrow().most()) {
+        let most = journal.open.borrow().most();
+        for blocks in open.chunks(most) {
             held.push(self.move_blocks(blocks, &mut moved).await?);
         }
         if open.is_empty() {
