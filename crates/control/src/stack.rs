@@ -19,9 +19,9 @@ use tokio::sync::oneshot;
 use crate::api::EVENTS;
 use crate::command::{Command, Refusal};
 use crate::document::{
-    API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus,
-    LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, ScrubStatus, ServerStatus,
-    StackStatus, SyncProgress, SyncStatus,
+    API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus, JournalMode,
+    JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, ScrubStatus,
+    ServerStatus, StackStatus, SyncProgress, SyncStatus,
 };
 use crate::hold::Hold;
 use crate::snapshot::Keeper;
@@ -217,6 +217,12 @@ impl Stack {
             speed_bounds: (array.speed().min, array.speed().max),
             scrub: array.scrub_report().map(scrub_status),
             doubtful: doubtful(array),
+            journal: array.journal().map(|journal| JournalStatus {
+                mode: JournalMode::WriteThrough,
+                bytes: journal.size.bytes(),
+                used_bytes: journal.used.bytes(),
+                replayed_rows: journal.replayed,
+            }),
             bitmap: array.bitmap().map(|bitmap| BitmapStatus {
                 chunk_bytes: bitmap.chunk.bytes(),
                 chunks: bitmap.chunks,

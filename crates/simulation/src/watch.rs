@@ -175,11 +175,11 @@ impl Watch {
     fn see_write_at(&self, world: &World, array: &Array, written: usize, start: Sectors) {
         for (disk, summary) in self.in_sync(world, array) {
             let marked = match summary.resync {
-                // A journal answers for what is written: whether it has it is seen after a cut.
-                ResyncOffset::Complete => array.journal().is_some(),
+                ResyncOffset::Complete => false,
                 ResyncOffset::At(position) => position <= start.0,
             };
-            if !marked {
+            // A journal answers for what is written: whether it has it is seen after a cut.
+            if !marked && array.journal().is_none() {
                 let what = format!(
                     "disk {written} is written at array sector {start} while the superblock on disk {disk} says {:?}",
                     summary.resync

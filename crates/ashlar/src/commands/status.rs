@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use control::{
-    ArrayState, ArrayStatus, Client, MOST_DOUBTFUL, MemberState, MemberStatus, Place, ScrubStatus,
-    StackStatus, SyncStatus, mdstat, running,
+    ArrayState, ArrayStatus, Client, JournalMode, MOST_DOUBTFUL, MemberState, MemberStatus, Place,
+    ScrubStatus, StackStatus, SyncStatus, mdstat, running,
 };
 
 use crate::cli::Status;
@@ -92,6 +92,11 @@ fn render_array(array: &ArrayStatus) -> String {
     if let Some(bitmap) = &array.bitmap {
         let chunk = size(bitmap.chunk_bytes);
         text += &format!("    bitmap: {} of {} chunks of {chunk} marked\n", bitmap.marked, bitmap.chunks);
+    }
+    if let Some(journal) = &array.journal {
+        let (used, all) = (size(journal.used_bytes), size(journal.bytes));
+        let JournalMode::WriteThrough = journal.mode;
+        text += &format!("    journal: write-through, {used} of {all} in use\n");
     }
     let width = array.members.iter().map(|member| member.name.len()).max().unwrap_or(0);
     for member in &array.members {
