@@ -442,21 +442,17 @@ fn update(
     }
     let view = md_format::Superblock::view(member.place, bytes).expect("viewed when it was opened");
     let own = view.summary().expect("had a summary when it was opened");
+    // While everything is consistent a journal answers for what is being written.
+    let has_journal = array.shape.summary.features.has(Features::JOURNAL);
+    let journal = level::journal(array).filter(|journal| journal.failure().is_none());
     let array_update = superblock::ArrayUpdate {
         events: metadata.events.get(),
         utime_s: runtime::wall_seconds(),
         clean: !dirty,
         resync,
-        // While everything is consistent a journal answers for what is being written.
-        journal_clean: array
-            .shape
-            .summary
-            .features
-            .has(Features::JOURNAL)
-            .then_some(resync == ResyncOffset::Complete),
+        journal_clean: has_journal.then_some(journal.is_some() && resync == ResyncOffset::Complete),
         ..array.shape.summary.array_update(&entries)
     };
-    let journal = level::journal(array).filter(|journal| journal.is_on(member));
     let member_update = superblock::MemberUpdate {
         dev_number: member.dev_number,
         corrected_reads: member.corrected_reads.get(),
@@ -467,7 +463,7 @@ fn update(
         replacement: member.recovering().is_some_and(|recovering| recovering.replaces),
         has_bad_blocks: member.bad.is_any(),
         ppl: log::recorded(own.ppl),
-        journal_tail: journal.map(|journal| journal.tail()),
+        journal_tail: journal.filter(|journal| journal.is_on(member)).map(|journal| journal.tail()),
         ..own.member_update()
     };
     superblock::sync(bytes, &array_update, &member_update)

@@ -288,7 +288,7 @@ impl Play {
         }
         let load = Rc::new(self.load(&array));
         load.take_stock(&self.scenario, self.crashed).await;
-        let well = well(&self.world, &array);
+        let well = well(&self.world, &array, self.scenario.journal_fails);
         let faults = spawn(self.trouble(array.clone(), well.clone()));
         let asked = self.scenario.asked.then(|| {
             let asked = requests::ask(self.world.clone(), array.clone(), devs.clone(), well);
@@ -432,6 +432,8 @@ impl Play {
             }
             // Missing members and parity that may not belong to the data: refused, and rightly.
             Err(OpenError::Hindered(why)) if why == [Hindrance::DirtyDegraded] => None,
+            // The journal has failed: what is left is read, and not written.
+            Err(OpenError::Hindered(_)) if self.scenario.journal_fails && set.journal.is_none() => None,
             // A superblock of several sectors, torn on a member that cannot be done without: the price of 0.90 (ADR 4).
             Err(_) if self.scenario.version == Version::V0_90 && self.crashed && has_torn(set) => None,
             Err(error) => {
@@ -454,20 +456,20 @@ impl Play {
             unrecorded: Rc::new(move || watch.unrecorded(&world)),
             violations: self.violations.clone(),
             copies: copies_of(&self.world, array),
-            tolerates_errors: tolerates_errors(array),
+            tolerates_errors: tolerates_errors(array, self.scenario.journal_fails),
         }
     }
 }
 
-/// Whether a request may fail: without redundancy, and where parity is not known to belong to the data yet, or never will
+/// Whether a request may fail: without redundancy, where a journal may fail, and where parity is not known to belong to the data yet, or never will
 /// be, and is listed as bad (S6).
-fn tolerates_errors(array: &Rc<Array>) -> Box<dyn Fn() -> bool> {
+fn tolerates_errors(array: &Rc<Array>, journal_fails: bool) -> Box<dyn Fn() -> bool> {
     let array = array.clone();
     let level = array.shape().summary.level;
     Box::new(move || {
         let lists_bad_blocks = || array.members().iter().any(|member| member.bad_blocks > 0);
         let is_known = || array.sync_state() == SyncState::Idle && array.doubtful(1).is_empty();
-        !has_redundancy(level) || has_parity(level) && (!is_known() || lists_bad_blocks())
+        !has_redundancy(level) || has_parity(level) && (!is_known() || lists_bad_blocks() || journal_fails)
     })
 }
 
@@ -496,7 +498,7 @@ pub(crate) fn disk_of(member: &MemberStatus) -> usize {
 }
 
 /// Disks that stay well, so that no client ever sees an error: some of those in sync that are enough together.
-fn well(world: &World, array: &Array) -> Vec<usize> {
+fn well(world: &World, array: &Array, journal_fails: bool) -> Vec<usize> {
     let members = array.members();
     let mut well: Vec<usize> =
         (0..members.len()).filter(|at| members[*at].condition == Condition::InSync).collect();
@@ -510,7 +512,7 @@ fn well(world: &World, array: &Array) -> Vec<usize> {
     }
     // Without its journal an array takes no writes.
     let journal = members.iter().position(|member| member.condition == Condition::Journal);
-    well.into_iter().chain(journal).map(|at| disk_of(&members[at])).collect()
+    well.into_iter().chain(journal.filter(|_| !journal_fails)).map(|at| disk_of(&members[at])).collect()
 }
 
 /// What goes wrong in an era: to every member of an array with redundancy but some that are enough.

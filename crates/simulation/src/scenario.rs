@@ -43,6 +43,8 @@ pub struct Scenario {
     pub ppl: bool,
     /// A write journal on a disk of its own, of so many sectors.
     pub journal: Option<Sectors>,
+    /// Which may fail like any other.
+    pub journal_fails: bool,
     /// Made of disks that are consistent: no first resync.
     pub assume_clean: bool,
     /// How often bits are cleared, in milliseconds.
@@ -170,6 +172,7 @@ impl Scenario {
             bitmap_chunk,
             ppl: false,
             journal: None,
+            journal_fails: false,
             assume_clean: false,
             bitmap_round_ms: *random.choose(&[1, 3, 20, 5000]),
             eras,
@@ -207,7 +210,12 @@ impl Scenario {
         if has_parity(self.level) && self.version.is_v1() && !self.ppl && !random.one_in(3) {
             // Room for what lies before the data, and a ring that goes around soon, or never.
             let ring = *random.choose(&[640, 640, 1024, 4096, 40_000]);
-            self.journal = Some(Sectors((4 << 11) + ring));
+            let least = if self.version == Version::V1_0 { 0 } else { 4 << 11 };
+            let size = Sectors(least + ring);
+            // The kernel wants one of 1.0 metadata to be as long as a member.
+            let longest = self.members.iter().copied().max().filter(|_| self.version == Version::V1_0);
+            self.journal = Some(longest.map_or(size, |longest| longest + Sectors(64)));
+            self.journal_fails = random.one_in(5);
             self.bitmap_chunk = None;
             self.assume_clean = !random.one_in(4);
             self.eras.extend((0..2).map(|_| End::PowerCut(300 + random.below(2500))));

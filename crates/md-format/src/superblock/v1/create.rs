@@ -5,11 +5,11 @@ use zerocopy::IntoBytes;
 use super::{FAILFAST, MAGIC, PplField, SuperblockV1, WRITE_MOSTLY, sync::write_roles};
 use crate::error::FormatError;
 use crate::features::Features;
-use crate::geometry::{Reserve, available_sectors, member_layout};
+use crate::geometry::{Reserve, member_layout};
 use crate::limits::{BAD_BLOCK_LOG_SECTORS, PPL_AREA_SECTORS, V1_MAX_DEVICES};
 use crate::place::Place;
 use crate::superblock::new::{NewArray, NewMember};
-use crate::terms::{Level, ResyncOffset, Role, Version};
+use crate::terms::{Level, ResyncOffset, Role};
 
 /// Fills zeroed bytes.
 pub(in crate::superblock) fn create(
@@ -19,15 +19,14 @@ pub(in crate::superblock) fn create(
 ) -> Result<Place, FormatError> {
     let entry = array.entry(member)?;
     let max_dev = max_dev(array)?;
-    let (version, sectors, data_offset) = (array.version, member.device_sectors, member.data_offset);
-    // A journal may be smaller than what members give. mdadm lays out 1.0 as if it were not, and its kernel refuses that.
-    let used = match (version, entry.role) {
-        (Version::V1_0, Role::Journal) => {
-            array.size_sectors.min(available_sectors(version, sectors, data_offset, array.reserve)?)
-        }
-        _ => array.size_sectors,
-    };
-    let layout = member_layout(version, sectors, data_offset, used, array.reserve)?;
+    // A journal, too: the kernel starts no array of 1.0 metadata whose journal has its superblock before what members give.
+    let layout = member_layout(
+        array.version,
+        member.device_sectors,
+        member.data_offset,
+        array.size_sectors,
+        array.reserve,
+    )?;
 
     let superblock = SuperblockV1::overlay(bytes)?;
     superblock.magic = MAGIC.into();

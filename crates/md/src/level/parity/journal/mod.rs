@@ -76,6 +76,8 @@ pub struct JournalState {
     pub used: Sectors,
     /// Rows that it made whole when the array was opened.
     pub replayed: u64,
+    /// Why it takes nothing any more, if so.
+    pub failure: Option<Failed>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -191,6 +193,7 @@ impl Journal {
             size: Sectors(self.size),
             used: Sectors(self.ring.borrow().used()),
             replayed: self.rows_replayed.get(),
+            failure: self.failure(),
         }
     }
 
