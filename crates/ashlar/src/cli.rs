@@ -197,6 +197,10 @@ pub struct Create {
     /// one superfluous and costs writes
     #[arg(long, value_enum, default_value = "resync")]
     pub consistency: NewConsistency,
+    /// A disk for a write journal (raid4, raid5, raid6): everything is durable there before it goes to the members, so that
+    /// after a crash parity is right and nothing is synced
+    #[arg(long, value_name = "MEMBER")]
+    pub write_journal: Option<String>,
     /// Metadata version
     #[arg(long, value_enum, default_value = "1.2")]
     pub metadata: NewVersion,

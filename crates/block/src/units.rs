@@ -135,6 +135,12 @@ impl Range {
         self.start < other.end() && other.start < self.end()
     }
 
+    /// What the two have in common.
+    pub fn intersection(self, other: Range) -> Option<Range> {
+        let (start, end) = (self.start.max(other.start), self.end().min(other.end()));
+        (start < end).then(|| Range::new(start, end - start))
+    }
+
     /// Whether all of `other` lies in this range.
     pub fn contains(self, other: Range) -> bool {
         self.start <= other.start && other.end() <= self.end()
@@ -178,6 +184,9 @@ mod tests {
         let b = Range::new(Sectors(8), Sectors(8));
         assert!(!a.overlaps(b) && !b.overlaps(a));
         assert!(a.overlaps(Range::new(Sectors(7), Sectors(1))));
+        assert_eq!(a.intersection(b), None);
+        let common = a.intersection(Range::new(Sectors(5), Sectors(9)));
+        assert_eq!(common, Some(Range::new(Sectors(5), Sectors(3))));
     }
 
     #[test]

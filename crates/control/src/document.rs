@@ -94,6 +94,9 @@ pub struct ArrayStatus {
     /// Its write-intent bitmap, if it keeps one.
     #[serde(default)]
     pub bitmap: Option<BitmapStatus>,
+    /// Its write journal, if it has one that is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<JournalStatus>,
     /// Its members.
     pub members: Vec<MemberStatus>,
     /// What clients did.
@@ -118,6 +121,27 @@ pub struct BitmapStatus {
     /// See `pages`.
     #[serde(default)]
     pub marked_pages: u64,
+}
+
+/// The write journal of an array.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct JournalStatus {
+    /// What md's `journal_mode` says.
+    pub mode: JournalMode,
+    /// Bytes of it.
+    pub bytes: u64,
+    /// How many of them a crash now would have looked at.
+    pub used_bytes: u64,
+    /// Rows that it made whole when the array was opened.
+    pub replayed_rows: u64,
+}
+
+/// When a write is answered.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub enum JournalMode {
+    /// When the members have it.
+    WriteThrough,
 }
 
 /// Whether an array is consistent.
@@ -296,6 +320,8 @@ pub enum MemberState {
     Replacing,
     /// Waits for a slot.
     Spare,
+    /// Holds the write journal.
+    Journal,
     /// Has failed.
     Faulty,
     /// Was let go of.

@@ -76,6 +76,7 @@ fn show_member(text: &mut String, member: &MemberStatus) {
         text.push_str("(W)");
     }
     match member.state {
+        MemberState::Journal => text.push_str("(J)"),
         MemberState::Faulty => text.push_str("(F)"),
         MemberState::Replacing => text.push_str("(R)"),
         _ if member.slot.is_none() => text.push_str("(S)"),

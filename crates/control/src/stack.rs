@@ -19,9 +19,9 @@ use tokio::sync::oneshot;
 use crate::api::EVENTS;
 use crate::command::{Command, Refusal};
 use crate::document::{
-    API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus,
-    LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, ScrubStatus, ServerStatus,
-    StackStatus, SyncProgress, SyncStatus,
+    API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus, JournalMode,
+    JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, ScrubStatus,
+    ServerStatus, StackStatus, SyncProgress, SyncStatus,
 };
 use crate::hold::Hold;
 use crate::record::Records;
@@ -238,6 +238,12 @@ impl Stack {
             max_read_errors: array.max_read_errors(),
             scrub: array.scrub_report().map(scrub_status).or_else(|| self.last_scrubs.borrow()[at].clone()),
             doubtful: doubtful(array),
+            journal: array.journal().map(|journal| JournalStatus {
+                mode: JournalMode::WriteThrough,
+                bytes: journal.size.bytes(),
+                used_bytes: journal.used.bytes(),
+                replayed_rows: journal.replayed,
+            }),
             bitmap: array.bitmap().map(|bitmap| BitmapStatus {
                 chunk_bytes: bitmap.chunk.bytes(),
                 chunks: bitmap.chunks,
@@ -258,6 +264,7 @@ impl Stack {
             Condition::Recovering(recovering) if recovering.replaces => MemberState::Replacing,
             Condition::Recovering(_) => MemberState::Recovering,
             Condition::Spare => MemberState::Spare,
+            Condition::Journal => MemberState::Journal,
             Condition::Faulty => MemberState::Faulty,
             Condition::Removed => MemberState::Removed,
         };

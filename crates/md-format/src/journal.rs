@@ -34,6 +34,15 @@ const FORM: &str = "journal meta block";
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 32;
 const PAYLOAD_BYTES: usize = 16;
+
+/// Blocks of data that a meta block can name, and the most members whose row fits into one: the kernel's limit too.
+pub const MOST_BLOCKS: usize = (BLOCK_BYTES - HEADER_BYTES) / (PAYLOAD_BYTES + 4);
+
+/// Bytes of a meta block that name so many blocks of data, and the `parities` of so many rows.
+pub const fn payload_bytes(data: usize, rows: usize, parities: usize) -> usize {
+    let of_parity = if parities == 0 { 0 } else { PAYLOAD_BYTES + 4 * parities };
+    data * (PAYLOAD_BYTES + 4) + rows * of_parity
+}
 const FLUSH_BYTES: usize = 8;
 
 /// A meta block over the caller's 4 KiB.
@@ -178,6 +187,24 @@ impl MetaBlock {
         block.seq = seq.into();
         block.position = position.into();
         Ok(block)
+    }
+
+    /// These bytes, which [`MetaBlock::create`] made, as a meta block that payloads are added to.
+    pub fn edit(bytes: &mut [u8]) -> Result<&mut MetaBlock, FormatError> {
+        MetaBlock::view(bytes)?;
+        let found = bytes.len();
+        MetaBlock::mut_from_prefix(bytes).map(|(block, _)| block).map_err(|_| too_short(found))
+    }
+
+    /// Gives it a place in the journal; [`MetaBlock::seal`] it then.
+    pub fn set_place(&mut self, seq: u64, position: u64) {
+        self.seq = seq.into();
+        self.position = position.into();
+    }
+
+    /// Bytes that are left for payloads.
+    pub fn room(&self) -> usize {
+        BLOCK_BYTES.saturating_sub(self.meta_size.get() as usize)
     }
 
     /// Whether this block lies where it says, and is this array's, whole.
@@ -341,9 +368,13 @@ mod tests {
     #[test]
     fn payloads_come_back_as_they_went() {
         let mut bytes = vec![0x55; BLOCK_BYTES];
-        let block = MetaBlock::create(&mut bytes, 7, 64).unwrap();
+        MetaBlock::create(&mut bytes, 0, 0).unwrap();
+        let block = MetaBlock::edit(&mut bytes).unwrap();
+        let room = block.room();
         block.push_data(1000, 11).unwrap();
         block.push_parity(2000, 12, Some(13)).unwrap();
+        assert_eq!(room - block.room(), payload_bytes(1, 1, 2));
+        block.set_place(7, 64);
         block.seal(seed(&UUID));
         let block = MetaBlock::view(&bytes).unwrap();
         assert_eq!(block.check(seed(&UUID), 64), Ok(()));
@@ -363,7 +394,7 @@ mod tests {
         let mut bytes = vec![0; BLOCK_BYTES];
         let block = MetaBlock::create(&mut bytes, 1, 0).unwrap();
         let pushed = (0..1000).take_while(|at| block.push_data(*at, 0).is_ok()).count();
-        assert_eq!(pushed, (BLOCK_BYTES - 32) / 20);
+        assert_eq!(pushed, MOST_BLOCKS);
         assert_eq!(block.payloads(1).count(), pushed);
     }
 

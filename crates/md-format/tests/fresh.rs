@@ -23,6 +23,8 @@ struct Made {
     clean: bool,
     bitmap: bool,
     ppl: bool,
+    /// The last device is the write journal.
+    journal: bool,
     flags: MemberFlags,
     /// Devices before the first that were given as "missing".
     missing: u32,
@@ -40,6 +42,7 @@ const RAID1: Made = Made {
     clean: false,
     bitmap: false,
     ppl: false,
+    journal: false,
     flags: PLAIN,
     missing: 0,
 };
@@ -55,7 +58,7 @@ const RAID5: Made = Made {
 const RAID0: Made = Made { level: Level::Raid0, layout: 1, chunk_sectors: 1024, clean: true, ..RAID1 };
 const LINEAR: Made = Made { level: Level::Linear, devices: &[8 * MIB, 12 * MIB], clean: true, ..RAID1 };
 
-const MADE: [Made; 22] = [
+const MADE: [Made; 25] = [
     Made { name: "raid1-0.90", version: Version::V0_90, ..RAID1 },
     Made { name: "raid1-0.90-missing", version: Version::V0_90, missing: 1, devices: &[8 * MIB], ..RAID1 },
     Made {
@@ -115,6 +118,31 @@ const MADE: [Made; 22] = [
         ..RAID5
     },
     Made {
+        name: "raid5-1.2-journal",
+        journal: true,
+        devices: &[8 * MIB, 8 * MIB, 8 * MIB, 16 * MIB],
+        ..RAID5
+    },
+    Made {
+        name: "raid4-1.1-journal-small",
+        version: Version::V1_1,
+        level: Level::Raid4,
+        layout: 0,
+        journal: true,
+        devices: &[300 * GIB, 300 * GIB, 300 * GIB, GIB],
+        ..RAID5
+    },
+    Made {
+        name: "raid6-1.0-journal",
+        version: Version::V1_0,
+        level: Level::Raid6,
+        clean: false,
+        raid_disks: 4,
+        journal: true,
+        devices: &[9 * MIB, 9 * MIB, 9 * MIB, 9 * MIB, 12 * MIB],
+        ..RAID5
+    },
+    Made {
         name: "raid6-1.2-tiny",
         level: Level::Raid6,
         clean: false,
@@ -133,7 +161,10 @@ impl Made {
         let entry = |index: u32| {
             let place = index + self.missing;
             let (dev_number, role) = match place {
-                place if self.level == Level::Raid5 && place == last => (place + 1, Role::Spare),
+                place if self.journal && place > last => (place, Role::Journal),
+                place if self.level == Level::Raid5 && !self.journal && place == last => {
+                    (place + 1, Role::Spare)
+                }
                 place if place > last => (place, Role::Spare),
                 place => (place, Role::Active(place as u16)),
             };
@@ -142,6 +173,11 @@ impl Made {
             Entry { dev_number, role, in_sync: true, flags, device: (98, 16 * index) }
         };
         (0..self.devices.len() as u32).map(entry).collect()
+    }
+
+    /// Sizes of the devices that are members.
+    fn members(&self) -> &[u64] {
+        &self.devices[..self.devices.len() - usize::from(self.journal)]
     }
 
     fn reserve(&self, size_sectors: u64) -> Reserve {
@@ -168,8 +204,12 @@ fn create_writes_what_mdadm_writes() {
         let plan = if made.ppl { Reserve::Ppl } else { Reserve::Nothing };
         let data_offset = default_data_offset(made.version, made.devices[0], made.chunk_sectors, plan);
         let available = |sectors: &u64| available_sectors(made.version, *sectors, data_offset, plan).unwrap();
-        let size_sectors =
-            component_size(made.version, made.level, made.chunk_sectors, made.devices.iter().map(available));
+        let size_sectors = component_size(
+            made.version,
+            made.level,
+            made.chunk_sectors,
+            made.members().iter().map(available),
+        );
         let size_sectors = size_sectors.unwrap();
         let entries = made.entries();
 
@@ -211,5 +251,5 @@ fn create_writes_what_mdadm_writes() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 42);
+    assert_eq!(compared, 48);
 }

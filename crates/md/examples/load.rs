@@ -95,6 +95,7 @@ async fn array(level: &str, chunk_sectors: u32, devs: &[Dev], arena: &Rc<Arena>)
         size: None,
         bitmap: None,
         ppl: false,
+        journal: None,
         assume_clean: true,
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),

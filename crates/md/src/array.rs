@@ -19,6 +19,7 @@ use crate::happening::HAPPENINGS;
 pub use crate::happening::Happening;
 use crate::lane::Lanes;
 use crate::level::parity;
+use crate::level::parity::journal::JournalState;
 use crate::level::{self, Mapping};
 use crate::limits::{
     CHECKPOINT_MS, FAN_OUT, MAX_READ_ERRORS, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS,
@@ -151,16 +152,22 @@ impl Array {
         let seats = seats.filter_map(|(slot, seat)| Some((slot, seat?)));
         let replacements = set.replacements.iter().map(|(slot, seat)| (Some(*slot), *seat));
         let spares = set.spares.iter().map(|seat| (None, *seat));
-        let members: Vec<Rc<Member>> = seats
+        let mut members: Vec<Rc<Member>> = seats
             .chain(replacements)
             .chain(spares)
             .map(|(slot, seat)| Rc::new(member(slot, seat, candidates, devs)))
             .collect();
-        let height = 1 + members.iter().map(|member| member.dev.height()).max().unwrap_or(0);
+        let journal = set.journal.map(|seat| {
+            let journal = member(None, seat, candidates, devs);
+            journal.condition.set(Condition::Journal);
+            Rc::new(journal)
+        });
+        let all = members.iter().chain(&journal);
+        let height = 1 + all.map(|member| member.dev.height()).max().unwrap_or(0);
         let (mut mapping, size) = level::map(&summary, &members, options.layout, options.lanes, height)
             .map_err(|hindrance| OpenError::Hindered(vec![hindrance]))?;
-        if let (Mapping::Parity(level), Some(seat)) = (&mut mapping, set.journal) {
-            level.set_journal(devs[seat.candidate].clone(), &candidates[seat.candidate].examined.summary);
+        if let (Mapping::Parity(level), Some(journal)) = (&mut mapping, &journal) {
+            level.set_journal(journal.clone(), height);
         }
         let geometry = joined(&members, size, &summary, options.write);
         check_alignment(&members, &summary, geometry).map_err(|found| OpenError::Hindered(vec![found]))?;
@@ -168,6 +175,7 @@ impl Array {
         let believed = sync::believed(summary.resync, sync_size);
         let bitmap = bitmap_of(set, candidates, sync_size, believed, geometry, &options)
             .map_err(|found| OpenError::Hindered(vec![found]))?;
+        members.extend(journal);
         let is_tracked = options.write && matches!(mapping, Mapping::Parity(_));
         let rewritten = Rewritten::new(Sectors::from_bytes(geometry.logical_block.into()));
         if is_tracked && believed != ResyncOffset::Complete {
@@ -248,6 +256,11 @@ impl Array {
         self.bitmap.now().map(|bitmap| bitmap.state())
     }
 
+    /// What the write journal looks like; `None` where there is none.
+    pub fn journal(&self) -> Option<JournalState> {
+        level::journal(self).map(|journal| journal.state())
+    }
+
     /// Waits until parity was made right by what a log says. Requests wait for it by themselves.
     pub async fn replayed(&self) {
         if let Mapping::Parity(level) = &self.mapping {
@@ -303,6 +316,9 @@ impl Array {
         self.replayed().await;
         sync::stop(self).await;
         self.metadata.idle().await;
+        if let Some(journal) = level::journal(self) {
+            journal.stop(self).await;
+        }
         let settled = bitmap::settle(self).await;
         let stopped = settled.and(self.metadata.stop(self).await);
         bitmap::stop(self);
@@ -323,6 +339,9 @@ impl Array {
             }
             if let Some(log) = level::log(self) {
                 log.wake_all();
+            }
+            if let Some(journal) = level::journal(self) {
+                journal.wake_all();
             }
             self.sync.wake();
             self.happen(Happening::Broken { failed });
@@ -578,8 +597,8 @@ impl Engine for Array {
 fn behind(set: &Set, candidates: &[Candidate]) -> Option<Vec<Entry>> {
     let freshest = &candidates[set.freshest].examined;
     let events = |seat: &Seat| candidates[seat.candidate].examined.summary.events;
-    let mut in_sync = set.slots.iter().flatten().filter(|seat| seat.in_sync);
-    if !in_sync.any(|seat| events(seat) < freshest.summary.events) {
+    let in_sync = set.slots.iter().flatten().filter(|seat| seat.in_sync);
+    if !in_sync.chain(&set.journal).any(|seat| events(seat) < freshest.summary.events) {
         return None;
     }
     let superblock = freshest.superblock();

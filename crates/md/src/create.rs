@@ -9,13 +9,14 @@ use std::rc::Rc;
 use block::{Arena, Dev, Failed, Geometry, MAX_BUFFER, Origin, Request, Sectors};
 use md_format::bitmap::NewBitmap;
 use md_format::geometry::{self, Reserve};
+use md_format::journal;
 use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::ppl::{self, PplHeader};
-use md_format::superblock::{self, Entry, NewArray, NewMember, PplPlace};
+use md_format::superblock::{self, Entry, NewArray, NewMember, PplPlace, Summary};
 use md_format::{FormatError, Level, MemberFlags, Name, Place, Role, Version};
 
 use crate::level::{parity, raid10};
-use crate::limits::FAN_OUT;
+use crate::limits::{FAN_OUT, JOURNAL_ROWS};
 use crate::wipe::wipe;
 
 /// What a person asks for.
@@ -40,6 +41,8 @@ pub struct Creation {
     pub bitmap: Option<BitmapWish>,
     /// A partial parity log on every member, against the write hole: raid5 with 1.x metadata.
     pub ppl: bool,
+    /// The device of a write journal: raid4, raid5 and raid6 with 1.x metadata.
+    pub journal: Option<Geometry>,
     /// Take the copies for equal: no resync.
     pub assume_clean: bool,
     /// The members in slot order: each with its shape, or missing. Spares follow.
@@ -50,7 +53,7 @@ pub struct Creation {
     pub spares: Vec<Geometry>,
     /// Random: the array's uuid.
     pub uuid: [u8; 16],
-    /// Random: a uuid for each slot and spare.
+    /// Random: a uuid for each slot, spare and journal.
     pub device_uuids: Vec<[u8; 16]>,
     /// Now.
     pub now_s: u64,
@@ -66,7 +69,7 @@ pub struct BitmapWish {
 /// What will be written to one member.
 #[derive(Clone, Debug)]
 pub struct NewMemberPlan {
-    /// Which: its number among slots and spares, missing slots counted.
+    /// Which: its number among slots, spares and journal, missing slots counted.
     pub position: usize,
     /// Where the superblock goes.
     pub place: Place,
@@ -78,6 +81,8 @@ pub struct NewMemberPlan {
     pub bitmap: Option<(u64, Vec<u8>)>,
     /// The partial parity log: its sector, and the whole area, which is empty but for a header.
     pub ppl: Option<(u64, Vec<u8>)>,
+    /// An empty write journal: its first sector, and its first block.
+    pub journal: Option<(u64, Vec<u8>)>,
     /// Other places where an older superblock may lie, to be zeroed.
     pub wipe: Vec<Place>,
 }
@@ -91,7 +96,7 @@ pub enum CreateError {
     Format(FormatError),
     /// A member failed.
     Member {
-        /// Its number among slots and spares.
+        /// Its number among slots, spares and journal.
         position: usize,
         /// How.
         failed: Failed,
@@ -187,7 +192,8 @@ pub fn plan_creation(creation: &Creation) -> Result<Vec<NewMemberPlan>, CreateEr
         entries: &entries,
     };
     let mut plans = Vec::with_capacity(available.len());
-    for (position, device) in devices.iter().enumerate() {
+    let devices = devices.into_iter().chain(creation.journal.map(Some));
+    for (position, device) in devices.enumerate() {
         if let Some(device) = device {
             plans.push(plan_member(&array, bitmap, creation, position, device.size.0, data_offset)?);
         }
@@ -253,6 +259,9 @@ fn check(creation: &Creation) -> Result<(), CreateError> {
     if creation.ppl {
         check_ppl(creation)?;
     }
+    if creation.journal.is_some() {
+        check_journal(creation)?;
+    }
     if creation.size.is_some() && !creation.level.has_equal_members() {
         return refuse("the members of this level give all that they have, so no size can be chosen");
     }
@@ -287,6 +296,23 @@ fn check_ppl(creation: &Creation) -> Result<(), CreateError> {
     }
     if creation.slots.len() > ppl::MAX_MEMBERS as usize {
         return refuse("a partial parity log is kept on at most 64 members");
+    }
+    Ok(())
+}
+
+fn check_journal(creation: &Creation) -> Result<(), CreateError> {
+    let refuse = |what: &str| Err(CreateError::Request(what.to_owned()));
+    if !matches!(creation.level, Level::Raid4 | Level::Raid5 | Level::Raid6) {
+        return refuse("a write journal is for raid4, raid5 and raid6 alone");
+    }
+    if creation.version == Version::V0_90 {
+        return refuse("metadata 0.90 knows no write journal; use 1.2");
+    }
+    if creation.bitmap.is_some() || creation.ppl {
+        return refuse("a write journal does what a bitmap or a partial parity log does, and excludes them");
+    }
+    if creation.slots.len() > journal::MOST_BLOCKS {
+        return refuse("a write journal serves at most 203 members");
     }
     Ok(())
 }
@@ -350,7 +376,8 @@ fn entries(creation: &Creation) -> Vec<Entry> {
     let slots = creation.slots.iter().enumerate().filter(|(_, device)| device.is_some());
     let slots = slots.map(|(slot, _)| entry(slot, Role::Active(slot as u16)));
     let spares = (0..creation.spares.len()).map(|spare| entry(creation.slots.len() + spare, Role::Spare));
-    slots.chain(spares).collect()
+    let behind = creation.slots.len() + creation.spares.len();
+    slots.chain(spares).chain(creation.journal.map(|_| entry(behind, Role::Journal))).collect()
 }
 
 fn plan_member(
@@ -379,7 +406,8 @@ fn plan_member(
         (Some(new), Some(place)) => Some((place.sector, area(new)?)),
         _ => None,
     };
-    Ok(NewMemberPlan { position, place, bytes, bad_block_log, bitmap, ppl, wipe })
+    let journal = (summary.role == Role::Journal).then(|| new_journal(&summary)).transpose()?;
+    Ok(NewMemberPlan { position, place, bytes, bad_block_log, bitmap, ppl, journal, wipe })
 }
 
 /// An area with an empty log, as mdadm makes it.
@@ -389,6 +417,21 @@ fn new_ppl(place: &PplPlace, uuid: &[u8; 16]) -> Result<(u64, Vec<u8>), FormatEr
     header.clear(ppl::signature(uuid), 0);
     header.seal();
     Ok((place.sector, area))
+}
+
+/// The first block of an empty journal, as mdadm makes it.
+fn new_journal(summary: &Summary) -> Result<(u64, Vec<u8>), CreateError> {
+    if summary.data_size < JOURNAL_ROWS * journal::BLOCK_SECTORS * (1 + u64::from(summary.raid_disks)) {
+        let what = format!("the write journal has {} sectors for data, too few", summary.data_size);
+        return Err(CreateError::Request(what));
+    }
+    let mut block = vec![0; journal::BLOCK_BYTES];
+    // A random number, which nothing that an earlier life of the device left is likely to follow.
+    let [a, b, c, d, ..] = summary.device_uuid.unwrap_or_default();
+    let seq = u32::from_le_bytes([a, b, c, d]);
+    let first = journal::MetaBlock::create(&mut block, seq.into(), 0)?;
+    first.seal(journal::seed(&summary.array_uuid));
+    Ok((summary.data_offset, block))
 }
 
 /// mdadm's interval between two rounds of clearing bits, in seconds.
@@ -439,7 +482,7 @@ pub async fn create(
             let log = vec![0xff; Sectors(sectors).byte_len()];
             write(dev, arena, sector, &log).await.map_err(failed)?;
         }
-        for (sector, area) in plan.bitmap.iter().chain(&plan.ppl) {
+        for (sector, area) in plan.bitmap.iter().chain(&plan.ppl).chain(&plan.journal) {
             for (number, part) in area.chunks(MAX_BUFFER).enumerate() {
                 let sector = sector + (number * MAX_BUFFER) as u64 / 512;
                 write(dev, arena, sector, part).await.map_err(failed)?;

@@ -43,6 +43,7 @@ pub use create::{BitmapWish, CreateError, Creation, NewMemberPlan, create, plan_
 pub use error::{Hindrance, OpenError};
 pub use examine::{ExamineError, Examined, examine};
 pub use grow::{GrowError, Growth};
+pub use level::parity::journal::JournalState;
 pub use member::{Condition, Member, MemberStatus, Recovering};
 pub use membership::{MembershipError, Newcomer};
 pub use snapshot::{Area, metadata_areas};

@@ -69,3 +69,18 @@ pub const BITMAP_BYTES: usize = 4 << 20;
 
 /// Above this an event counter was not reached by counting, and leaves too little room to count on.
 pub const EVENTS_LIMIT: u64 = u64::MAX / 2;
+
+/// Units of a write journal between its tail and its head. Each is at least two blocks; with more of them a replay would
+/// take longer than people like to wait.
+pub const JOURNAL_UNITS: usize = 16_384;
+
+/// A journal's tail moves when this share of it could be free, as the kernel has it: seldom enough to cost nothing, often
+/// enough that nobody waits for space.
+pub const JOURNAL_RECLAIM_SHARE: u64 = 4;
+
+/// Or when so many sectors could be: the kernel's 10 GiB. What lies behind the tail is read when the array is opened.
+pub const JOURNAL_RECLAIM_SECTORS: u64 = 10 << 21;
+
+/// A journal has room for so many rows of blocks at least, or it is not written to: two units, and as much again that is
+/// not free yet.
+pub const JOURNAL_ROWS: u64 = 4;

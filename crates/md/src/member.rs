@@ -19,6 +19,8 @@ pub enum Condition {
     Recovering(Recovering),
     /// Waits for a slot.
     Spare,
+    /// Holds the write journal.
+    Journal,
     /// Has failed: no request reaches it any more.
     Faulty,
     /// Was let go of: the array knows nothing of it any more.
@@ -208,7 +210,7 @@ impl Member {
         match self.condition.get() {
             Condition::InSync => true,
             Condition::Recovering(recovering) => rows.end() <= recovering.done,
-            Condition::Spare | Condition::Faulty | Condition::Removed => false,
+            Condition::Spare | Condition::Journal | Condition::Faulty | Condition::Removed => false,
         }
     }
 

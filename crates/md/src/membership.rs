@@ -83,7 +83,9 @@ impl Array {
     pub async fn remove_member(&self, at: usize) -> Result<(), MembershipError> {
         let member = &self.members[at];
         match member.condition() {
-            Condition::InSync | Condition::Recovering(_) => return Err(MembershipError::InUse),
+            Condition::InSync | Condition::Recovering(_) | Condition::Journal => {
+                return Err(MembershipError::InUse);
+            }
             Condition::Spare | Condition::Faulty => {}
             Condition::Removed => return Ok(()),
         }
@@ -270,7 +272,7 @@ impl Array {
         match member.condition() {
             Condition::Faulty | Condition::Removed => return true,
             Condition::InSync if !self.can_do_without(member) => return false,
-            Condition::InSync | Condition::Recovering(_) | Condition::Spare => {}
+            Condition::InSync | Condition::Recovering(_) | Condition::Spare | Condition::Journal => {}
         }
         let replaces = member.recovering().is_some_and(|recovering| recovering.replaces);
         member.condition.set(Condition::Faulty);
@@ -292,6 +294,9 @@ impl Array {
         }
         if let Some(log) = level::log(self) {
             log.wake_all();
+        }
+        if let Some(journal) = level::journal(self) {
+            journal.wake_all();
         }
         self.sync.wake();
         self.happen(Happening::MemberFailed { name: member.name.clone(), failed });

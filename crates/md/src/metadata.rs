@@ -10,12 +10,12 @@ use std::rc::Rc;
 
 use block::{Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors, Ticket};
 use md_format::superblock::{self, Entry, Recovery, Summary};
-use md_format::{FormatError, ResyncOffset, Role};
+use md_format::{Features, FormatError, ResyncOffset, Role};
 use runtime::rank::Step;
 use runtime::{Event, sleep_ms, spawn};
 
 use crate::array::Array;
-use crate::level::parity::log;
+use crate::level::{self, parity::log};
 use crate::limits::{EVENTS_LIMIT, FAN_OUT, MEMBERS_ADDED, MEMBERSHIP_EVENTS};
 use crate::member::{Condition, Flusher, Member};
 use crate::plant::{self, Plant};
@@ -448,11 +448,15 @@ fn update(
     }
     let view = md_format::Superblock::view(member.place.get(), bytes).expect("viewed when it was opened");
     let own = view.summary().expect("had a summary when it was opened");
+    // While everything is consistent a journal answers for what is being written.
+    let has_journal = array.shape().summary.features.has(Features::JOURNAL);
+    let journal = level::journal(array).filter(|journal| journal.failure().is_none());
     let array_update = superblock::ArrayUpdate {
         events: metadata.events.get(),
         utime_s: runtime::wall_seconds(),
         clean: !dirty,
         resync,
+        journal_clean: has_journal.then_some(journal.is_some() && resync == ResyncOffset::Complete),
         ..array.shape().summary.array_update(&entries)
     };
     let member_update = superblock::MemberUpdate {
@@ -465,6 +469,7 @@ fn update(
         replacement: member.recovering().is_some_and(|recovering| recovering.replaces),
         has_bad_blocks: member.bad.is_any(),
         ppl: log::recorded(own.ppl),
+        journal_tail: journal.filter(|journal| journal.is_on(member)).map(|journal| journal.tail()),
         ..own.member_update()
     };
     superblock::sync(bytes, &array_update, &member_update)
@@ -474,6 +479,7 @@ fn entry(member: &Member) -> Entry {
     let role = match (member.condition(), member.slot.get()) {
         (Condition::InSync | Condition::Recovering(_), Some(slot)) => Role::Active(slot),
         (Condition::Spare, _) => Role::Spare,
+        (Condition::Journal, _) => Role::Journal,
         _ => Role::Faulty,
     };
     Entry {
@@ -507,6 +513,7 @@ mod tests {
             size: None,
             bitmap: None,
             ppl: false,
+            journal: None,
             assume_clean: false,
             slots: vec![Some(Geometry::plain(Sectors(10_240))); 2],
             write_mostly: Vec::new(),

@@ -38,12 +38,16 @@ pub enum Plant {
     LogAfterWrite,
     /// A log's record is written over before its rows were flushed on all members (S6).
     LogOverUnsafeRows,
+    /// Rows of a stripe are written to the members before they are durable in the journal (S5).
+    JournalAfterWrite,
+    /// A journal's tail moves before what lies behind it was flushed on the members (S6).
+    TailBeforeFlush,
 }
 
 impl Plant {
     /// Those that the simulation must find. [`Plant::DoubtBelieved`] takes more than it meets by chance: `tests/recovery.rs`
     /// has it.
-    pub const ALL: [Plant; 14] = [
+    pub const ALL: [Plant; 16] = [
         Plant::MarkAfterWrite,
         Plant::FlushSwallowed,
         Plant::CleanBeforeFlush,
@@ -58,6 +62,8 @@ impl Plant {
         Plant::BitmapBeforeBits,
         Plant::LogAfterWrite,
         Plant::LogOverUnsafeRows,
+        Plant::JournalAfterWrite,
+        Plant::TailBeforeFlush,
     ];
 }
 

@@ -185,6 +185,7 @@ async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool)
         // Bits of small chunks: set and cleared all the time.
         bitmap: has_redundancy.then_some(BitmapWish { chunk_bytes: Some(256 << 10) }),
         ppl: false,
+        journal: None,
         assume_clean,
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),

@@ -73,6 +73,7 @@ fn make_case(world: Rc<World>, case: &Case, assume_clean: bool) -> Bench {
         size: None,
         bitmap: case.bitmap_chunk.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
         ppl: false,
+        journal: None,
         assume_clean,
         slots: bench.devs().iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),

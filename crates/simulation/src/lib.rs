@@ -24,5 +24,5 @@ mod run;
 mod scenario;
 mod watch;
 
-pub use run::{Report, Violation, has_log, run_seed};
+pub use run::{Report, Violation, has_journal, has_log, run_seed};
 pub use scenario::Scenario;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use md::plant::Plant;
-use simulation::{has_log, run_seed};
+use simulation::{has_journal, has_log, run_seed};
 
 /// Plays seeds of the simulated world and says which of them broke an invariant.
 #[derive(Parser)]
@@ -18,6 +18,9 @@ struct Arguments {
     /// Only those whose array has a log against the write hole.
     #[arg(long)]
     logs: bool,
+    /// Only those whose array has a write journal.
+    #[arg(long)]
+    journals: bool,
     /// Play this one alone, and say what it stands for.
     #[arg(long)]
     seed: Option<u64>,
@@ -52,9 +55,9 @@ fn main() -> ExitCode {
 
 /// The seeds that were asked for.
 fn seeds(arguments: &Arguments) -> impl Iterator<Item = u64> + use<> {
-    let logs = arguments.logs;
+    let (logs, journals) = (arguments.logs, arguments.journals);
     let all = arguments.from..arguments.from.saturating_add(arguments.seeds);
-    all.filter(move |seed| !logs || has_log(*seed))
+    all.filter(move |seed| (!logs || has_log(*seed)) && (!journals || has_journal(*seed)))
 }
 
 fn by_name(name: &str) -> Result<Plant, String> {
@@ -79,7 +82,7 @@ fn play_one(seed: u64, plant: Option<Plant>) -> bool {
 fn play(seeds: impl Iterator<Item = u64>, plant: Option<Plant>) -> bool {
     let mut count = 0;
     let (mut bad, mut events, mut failures, mut resyncs, mut recoveries, mut breaks) = (0, 0, 0, 0, 0, 0);
-    let (mut replays, mut degraded_replays) = (0, 0);
+    let (mut replays, mut degraded_replays, mut rows) = (0, 0, 0);
     for seed in seeds {
         count += 1;
         let report = run_seed(seed, plant);
@@ -90,6 +93,7 @@ fn play(seeds: impl Iterator<Item = u64>, plant: Option<Plant>) -> bool {
         breaks += report.breaks;
         replays += report.replays;
         degraded_replays += report.degraded_replays;
+        rows += report.rows_replayed;
         if let Some(violation) = report.violations.first() {
             bad += 1;
             println!("seed {seed}: {violation}");
@@ -99,7 +103,7 @@ fn play(seeds: impl Iterator<Item = u64>, plant: Option<Plant>) -> bool {
     println!(
         "{count} seeds, {bad} bad; {events} events, {failures} members failed, {resyncs} resyncs and {recoveries} \
          recoveries completed, {breaks} connections broken, {replays} and {degraded_replays} degraded arrays made \
-         right by a log"
+         right by a log, {rows} rows by a journal"
     );
     bad == 0
 }

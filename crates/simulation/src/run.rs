@@ -58,6 +58,8 @@ pub struct Report {
     pub replays: u32,
     /// Of those, with a member missing.
     pub degraded_replays: u32,
+    /// Rows that a journal made whole.
+    pub rows_replayed: u64,
 }
 
 /// Memory of the clients: what eight of them need at most, and stock-taking.
@@ -78,18 +80,27 @@ const GROWN: u64 = 0x67_726f_776e;
 /// What tells the chance of logs from all other: `log` as a number.
 const LOG: u64 = 0x6c_6f67;
 
+/// The same for journals: `journal`.
+const JOURNAL: u64 = 0x6a_6f75_726e_616c;
+
 fn scenario(world: &World, seed: u64) -> Scenario {
     let mut scenario = world.draw(Scenario::draw);
     scenario.draw_remote(&mut Random::new(seed ^ REMOTE));
     scenario.draw_asked(&mut Random::new(seed ^ ASKED));
     scenario.draw_grown(&mut Random::new(seed ^ GROWN));
     scenario.draw_log(&mut Random::new(seed ^ LOG));
+    scenario.draw_journal(&mut Random::new(seed ^ JOURNAL));
     scenario
 }
 
 /// Whether the array that `seed` stands for has a log against the write hole.
 pub fn has_log(seed: u64) -> bool {
     scenario(&World::new(seed), seed).ppl
+}
+
+/// Whether it has a write journal.
+pub fn has_journal(seed: u64) -> bool {
+    scenario(&World::new(seed), seed).journal.is_some()
 }
 
 /// Plays `seed`, with a defect planted or none.
@@ -126,6 +137,7 @@ struct Play {
     breaks: Rc<Cell<u32>>,
     replays: Cell<u32>,
     degraded_replays: Cell<u32>,
+    rows_replayed: Cell<u64>,
     /// The members behind NBD in this era, by disk.
     remotes: Remotes,
 }
@@ -136,7 +148,7 @@ impl Play {
     fn new(world: Rc<World>, scenario: Scenario) -> Play {
         let violations = Rc::new(RefCell::new(Vec::new()));
         let watch = Rc::new(Watch { violations: violations.clone(), ..Watch::default() });
-        for size in &scenario.members {
+        for size in scenario.members.iter().chain(&scenario.journal) {
             let disk = world.add_disk(*size, scenario.logical_block);
             let (watch, world) = (watch.clone(), Rc::downgrade(&world));
             disk.observe(move |seen| {
@@ -157,6 +169,7 @@ impl Play {
             breaks: Rc::default(),
             replays: Cell::default(),
             degraded_replays: Cell::default(),
+            rows_replayed: Cell::default(),
             remotes: Rc::default(),
         }
     }
@@ -175,6 +188,7 @@ impl Play {
             breaks: self.breaks.get(),
             replays: self.replays.get(),
             degraded_replays: self.degraded_replays.get(),
+            rows_replayed: self.rows_replayed.get(),
             scenario: self.scenario,
         }
     }
@@ -205,12 +219,13 @@ impl Play {
             size: scenario.size,
             bitmap: scenario.bitmap_chunk.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
             ppl: scenario.ppl,
+            journal: scenario.journal.map(|size| scenario.shape(size)),
             assume_clean: scenario.assume_clean,
             slots,
             write_mostly: Vec::new(),
             spares,
             uuid: runtime::random_uuid(),
-            device_uuids: scenario.members.iter().map(|_| runtime::random_uuid()).collect(),
+            device_uuids: self.world.disks().iter().map(|_| runtime::random_uuid()).collect(),
             now_s: runtime::wall_seconds(),
         };
         let arena = Arena::new(1 << 20);
@@ -279,7 +294,7 @@ impl Play {
         }
         let load = Rc::new(self.load(&array));
         load.take_stock(&self.scenario, self.crashed).await;
-        let well = well(&self.world, &array);
+        let well = well(&self.world, &array, self.scenario.journal_fails);
         let faults = spawn(self.trouble(array.clone(), well.clone()));
         let asked = self.scenario.asked.then(|| {
             let asker = requests::Asker {
@@ -356,6 +371,8 @@ impl Play {
 
     /// Whether a log made a resync superfluous.
     fn count_replay(&self, array: &Array) {
+        self.rows_replayed
+            .set(self.rows_replayed.get() + array.journal().map_or(0, |journal| journal.replayed));
         let was_dirty = !array.shape().was_clean();
         let is_whole = array.sync_state() == SyncState::Idle;
         if self.scenario.ppl && was_dirty && is_whole {
@@ -430,6 +447,8 @@ impl Play {
             }
             // Missing members and parity that may not belong to the data: refused, and rightly.
             Err(OpenError::Hindered(why)) if why == [Hindrance::DirtyDegraded] => None,
+            // The journal has failed: what is left is read, and not written.
+            Err(OpenError::Hindered(_)) if self.scenario.journal_fails && set.journal.is_none() => None,
             // A superblock of several sectors, torn on a member that cannot be done without: the price of 0.90 (ADR 4).
             Err(_) if self.scenario.version == Version::V0_90 && self.crashed && has_torn(set) => None,
             Err(error) => {
@@ -452,20 +471,20 @@ impl Play {
             unrecorded: Rc::new(move || watch.unrecorded(&world)),
             violations: self.violations.clone(),
             copies: copies_of(&self.world, array),
-            tolerates_errors: tolerates_errors(array),
+            tolerates_errors: tolerates_errors(array, self.scenario.journal_fails),
         }
     }
 }
 
-/// Whether a request may fail: without redundancy, and where parity is not known to belong to the data yet, or never will
+/// Whether a request may fail: without redundancy, where a journal may fail, and where parity is not known to belong to the data yet, or never will
 /// be, and is listed as bad (S6).
-fn tolerates_errors(array: &Rc<Array>) -> Box<dyn Fn() -> bool> {
+fn tolerates_errors(array: &Rc<Array>, journal_fails: bool) -> Box<dyn Fn() -> bool> {
     let array = array.clone();
     let level = array.shape().summary.level;
     Box::new(move || {
         let lists_bad_blocks = || array.members().iter().any(|member| member.bad_blocks > 0);
         let is_known = || array.sync_state() == SyncState::Idle && array.doubtful(1).is_empty();
-        !has_redundancy(level) || has_parity(level) && (!is_known() || lists_bad_blocks())
+        !has_redundancy(level) || has_parity(level) && (!is_known() || lists_bad_blocks() || journal_fails)
     })
 }
 
@@ -494,7 +513,7 @@ pub(crate) fn disk_of(member: &MemberStatus) -> usize {
 }
 
 /// Disks that stay well, so that no client ever sees an error: some of those in sync that are enough together.
-fn well(world: &World, array: &Array) -> Vec<usize> {
+fn well(world: &World, array: &Array, journal_fails: bool) -> Vec<usize> {
     let members = array.members();
     let mut well: Vec<usize> =
         (0..members.len()).filter(|at| members[*at].condition == Condition::InSync).collect();
@@ -506,7 +525,9 @@ fn well(world: &World, array: &Array) -> Vec<usize> {
             well.retain(|at| *at != spared);
         }
     }
-    well.into_iter().map(|at| disk_of(&members[at])).collect()
+    // Without its journal an array takes no writes.
+    let journal = members.iter().position(|member| member.condition == Condition::Journal);
+    well.into_iter().chain(journal.filter(|_| !journal_fails)).map(|at| disk_of(&members[at])).collect()
 }
 
 /// What goes wrong in an era: to every member of an array with redundancy but some that are enough.
@@ -559,7 +580,8 @@ impl Scenario {
         let bitmap =
             self.bitmap_chunk.map(|bytes| format!(" with a bitmap ({bytes}, {} ms)", self.bitmap_round_ms));
         let log = if self.ppl { " with a partial parity log" } else { "" };
-        layout + &bitmap.unwrap_or_default() + log
+        let journal = self.journal.map(|size| format!(" with a journal on a disk of {size} sectors"));
+        layout + &bitmap.unwrap_or_default() + log + &journal.unwrap_or_default()
     }
 
     /// A line for people.

@@ -45,6 +45,10 @@ pub struct Scenario {
     pub bitmap_chunk: Option<u32>,
     /// Partial parity logs.
     pub ppl: bool,
+    /// A write journal on a disk of its own, of so many sectors.
+    pub journal: Option<Sectors>,
+    /// Which may fail like any other.
+    pub journal_fails: bool,
     /// Made of disks that are consistent: no first resync.
     pub assume_clean: bool,
     /// How often bits are cleared, in milliseconds.
@@ -173,6 +177,8 @@ impl Scenario {
             lanes: 1 + random.below(2) as usize,
             bitmap_chunk,
             ppl: false,
+            journal: None,
+            journal_fails: false,
             assume_clean: false,
             bitmap_round_ms: *random.choose(&[1, 3, 20, 5000]),
             eras,
@@ -215,6 +221,23 @@ impl Scenario {
         }
     }
 
+    /// Gives some arrays with parity a write journal, where the metadata knows one. Drawn apart from the rest too.
+    pub fn draw_journal(&mut self, random: &mut Random) {
+        if has_parity(self.level) && self.version.is_v1() && !self.ppl && !random.one_in(3) {
+            // Room for what lies before the data, and a ring that goes around soon, or never.
+            let ring = *random.choose(&[640, 640, 1024, 4096, 40_000]);
+            let least = if self.version == Version::V1_0 { 0 } else { 4 << 11 };
+            let size = Sectors(least + ring);
+            // The kernel wants one of 1.0 metadata to be as long as a member.
+            let longest = self.members.iter().copied().max().filter(|_| self.version == Version::V1_0);
+            self.journal = Some(longest.map_or(size, |longest| longest + Sectors(64)));
+            self.journal_fails = random.one_in(5);
+            self.bitmap_chunk = None;
+            self.assume_clean = !random.one_in(4);
+            self.eras.extend((0..2).map(|_| End::PowerCut(300 + random.below(2500))));
+        }
+    }
+
     /// Whether a member is behind NBD.
     pub fn is_remote(&self, member: usize) -> bool {
         self.remote.get(member).copied().unwrap_or(false)
@@ -227,8 +250,13 @@ impl Scenario {
 
     /// A member's shape.
     pub fn geometry(&self, member: usize) -> Geometry {
+        self.shape(self.members[member])
+    }
+
+    /// The shape of a disk of so many sectors.
+    pub fn shape(&self, size: Sectors) -> Geometry {
         let logical_block = self.logical_block;
-        Geometry { logical_block, physical_block: logical_block, ..Geometry::plain(self.members[member]) }
+        Geometry { logical_block, physical_block: logical_block, ..Geometry::plain(size) }
     }
 }
 

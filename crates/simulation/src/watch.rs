@@ -185,7 +185,8 @@ impl Watch {
                 ResyncOffset::Complete => false,
                 ResyncOffset::At(position) => position <= start.0,
             };
-            if !marked {
+            // A journal answers for what is written: whether it has it is seen after a cut.
+            if !marked && array.journal().is_none() {
                 let what = format!(
                     "disk {written} is written at array sector {start} while the superblock on disk {disk} says {:?}",
                     summary.resync

@@ -26,6 +26,8 @@ struct Made {
     version: String,
     members: Vec<String>,
     spares: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    journal: Option<String>,
     overwritten: Vec<String>,
 }
 
@@ -34,6 +36,7 @@ pub fn run(args: &Create, driver: Driver) -> Result<()> {
     refuse_nonsense(args)?;
     let world = World::new(driver)?;
     let present = args.members.iter().filter(|name| *name != MISSING).chain(&args.spares);
+    let present = present.chain(&args.write_journal);
     let names: Vec<String> = present.cloned().collect();
     let members = members::open(&world, &names, How::write(args.sole_writer))?;
     let (made, devices) = world.runtime.block_on(async {
@@ -127,7 +130,7 @@ async fn what_they_hold(world: &World, members: &[Member]) -> Vec<String> {
     found
 }
 
-/// The devices by position: slots first, then spares.
+/// The devices by position: slots first, then spares, then the journal.
 fn devices(args: &Create, members: &[Member]) -> Vec<Option<Dev>> {
     let mut opened = members.iter().map(Member::device);
     let slots = args.members.iter().map(|name| (name != MISSING).then(|| opened.next()).flatten());
@@ -139,7 +142,8 @@ fn devices(args: &Create, members: &[Member]) -> Vec<Option<Dev>> {
 fn creation(args: &Create, devices: &[Option<Dev>]) -> Creation {
     let geometries: Vec<Option<Geometry>> =
         devices.iter().map(|device| device.as_ref().map(|device| device.geometry())).collect();
-    let (slots, spares) = geometries.split_at(args.members.len());
+    let (slots, others) = geometries.split_at(args.members.len());
+    let (spares, journal) = others.split_at(args.spares.len());
     Creation {
         name: args.name.clone(),
         host: host(args.homehost.as_deref()),
@@ -159,6 +163,7 @@ fn creation(args: &Create, devices: &[Option<Dev>]) -> Creation {
         bitmap: (args.bitmap == NewBitmap::Internal)
             .then_some(BitmapWish { chunk_bytes: args.bitmap_chunk.map(|bytes| bytes as u32) }),
         ppl: args.consistency == NewConsistency::Ppl,
+        journal: journal.iter().flatten().next().copied(),
         assume_clean: args.assume_clean,
         slots: slots.to_vec(),
         write_mostly: args.members.iter().map(|name| args.write_mostly.contains(name)).collect(),
@@ -197,7 +202,7 @@ fn host(asked: Option<&str>) -> Option<String> {
 fn told(args: &Create, error: CreateError) -> anyhow::Error {
     match error {
         CreateError::Member { position, failed } => {
-            let name = args.members.iter().chain(&args.spares).nth(position);
+            let name = args.members.iter().chain(&args.spares).chain(&args.write_journal).nth(position);
             anyhow!("{}: {failed}", name.map_or("a member", String::as_str))
         }
         other => anyhow!("{other}"),
@@ -215,6 +220,7 @@ fn made(args: &Create, creation: &Creation, plans: &[NewMemberPlan], overwritten
         version: creation.version.to_string(),
         members: args.members.clone(),
         spares: args.spares.clone(),
+        journal: args.write_journal.clone(),
         overwritten,
     }
 }
@@ -226,6 +232,9 @@ fn render(args: &Create, made: &Made, names: &[String]) -> String {
     }
     for spare in &made.spares {
         text += &format!("  spare    {spare}\n");
+    }
+    if let Some(journal) = &made.journal {
+        text += &format!("  journal  {journal}\n");
     }
     for was in &made.overwritten {
         text += &format!("  overwritten: {was}\n");

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use control::{
-    ArrayState, ArrayStatus, Client, MOST_DOUBTFUL, MemberState, MemberStatus, Place, ScrubStatus,
-    StackStatus, SyncStatus, mdstat, running,
+    ArrayState, ArrayStatus, Client, JournalMode, MOST_DOUBTFUL, MemberState, MemberStatus, Place,
+    ScrubStatus, StackStatus, SyncStatus, mdstat, running,
 };
 
 use crate::cli::Status;
@@ -93,6 +93,11 @@ fn render_array(array: &ArrayStatus) -> String {
         let chunk = size(bitmap.chunk_bytes);
         text += &format!("    bitmap: {} of {} chunks of {chunk} marked\n", bitmap.marked, bitmap.chunks);
     }
+    if let Some(journal) = &array.journal {
+        let (used, all) = (size(journal.used_bytes), size(journal.bytes));
+        let JournalMode::WriteThrough = journal.mode;
+        text += &format!("    journal: write-through, {used} of {all} in use\n");
+    }
     let width = array.members.iter().map(|member| member.name.len()).max().unwrap_or(0);
     for member in &array.members {
         text += &render_member(member, width);
@@ -168,12 +173,17 @@ pub fn render_scrub(scrub: &ScrubStatus) -> String {
 }
 
 fn render_member(member: &MemberStatus, width: usize) -> String {
-    let place = member.slot.map_or("spare  ".to_owned(), |slot| format!("slot {slot:<2}"));
+    let place = match (member.slot, member.state) {
+        (Some(slot), _) => format!("slot {slot:<2}"),
+        (None, MemberState::Journal) => "journal".to_owned(),
+        (None, _) => "spare  ".to_owned(),
+    };
     let state = match member.state {
         MemberState::InSync => "in sync",
         MemberState::Recovering => "rebuilding",
         MemberState::Replacing => "rebuilding, to replace",
         MemberState::Spare => "waiting",
+        MemberState::Journal => "in use",
         MemberState::Faulty => "FAULTY",
         MemberState::Removed => "removed",
     };

@@ -50,7 +50,7 @@ impl Stack {
                     member.name, volume.name
                 )));
             }
-            Condition::InSync | Condition::Recovering(_) | Condition::Spare => {}
+            Condition::InSync | Condition::Recovering(_) | Condition::Spare | Condition::Journal => {}
         }
         volume.array.fail_member(at).await.map_err(|error| refused(&member.name, error))
     }
@@ -62,7 +62,7 @@ impl Stack {
         if member.condition == Condition::Removed {
             return Err(Refusal::Conflict(format!("{} was removed already", member.name)));
         }
-        if matches!(member.condition, Condition::InSync | Condition::Recovering(_)) {
+        if matches!(member.condition, Condition::InSync | Condition::Recovering(_) | Condition::Journal) {
             let (array, name) = (&self.facts.name, &member.name);
             let text = format!("{name} is in use; fail it first (ashlar fail {array} {name})");
             return Err(Refusal::Conflict(text));

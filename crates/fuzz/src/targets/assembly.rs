@@ -78,6 +78,7 @@ pub(super) fn make_array(random: &mut Random, world: &Rc<World>) {
         size: None,
         bitmap: random.one_in(2).then(|| BitmapWish { chunk_bytes: Some(*random.choose(&[4096, 65_536])) }),
         ppl: false,
+        journal: None,
         assume_clean: random.one_in(2),
         slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),

@@ -7,7 +7,7 @@ use md_format::{ByteOrder, Features, Level, ResyncOffset, Role};
 use super::{Candidate, Set, Short};
 use crate::bitmap;
 use crate::error::Hindrance;
-use crate::level::parity::log;
+use crate::level::parity::{journal, log};
 use crate::limits::FAN_OUT;
 use crate::redundancy::Redundancy;
 
@@ -102,13 +102,12 @@ fn features(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
         set.unreadable.push(Hindrance::Shape("only its write journal is here"));
     } else if features.has(Features::JOURNAL) {
         // The kernel opens it for reading alone, too, when the journal is missing.
-        set.unwritable.push(match set.journal {
-            Some(_) => Hindrance::Feature("a write journal"),
-            None => Hindrance::Shape(
-                "its write journal is missing, and with it what was last written: name the journal's disk too; without \
-                 it the array can only be read",
-            ),
-        });
+        let missing = Hindrance::Shape(
+            "its write journal is missing, and with it what was last written: name the journal's disk too; without it the \
+             array can only be read",
+        );
+        let found = set.journal.map(|seat| &candidates[seat.candidate].examined);
+        set.unwritable.extend(found.map_or(Some(missing), |found| journal::hindrance(summary, found)));
         set.dirty_degraded |= set.journal.is_none() && set.short.is_some();
     }
     let in_sync = set.slots.iter().flatten().filter(|seat| seat.in_sync);

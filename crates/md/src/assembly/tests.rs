@@ -27,6 +27,7 @@ fn pile(level: Level, version: Version, slots: usize, spares: usize) -> Vec<Cand
         size: None,
         bitmap: None,
         ppl: false,
+        journal: None,
         assume_clean: true,
         slots: vec![Some(geometry); slots],
         write_mostly: Vec::new(),

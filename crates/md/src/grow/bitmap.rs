@@ -21,6 +21,9 @@ pub(super) async fn add(array: &Rc<Array>, wish: BitmapWish) -> Result<(), GrowE
     if level::log(array).is_some() {
         return Err(GrowError::HasLog);
     }
+    if level::journal(array).is_some() {
+        return Err(GrowError::HasJournal);
+    }
     let members: Vec<_> = array.known_members().map(|member| member.summary()).collect();
     let block = runtime::Engine::geometry(&**array).logical_block as usize;
     let (offset_sectors, chunk_bytes) = place_bitmap(&members, array.sync_size(), wish, block)?;

@@ -22,6 +22,8 @@ pub enum GrowError {
     NoBitmap,
     /// A partial parity log does the same, and excludes it.
     HasLog,
+    /// It has a write journal, which excludes what was asked for.
+    HasJournal,
     /// Members of this level come and go only by moving data.
     MovesData(Level),
     /// It is so already.
@@ -81,6 +83,7 @@ impl fmt::Display for GrowError {
             GrowError::HasBitmap => f.write_str("it has a bitmap already; remove that first (--bitmap none)"),
             GrowError::NoBitmap => f.write_str("it has no bitmap"),
             GrowError::HasLog => f.write_str("it has a partial parity log, which excludes this"),
+            GrowError::HasJournal => f.write_str("it has a write journal, which excludes this"),
             GrowError::MovesData(level) => {
                 write!(
                     f,

@@ -56,6 +56,9 @@ fn check(array: &Array, size: Option<Sectors>, assume_clean: bool) -> Result<Sum
     if level::log(array).is_some() {
         return Err(GrowError::HasLog);
     }
+    if level::journal(array).is_some() {
+        return Err(GrowError::HasJournal);
+    }
     let missing = array.slots().saturating_sub(array.in_sync());
     let has_parity = matches!(array.redundancy(), Redundancy::Parity(_));
     if missing > 0 && has_parity && !assume_clean {

@@ -147,6 +147,14 @@ pub(crate) fn log(array: &Array) -> Option<&parity::log::Log> {
     }
 }
 
+/// The write journal of an array, if it has one.
+pub(crate) fn journal(array: &Array) -> Option<&parity::journal::Journal> {
+    match &array.mapping {
+        Mapping::Parity(level) => level.journal(),
+        _ => None,
+    }
+}
+
 /// How far what is there is enough to make it consistent by, in the space in which the array is synced.
 pub(crate) fn resync_limit(array: &Array) -> Sectors {
     match &array.mapping {

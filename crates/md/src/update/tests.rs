@@ -36,6 +36,7 @@ fn pile(level: Level, version: Version) -> Vec<Candidate> {
         size: None,
         bitmap: None,
         ppl: false,
+        journal: None,
         assume_clean: true,
         slots: vec![Some(Geometry::plain(SIZE)); 2],
         write_mostly: Vec::new(),

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use block::{Arena, Buf, Dev, Outcome, Range, Request, Sectors};
+use block::{Arena, Buf, Dev, Device, Outcome, Range, Request, Sectors};
 use md::{Array, BitmapWish, Candidate, Creation, Options, Set, assemble, create, examine, plan_creation};
 use md_format::superblock::Summary;
 use md_format::{Level, Version};
@@ -26,6 +26,8 @@ pub struct Made {
     pub members: usize,
     pub write_mostly: Vec<bool>,
     pub ppl: bool,
+    /// Sectors of a disk of its own, the last one, for a write journal.
+    pub journal: Option<Sectors>,
     pub assume_clean: bool,
     /// Chunk in sectors and layout, of a raid10.
     pub striped: Option<(u32, u32)>,
@@ -44,6 +46,7 @@ impl Default for Made {
             members: 2,
             write_mostly: Vec::new(),
             ppl: false,
+            journal: None,
             assume_clean: true,
             striped: None,
             bitmap: None,
@@ -57,6 +60,8 @@ impl Bench {
     pub fn new(seed: u64, made: Made) -> Bench {
         let bench = Bench { world: World::new(seed), arena: Arena::new(8 << 20) };
         (0..made.members).for_each(|_| drop(bench.world.add_disk(SIZE, 512)));
+        let slots: Vec<_> = bench.devs().iter().map(|dev| Some(dev.geometry())).collect();
+        let journal = made.journal.map(|size| bench.world.add_disk(size, 512).geometry());
         let creation = Creation {
             name: "rules".to_owned(),
             host: None,
@@ -71,11 +76,12 @@ impl Bench {
             bitmap: made.bitmap.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
             ppl: made.ppl,
             assume_clean: made.assume_clean,
-            slots: bench.devs().iter().map(|dev| Some(dev.geometry())).collect(),
+            journal,
+            slots,
             write_mostly: made.write_mostly,
             spares: Vec::new(),
             uuid: [3; 16],
-            device_uuids: (0..made.members).map(|number| [number as u8; 16]).collect(),
+            device_uuids: (0..bench.devs().len()).map(|number| [number as u8; 16]).collect(),
             now_s: 1_577_836_800,
         };
         let plans = plan_creation(&creation).unwrap();

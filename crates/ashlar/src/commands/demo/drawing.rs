@@ -38,6 +38,7 @@ fn state(state: MemberState) -> &'static str {
         MemberState::InSync => "in sync",
         MemberState::Recovering | MemberState::Replacing => "rebuilding",
         MemberState::Spare => "waiting",
+        MemberState::Journal => "journal",
         MemberState::Faulty => "FAULTY",
         MemberState::Removed => "removed",
     }

@@ -178,6 +178,7 @@ fn member_row(member: &MemberStatus, rates: &Rates) -> Row<'static> {
         MemberState::Recovering => ("rebuilding", Color::Yellow),
         MemberState::Replacing => ("replacing", Color::Yellow),
         MemberState::Spare => ("waiting", Color::Cyan),
+        MemberState::Journal => ("journal", Color::Green),
         MemberState::Faulty => ("FAULTY", Color::Red),
         MemberState::Removed => ("removed", Color::DarkGray),
     };

@@ -19,6 +19,7 @@ pub(in crate::superblock) fn create(
 ) -> Result<Place, FormatError> {
     let entry = array.entry(member)?;
     let max_dev = max_dev(array)?;
+    // A journal, too: the kernel starts no array of 1.0 metadata whose journal has its superblock before what members give.
     let layout = member_layout(
         array.version,
         member.device_sectors,

@@ -15,6 +15,8 @@ pub(crate) struct Segment {
     pub end: u64,
     /// Slots with new data.
     pub covered: Slots,
+    /// Those of them of which only a part is new, or whose new content comes from several parts.
+    pub ragged: Slots,
     /// Some member lists a block here as bad.
     pub bad: bool,
 }
@@ -29,14 +31,14 @@ pub(crate) struct Run {
 }
 
 /// Cuts the parts of a group at every row where what is covered changes, where what is listed as `bad` begins and ends (in
-/// rows from the start of the chunk), and at multiples of `window` rows.
+/// rows from the start of the chunk), and at multiples of `window` rows: but only at multiples of `unit` rows.
 ///
 /// `cuts` and `segments` are emptied first and keep their memory.
 pub(crate) fn cut(
     map: &Map,
     stripe: &Stripe,
     parts: &[(PartId, Part)],
-    window: Sectors,
+    (window, unit): (Sectors, Sectors),
     bad: impl Iterator<Item = Range> + Clone,
     cuts: &mut Vec<u64>,
     segments: &mut Vec<Segment>,
@@ -45,22 +47,31 @@ pub(crate) fn cut(
     cuts.clear();
     segments.clear();
     cuts.extend((0..=chunk / window.0).map(|turn| turn * window.0));
+    let mut add = |row: u64| {
+        cuts.push(row / unit.0 * unit.0);
+        if !row.is_multiple_of(unit.0) {
+            cuts.push(row.next_multiple_of(unit.0));
+        }
+    };
     for (_, part) in parts {
-        cuts.push((part.range.start.0 - base) % chunk);
-        cuts.push((part.range.end().0 - base) % chunk);
+        add((part.range.start.0 - base) % chunk);
+        add((part.range.end().0 - base) % chunk);
     }
-    bad.clone().for_each(|run| cuts.extend([run.start.0, run.end().0]));
+    bad.clone().for_each(|run| [run.start.0, run.end().0].into_iter().for_each(&mut add));
     cuts.sort_unstable();
     cuts.dedup();
     let ends = cuts.iter().skip(1).copied();
     for (start, end) in cuts.iter().copied().zip(ends) {
-        let covered = parts.iter().fold(Slots::NONE, |covered, (_, part)| {
-            covered | covered_by(map, stripe, part, Range::new(Sectors(start), Sectors(end - start)))
-        });
+        let rows = Range::new(Sectors(start), Sectors(end - start));
+        let (mut covered, mut ragged) = (Slots::NONE, Slots::NONE);
+        for (_, part) in parts {
+            let (touched, whole) = (touched_by(map, stripe, part, rows), covered_by(map, stripe, part, rows));
+            covered = covered | touched;
+            ragged = (ragged - whole) | (touched - whole); // the last part has its way
+        }
         if !covered.is_empty() {
-            let rows = Range::new(Sectors(start), Sectors(end - start));
             let bad = bad.clone().any(|run| run.overlaps(rows));
-            segments.push(Segment { start, end, covered, bad });
+            segments.push(Segment { start, end, covered, ragged, bad });
         }
     }
 }
@@ -73,6 +84,7 @@ pub(crate) fn run_from(segments: &[Segment], first: usize, window: Sectors) -> R
             && pair[1].covered == own.covered
             && !pair[1].bad
             && !own.bad
+            && (pair[1].ragged | own.ragged).is_empty()
             && pair[1].start / window.0 == own.start / window.0
     });
     Run { first, last: first + 1 + follows.count() }
@@ -88,6 +100,18 @@ fn covered_by(map: &Map, stripe: &Stripe, part: &Part, rows: Range) -> Slots {
         from <= at && at + rows.count.0 <= to
     };
     (from / chunk..=last).filter(covers).map(|number| stripe.slot_of(number as u16)).collect()
+}
+
+/// The slots of whose `rows` a part covers any.
+fn touched_by(map: &Map, stripe: &Stripe, part: &Part, rows: Range) -> Slots {
+    let (chunk, base) = (map.chunk().0, map.range_of(stripe.number).start.0);
+    let (from, to) = (part.range.start.0 - base, part.range.end().0 - base);
+    let last = (to - 1) / chunk;
+    let touches = |number: &u64| {
+        let at = number * chunk + rows.start.0;
+        from < at + rows.count.0 && at < to
+    };
+    (from / chunk..=last).filter(touches).map(|number| stripe.slot_of(number as u16)).collect()
 }
 
 /// Where the new content of `rows` in `slot` comes from: the last part that covers them. `None` inside for zeroes.
@@ -118,6 +142,10 @@ mod tests {
     }
 
     fn cut_up(ranges: &[(u64, u64)], window: u64) -> Vec<Segment> {
+        cut_in_units(ranges, window, 1)
+    }
+
+    fn cut_in_units(ranges: &[(u64, u64)], window: u64, unit: u64) -> Vec<Segment> {
         let groups = Groups::new(16);
         let mut parts = Vec::new();
         for (start, end) in ranges {
@@ -127,12 +155,13 @@ mod tests {
         groups.take(0, &mut parts);
         let (mut cuts, mut segments) = (Vec::new(), Vec::new());
         let map = map();
-        cut(&map, &map.stripe(0), &parts, Sectors(window), std::iter::empty(), &mut cuts, &mut segments);
+        let sizes = (Sectors(window), Sectors(unit));
+        cut(&map, &map.stripe(0), &parts, sizes, std::iter::empty(), &mut cuts, &mut segments);
         segments
     }
 
     fn segment<const N: usize>(start: u64, end: u64, covered: [u16; N]) -> Segment {
-        Segment { start, end, covered: covered.into_iter().collect(), bad: false }
+        Segment { start, end, covered: covered.into_iter().collect(), ragged: Slots::NONE, bad: false }
     }
 
     #[test]
@@ -152,6 +181,18 @@ mod tests {
         assert_eq!(segments.len(), 4);
         assert_eq!(run_from(&segments, 0, Sectors(8)), Run { first: 0, last: 3 });
         assert_eq!(run_from(&segments, 3, Sectors(8)), Run { first: 3, last: 4 });
+    }
+
+    #[test]
+    fn whole_blocks_are_cut_and_those_that_are_new_in_part_go_alone() {
+        let ragged =
+            |segment: Segment, slots: &[u16]| Segment { ragged: slots.iter().copied().collect(), ..segment };
+        let segments = cut_in_units(&[(3, 16), (20, 40)], 16, 8);
+        assert_eq!(segments, [ragged(segment(0, 8, [0, 1, 2]), &[0, 1]), segment(8, 16, [0, 1])]);
+        assert_eq!(run_from(&segments, 0, Sectors(16)).last, 1);
+        // The last part has its way: what it covers wholly is not ragged, whatever came before.
+        assert_eq!(cut_in_units(&[(3, 5), (0, 8)], 16, 8), [segment(0, 8, [0])]);
+        assert_eq!(cut_in_units(&[(0, 8), (3, 5)], 16, 8), [ragged(segment(0, 8, [0]), &[0])]);
     }
 
     #[test]

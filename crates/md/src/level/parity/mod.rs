@@ -2,13 +2,14 @@
 //!
 //! `map` says where everything lies, `plan` what has to be read, `cut` which rows are written in one piece: those three
 //! are pure. Writes gather in `group` and are carried out by `write` and `stripe`; `read` gives back also what is lost;
-//! `zero` frees and zeroes whole stripes; `resync` makes parity belong to the data. All of them hold a lock on the rows of
+//! `zero` frees and zeroes whole stripes; `resync` makes parity belong to the data; `log` and `journal` are the two ways of
+//! closing the write hole. All of them hold a lock on the rows of
 //! the stripes they work on, so that data and parity are never seen, or left, halfway.
 
 mod arithmetic;
 mod cut;
 mod group;
-mod journal;
+pub(crate) mod journal;
 pub(crate) mod log;
 pub(crate) mod map;
 mod offers;
@@ -26,9 +27,7 @@ mod zero;
 
 use std::rc::Rc;
 
-use block::{Arena, Buf, Cause, Dev, Failed, Op, Outcome, Range, Request, Sectors};
-use md_format::superblock::Summary;
-use runtime::spawn;
+use block::{Arena, Buf, Cause, Failed, Op, Outcome, Range, Request, Sectors};
 
 pub(super) use recover::recover_window;
 pub(super) use resync::sync_window;
@@ -45,6 +44,7 @@ use self::work::Works;
 use crate::array::Array;
 use crate::level::Mapping;
 use crate::limits::{OFFERS, SLOTS, STRIPES_JOINED};
+use crate::member::Member;
 use crate::plant::{self, Plant};
 
 /// An array with parity: its map, and what its lanes work with.
@@ -59,8 +59,8 @@ pub(crate) struct Striped {
     zeroes: Buf,
     /// What closes the write hole.
     log: Option<Box<Log>>,
-    /// What is in a write journal, to be read before the members.
-    journal: Option<Journal>,
+    /// What everything is written to before it is written to the members.
+    journal: Option<Box<Journal>>,
 }
 
 impl Striped {
@@ -76,9 +76,10 @@ impl Striped {
         Striped { map, groups, offers, works, zeroes, log, journal: None }
     }
 
-    /// The array has a journal, on `dev`, whose superblock says this.
-    pub fn set_journal(&mut self, dev: Dev, summary: &Summary) {
-        self.journal = Some(Journal::new(dev, summary));
+    /// The array, of this height, has its journal on this device.
+    pub fn set_journal(&mut self, member: Rc<Member>, height: u8) {
+        self.works.add_fresh(self.map.slots(), journal::BLOCK.byte_len());
+        self.journal = Some(Box::new(Journal::new(member, &self.map, height)));
     }
 
     /// Waits until what logs and journal hold is on the members.
@@ -97,10 +98,21 @@ impl Striped {
         self.log.as_deref()
     }
 
+    /// The write journal, if there is one.
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_deref()
+    }
+
     /// Rows that are written in one piece.
     fn window(&self) -> Sectors {
         let window = self.works.window();
-        self.log.as_ref().map_or(window, |log| window.min(log.longest()))
+        let window = self.log.as_ref().map_or(window, |log| window.min(log.longest()));
+        self.journal.as_ref().map_or(window, |journal| window.min(journal.longest()))
+    }
+
+    /// What pieces are multiples of: a journal knows whole blocks alone.
+    fn unit(&self) -> Sectors {
+        if self.journal.is_some() { journal::BLOCK } else { Sectors(1) }
     }
 
     /// The slots whose member, if there is one, does not have these rows.
@@ -156,7 +168,7 @@ impl Striped {
         // A write that failed halfway on the last members there are leaves parity that belongs to nobody knows what.
         let is_known = array.sync.covers(rows) && array.broken().is_none() && !self.is_in_doubt(rows);
         let consistent = is_believed || is_known;
-        Known { absent, unreadable, void, consistent }
+        Known { absent, unreadable, void, consistent, all_parity: self.journal.is_some() }
     }
 
     /// The offers of the lane in which a row lies.
@@ -194,26 +206,22 @@ impl Striped {
     }
 }
 
-/// Starts the replay of logs and journal, what keeps the logs, and what is to begin after the replay.
+/// Starts the replay of logs and journal, what keeps them, and what is to begin after the replay.
 pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) {
-    let has_journal = matches!(&array.mapping, Mapping::Parity(level) if level.journal.is_some());
-    if !has_journal {
-        return log::start(array, then);
+    match &array.mapping {
+        Mapping::Parity(level) if level.journal.is_some() => journal::start(array, then),
+        _ => log::start(array, then),
     }
-    let own = array.clone();
-    let _running = spawn(async move {
-        if let Mapping::Parity(level) = &own.mapping
-            && let Some(journal) = &level.journal
-        {
-            journal::run(&own, level, journal).await;
-        }
-        then(&own);
-    });
 }
 
 pub(super) async fn serve(array: &Rc<Array>, level: &Striped, request: Request) -> Outcome {
     level.replayed().await?;
-    if let (Some(failed), true) = (array.broken(), request.op != Op::Read && request.op != Op::Status) {
+    let reads = matches!(request.op, Op::Read | Op::Status);
+    if let (Some(failed), false) = (array.broken(), reads) {
+        return Err(failed);
+    }
+    let without_journal = level.journal.as_ref().and_then(|journal| journal.failure());
+    if let (Some(failed), false) = (without_journal, reads || request.op == Op::Flush) {
         return Err(failed);
     }
     match request.op {
@@ -221,6 +229,8 @@ pub(super) async fn serve(array: &Rc<Array>, level: &Striped, request: Request) 
         Op::Status => read::status(array, level, request).await,
         Op::Write => write::write(array, level, request).await,
         Op::Discard | Op::WriteZeroes => zero::zero(array, level, request).await,
+        // What was answered is durable in the journal.
+        Op::Flush if level.journal.is_some() && without_journal.is_none() => array.recorded().await,
         Op::Flush => {
             array.flush_members(request.trace).await?;
             array.recorded().await

@@ -14,6 +14,8 @@ pub(crate) struct Known {
     pub void: Slots,
     /// Parity is known to belong to the data (S8).
     pub consistent: bool,
+    /// All parity is wanted, also that of who is absent: a journal has a place for both or for none.
+    pub all_parity: bool,
 }
 
 /// How the parity of a partial write is found.
@@ -51,26 +53,37 @@ pub(crate) enum NoPlan {
     Doubtful,
 }
 
-/// How to write the blocks in `covered`, slots of data, so that parity belongs to the data afterwards.
+/// How to write the blocks in `covered`, slots of data, so that parity belongs to the data afterwards. Of those that are
+/// `ragged` only a part is new: what they hold is needed too.
 ///
 /// The way that reads fewer blocks is taken; of equals the one that does not depend on the parity there is. Where parity
 /// may not belong to the data, it is made anew (S8); only where that would need a lost block, whose content is what
 /// parity says, the difference is applied, because it leaves what parity says as it is.
-pub(crate) fn plan_write(stripe: &Stripe, covered: Slots, known: Known) -> Result<Plan, NoPlan> {
+pub(crate) fn plan_write(
+    stripe: &Stripe,
+    covered: Slots,
+    ragged: Slots,
+    known: Known,
+) -> Result<Plan, NoPlan> {
     let data = stripe.data();
     let unreadable = known.unreadable | known.absent | known.void;
     let kept = stripe.parities() - known.absent;
-    let others = data - covered;
+    let others = (data - covered) | ragged;
     let plan = |method, reads| Ok(Plan { method, reads, lost: Slots::NONE });
+    let data_only = match (ragged & unreadable).is_empty() {
+        true => plan(Method::DataOnly, ragged),
+        false => Err(NoPlan::TooMuchLost),
+    };
     if kept.is_empty() {
-        return plan(Method::DataOnly, Slots::NONE);
+        return data_only;
     }
     if others.is_empty() {
         return plan(Method::Whole, Slots::NONE);
     }
     let old = covered | kept;
     let can_reconstruct = (others & unreadable).is_empty();
-    let can_modify = (old & unreadable).is_empty();
+    let has_all_parity = kept == stripe.parities() || !known.all_parity;
+    let can_modify = (old & unreadable).is_empty() && has_all_parity;
     match (can_reconstruct, can_modify) {
         (true, true) if known.consistent && old.count() < others.count() => plan(Method::Modify, old),
         (true, _) => plan(Method::Reconstruct, others),
@@ -78,7 +91,7 @@ pub(crate) fn plan_write(stripe: &Stripe, covered: Slots, known: Known) -> Resul
         (false, false) => {
             let (reads, _) = match plan_recovery(stripe, known) {
                 // Parity that is listed as bad anyway stays so, until the block that is lost is written.
-                Err(_) if (kept - known.void).is_empty() => return plan(Method::DataOnly, Slots::NONE),
+                Err(_) if (kept - known.void).is_empty() => return data_only,
                 planned => planned?,
             };
             // What is lost and gets new data anyway is recovered all the same: P and Q know the lost blocks together.
@@ -112,8 +125,13 @@ mod tests {
     use super::super::map::Map;
     use super::*;
 
-    const ALL_WELL: Known =
-        Known { absent: Slots::NONE, unreadable: Slots::NONE, void: Slots::NONE, consistent: true };
+    const ALL_WELL: Known = Known {
+        absent: Slots::NONE,
+        unreadable: Slots::NONE,
+        void: Slots::NONE,
+        consistent: true,
+        all_parity: false,
+    };
 
     fn raid5(slots: u32) -> Stripe {
         Map::new(Level::Raid5, 2, slots, 8, 8000).unwrap().stripe(0) // 0 1 2 .. P
@@ -129,24 +147,24 @@ mod tests {
 
     #[test]
     fn a_whole_stripe_reads_nothing() {
-        let plan = plan_write(&raid6(6), slots([0, 1, 2, 3]), ALL_WELL).unwrap();
+        let plan = plan_write(&raid6(6), slots([0, 1, 2, 3]), Slots::NONE, ALL_WELL).unwrap();
         assert_eq!((plan.method, plan.reads), (Method::Whole, Slots::NONE));
     }
 
     #[test]
     fn the_way_with_fewer_reads_is_taken() {
-        let plan = plan_write(&raid5(6), slots([1]), ALL_WELL).unwrap();
+        let plan = plan_write(&raid5(6), slots([1]), Slots::NONE, ALL_WELL).unwrap();
         assert_eq!((plan.method, plan.reads), (Method::Modify, slots([1, 5])));
-        let plan = plan_write(&raid5(6), slots([0, 1, 2]), ALL_WELL).unwrap();
+        let plan = plan_write(&raid5(6), slots([0, 1, 2]), Slots::NONE, ALL_WELL).unwrap();
         assert_eq!((plan.method, plan.reads), (Method::Reconstruct, slots([3, 4])));
-        let plan = plan_write(&raid6(6), slots([0]), ALL_WELL).unwrap();
+        let plan = plan_write(&raid6(6), slots([0]), Slots::NONE, ALL_WELL).unwrap();
         assert_eq!(plan.method, Method::Reconstruct); // as many reads: what does not trust the parity
     }
 
     #[test]
     fn parity_that_may_not_belong_to_the_data_is_made_anew() {
         let known = Known { consistent: false, ..ALL_WELL };
-        let plan = plan_write(&raid5(8), slots([0]), known).unwrap();
+        let plan = plan_write(&raid5(8), slots([0]), Slots::NONE, known).unwrap();
         assert_eq!(plan.method, Method::Reconstruct);
     }
 
@@ -154,7 +172,7 @@ mod tests {
     fn a_lost_block_that_is_not_written_keeps_what_parity_says_of_it() {
         for consistent in [true, false] {
             let known = Known { absent: slots([3]), consistent, ..ALL_WELL };
-            let plan = plan_write(&raid5(6), slots([0, 1, 2]), known).unwrap();
+            let plan = plan_write(&raid5(6), slots([0, 1, 2]), Slots::NONE, known).unwrap();
             assert_eq!((plan.method, plan.reads), (Method::Modify, slots([0, 1, 2, 5])));
         }
     }
@@ -162,30 +180,30 @@ mod tests {
     #[test]
     fn a_lost_block_that_is_written_lives_in_the_parity() {
         let known = Known { absent: slots([0]), ..ALL_WELL };
-        let plan = plan_write(&raid5(4), slots([0]), known).unwrap();
+        let plan = plan_write(&raid5(4), slots([0]), Slots::NONE, known).unwrap();
         assert_eq!((plan.method, plan.reads), (Method::Reconstruct, slots([1, 2])));
     }
 
     #[test]
     fn two_lost_blocks_of_which_one_is_written_are_both_recovered() {
         let known = Known { absent: slots([0, 1]), ..ALL_WELL };
-        let plan = plan_write(&raid6(6), slots([0]), known).unwrap();
+        let plan = plan_write(&raid6(6), slots([0]), Slots::NONE, known).unwrap();
         assert_eq!(plan, Plan { method: Method::Recover, reads: slots([2, 3, 4, 5]), lost: slots([0, 1]) });
         let doubtful = Known { consistent: false, ..known };
-        assert_eq!(plan_write(&raid6(6), slots([0]), doubtful), Err(NoPlan::Doubtful));
+        assert_eq!(plan_write(&raid6(6), slots([0]), Slots::NONE, doubtful), Err(NoPlan::Doubtful));
     }
 
     #[test]
     fn parity_that_cannot_be_read_is_written_anew() {
         let known = Known { unreadable: slots([5]), ..ALL_WELL };
-        let plan = plan_write(&raid5(6), slots([0]), known).unwrap();
+        let plan = plan_write(&raid5(6), slots([0]), Slots::NONE, known).unwrap();
         assert_eq!((plan.method, plan.reads), (Method::Reconstruct, slots([1, 2, 3, 4])));
     }
 
     #[test]
     fn without_parity_members_data_is_just_written() {
         let known = Known { absent: slots([5]), ..ALL_WELL };
-        let plan = plan_write(&raid5(6), slots([0]), known).unwrap();
+        let plan = plan_write(&raid5(6), slots([0]), Slots::NONE, known).unwrap();
         assert_eq!((plan.method, plan.reads), (Method::DataOnly, Slots::NONE));
     }
 
@@ -195,8 +213,7 @@ mod tests {
         assert_eq!(plan_recovery(&raid6(6), known), Ok((slots([0, 1, 3, 4]), slots([2]))));
         let known = Known { absent: slots([2, 4]), ..ALL_WELL };
         assert_eq!(plan_recovery(&raid6(6), known), Ok((slots([0, 1, 3, 5]), slots([2]))));
-        let known =
-            Known { absent: slots([2]), unreadable: slots([3, 4]), void: Slots::NONE, consistent: true };
+        let known = Known { absent: slots([2]), unreadable: slots([3, 4]), ..ALL_WELL };
         assert_eq!(plan_recovery(&raid6(6), known), Err(NoPlan::TooMuchLost));
     }
 
@@ -205,27 +222,33 @@ mod tests {
     fn every_small_case_has_a_plan_as_long_as_parity_suffices() {
         let stripe = raid6(6);
         let subset = |bits: u32| (0..6).filter(move |slot| bits >> slot & 1 == 1).collect::<Slots>();
-        for case in 0..1 << 16 {
+        for case in 0..1 << 21 {
             let covered = subset(case & 0xf);
+            let (ragged, all_parity) = (subset(case >> 16 & 0xf), case >> 20 == 1);
             let known = Known {
                 absent: subset(case >> 4 & 0x3f),
                 unreadable: subset(case >> 10 & 0x3f),
                 void: Slots::NONE,
                 consistent: true,
+                all_parity,
             };
             let gone = known.absent | known.unreadable;
-            if covered.is_empty() || gone.count() > 2 {
+            if covered.is_empty() || !(ragged - covered).is_empty() || gone.count() > 2 {
                 continue;
             }
-            let plan = plan_write(&stripe, covered, known).expect("two losses are within reach of P and Q");
+            let plan = plan_write(&stripe, covered, ragged, known);
+            let plan = plan.expect("two losses are within reach of P and Q");
             assert!((plan.reads & gone).is_empty(), "{known:?} {plan:?}");
             let needed = match plan.method {
-                Method::Whole | Method::DataOnly => Slots::NONE,
+                Method::Whole => Slots::NONE,
+                Method::DataOnly => ragged,
                 Method::Modify => covered | (stripe.parities() - known.absent),
-                Method::Reconstruct => stripe.data() - covered,
+                Method::Reconstruct => (stripe.data() - covered) | ragged,
                 Method::Recover => stripe.data() - plan.lost,
             };
             assert!((needed - plan.reads).is_empty(), "{known:?} {plan:?}");
+            let makes_all = plan.method != Method::Modify || (stripe.parities() & known.absent).is_empty();
+            assert!(makes_all || !all_parity, "{known:?} {plan:?}");
         }
     }
 }

@@ -7,13 +7,14 @@ use block::{Buf, Cause, Failed, Outcome, Range, Request, Sectors};
 
 use super::cut::{Run, Segment, cut, run_from, source};
 use super::group::{Groups, Part, PartId};
+use super::journal::{Held, New};
 use super::log::{Logged, split};
 use super::map::Stripe;
 use super::plan::{Method, Plan, plan_write};
 use super::read::{Trouble, settle_reads};
 use super::slots::Slots;
 use super::work::Work;
-use super::{Striped, arithmetic, failure};
+use super::{Striped, arithmetic, failure, journal};
 use crate::array::Array;
 use crate::plant::{self, Plant};
 
@@ -32,16 +33,29 @@ pub(super) async fn write(
     let bad = array.members.iter().filter(|member| member.is_written() && member.bad.is_any());
     let bad = bad.flat_map(|member| member.bad_rows(rows));
     let bad = bad.map(|run| Range::new(run.start - rows.start, run.count));
-    cut(&level.map, &stripe, parts, level.window(), bad, &mut cuts, &mut segments);
+    cut(&level.map, &stripe, parts, (level.window(), level.unit()), bad, &mut cuts, &mut segments);
     if level.log.is_some() {
         split(&stripe, level.unseated(array), &segments, &mut work.split);
         std::mem::swap(&mut segments, &mut work.split);
     }
-    let fua = parts.iter().any(|(_, part)| part.fua);
+    // What a journal has is durable already.
+    let fua = level.journal.is_none() && parts.iter().any(|(_, part)| part.fua);
     // In traces the group goes under the request that leads it.
     let trace = parts.first().map_or(0, |(_, part)| part.trace);
-    let mut writing =
-        Writing { array, level, stripe, parts, segments: &segments, fua, trace, used: 0, logged: None };
+    let fresh = std::mem::take(&mut work.fresh);
+    let mut writing = Writing {
+        array,
+        level,
+        stripe,
+        parts,
+        segments: &segments,
+        fresh: &fresh,
+        fua,
+        trace,
+        used: 0,
+        logged: None,
+        held: None,
+    };
     work.outcomes.clear();
     work.outcomes.resize(parts.len(), Ok(()));
     let mut at = 0;
@@ -60,7 +74,7 @@ pub(super) async fn write(
     let all = writing.settle(work).await;
     let all = all.and(array.recorded().await); // S5: nobody is told before every failure is on record
     drop(writing);
-    (work.cuts, work.segments) = (cuts, segments);
+    (work.cuts, work.segments, work.fresh) = (cuts, segments, fresh);
     // What broke the array concerns everybody.
     let all = all.and(array.broken().map_or(Ok(()), Err));
     for ((id, _), own) in parts.iter().zip(&work.outcomes) {
@@ -74,12 +88,16 @@ struct Writing<'a> {
     stripe: Stripe,
     parts: &'a [(PartId, Part)],
     segments: &'a [Segment],
+    /// By slot: what a ragged block is to hold.
+    fresh: &'a [Buf],
     fua: bool,
     trace: u32,
     /// Blocks of the work that hold parity under way.
     used: usize,
     /// The rows under way are in the log.
     logged: Option<Logged<'a>>,
+    /// They are in the journal.
+    held: Option<Held<'a>>,
 }
 
 impl Writing<'_> {
@@ -88,7 +106,7 @@ impl Writing<'_> {
         let mut medium = None;
         loop {
             let known = self.level.known(self.array, self.rows(run), unreadable);
-            let plan = plan_write(&self.stripe, self.covered(run), known)
+            let plan = plan_write(&self.stripe, self.covered(run), self.ragged(run), known)
                 .map_err(|why| medium.unwrap_or(failure(why)))?;
             if plan.method == Method::Whole && run.last - run.first == 1 {
                 return self.write_whole(work, run).await;
@@ -110,14 +128,15 @@ impl Writing<'_> {
     /// All data is new, and in one piece. Its parity goes into blocks that are not under way.
     async fn write_whole(&mut self, work: &mut Work, run: Run) -> Outcome {
         let parities = self.stripe.parities().count() as usize;
-        if self.logged.is_some() || self.used + parities > work.blocks.len() || work.is_nearly_full() {
+        let is_logged = self.logged.is_some() || self.held.is_some();
+        if is_logged || self.used + parities > work.blocks.len() || work.is_nearly_full() {
             self.settle(work).await?;
         }
         let p = work.blocks[self.used].clone();
         let q = self.stripe.q.map(|_| work.blocks[self.used + 1].clone());
         self.used += parities;
         self.generate(work, run, &p, q.as_ref());
-        self.log(work, run, &p).await?;
+        self.log(work, run, &p, q.as_ref(), Method::Whole).await?;
         self.start_data(work, run, false);
         self.start_parity(work, run, &p, q.as_ref());
         self.array.sync.note_rewritten(self.rows(run));
@@ -145,19 +164,19 @@ impl Writing<'_> {
         let block = |work: &Work, slot: u16| work.blocks[usize::from(slot)].slice(0, bytes);
         let p = block(work, self.stripe.p);
         let q = self.stripe.q.map(|slot| block(work, slot));
+        if plan.method == Method::Recover {
+            self.recover(work, run, plan);
+        }
+        self.compose(work, run);
         match plan.method {
             Method::DataOnly => {}
             Method::Modify => self.modify(work, run, plan, &p, q.as_ref()),
-            Method::Whole | Method::Reconstruct => self.generate(work, run, &p, q.as_ref()),
-            Method::Recover => {
-                self.recover(work, run, plan);
+            Method::Whole | Method::Reconstruct | Method::Recover => {
                 self.generate(work, run, &p, q.as_ref());
             }
         }
         self.used = work.blocks.len();
-        if plan.method != Method::DataOnly {
-            self.log(work, run, &p).await?;
-        }
+        self.log(work, run, &p, q.as_ref(), plan.method).await?;
         self.start_data(work, run, run.last - run.first > 1);
         if plan.method != Method::DataOnly {
             self.start_parity(work, run, &p, q.as_ref());
@@ -169,9 +188,45 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// What is to be written is in the log, durably, before any of it is (S5).
-    async fn log(&mut self, work: &mut Work, run: Run, p: &Buf) -> Outcome {
-        let Some(log) = &self.level.log else { return Ok(()) };
+    /// The content of blocks of which only a part is new: what was read, and the parts over it in their order.
+    fn compose(&self, work: &Work, run: Run) {
+        let rows = self.rows(run);
+        let base = self.level.map.range_of(self.stripe.number).start;
+        for slot in self.ragged(run).iter() {
+            let fresh = &self.fresh[usize::from(slot)];
+            fresh.copy_from(0, &work.blocks[usize::from(slot)].slice(0, rows.count.byte_len()));
+            let number = self.stripe.number_of(slot).expect("new content is data");
+            let start = base + Sectors(u64::from(number) * self.level.map.chunk().0);
+            let block = Range::new(start + Sectors(self.segments[run.first].start), rows.count);
+            for (_, part) in self.parts {
+                let Some(new) = part.range.intersection(block) else { continue };
+                let place = fresh.slice((new.start - block.start).byte_len(), new.count.byte_len());
+                match &part.buf {
+                    Some(buf) => place.copy_from(
+                        0,
+                        &buf.slice((new.start - part.range.start).byte_len(), new.count.byte_len()),
+                    ),
+                    None => place.fill_zero(),
+                }
+            }
+        }
+    }
+
+    /// What is to be written is in log or journal, durably, before any of it is (S5).
+    async fn log(&mut self, work: &mut Work, run: Run, p: &Buf, q: Option<&Buf>, method: Method) -> Outcome {
+        if let Some(journal) = self.level.journal() {
+            let new = New {
+                rows: self.rows(run),
+                covered: self.covered(run),
+                block: |slot, row| self.new_block(run, slot, row),
+                parity: (method != Method::DataOnly).then_some((p, q)),
+            };
+            self.held = journal.record(self.array, new).await?;
+            return Ok(());
+        }
+        let Some(log) = self.level.log.as_ref().filter(|_| method != Method::DataOnly) else {
+            return Ok(());
+        };
         let rows = Range::new(Sectors(self.segments[run.first].start), self.rows(run).count);
         let fill = |partial: &Buf| self.partial_parity(work, run, p, partial);
         let logged = log.record(self.array, &self.stripe, rows, self.covered(run), fill).await?;
@@ -319,7 +374,7 @@ impl Writing<'_> {
         })
         .await;
         work.mended(self.array);
-        self.logged = None;
+        (self.logged, self.held) = (None, None);
         outcome
     }
 
@@ -341,6 +396,10 @@ impl Writing<'_> {
         self.segments[run.first].covered
     }
 
+    fn ragged(&self, run: Run) -> Slots {
+        self.segments[run.first].ragged
+    }
+
     /// The rows of a run, from the members' data offsets.
     fn rows(&self, run: Run) -> Range {
         let (start, end) = (self.segments[run.first].start, self.segments[run.last - 1].end);
@@ -354,8 +413,19 @@ impl Writing<'_> {
         (Sectors(segment.start - first).byte_len(), Sectors(segment.end - segment.start).byte_len())
     }
 
+    /// The new block of a slot in the row of a run that begins there.
+    fn new_block(&self, run: Run, slot: u16, row: Sectors) -> Buf {
+        let row = (row - self.level.map.rows_of(self.stripe.number).start).0;
+        let segment = self.segments(run).iter().find(|segment| segment.end > row).expect("a row of the run");
+        let content = self.new_content(segment, slot).expect("covered");
+        content.slice(Sectors(row - segment.start).byte_len(), journal::BLOCK.byte_len())
+    }
+
     /// The new content of a slot in a segment.
     fn new_content(&self, segment: &Segment, slot: u16) -> Option<Buf> {
+        if segment.ragged.has(slot) {
+            return Some(self.fresh[usize::from(slot)].clone());
+        }
         let rows = Range::new(Sectors(segment.start), Sectors(segment.end - segment.start));
         let found = source(&self.level.map, &self.stripe, self.parts, rows, slot)?;
         Some(found.unwrap_or_else(|| self.level.zeroes.slice(0, rows.count.byte_len())))

@@ -24,6 +24,8 @@ pub(crate) struct Work {
     arena: Rc<Arena>,
     /// A window of each slot.
     pub blocks: Vec<Buf>,
+    /// A block of each slot of an array with a journal, for new content that is old in part.
+    pub fresh: Vec<Buf>,
     /// Requests under way, each with the slot it went to, and the place of the member.
     tickets: Vec<(u16, usize, Ticket)>,
     /// Bad blocks that are being written: they are none any more when that has gone well.
@@ -55,12 +57,13 @@ impl Work {
         Work {
             arena: arena.clone(),
             blocks: (0..slots).map(take).collect(),
+            fresh: Vec::new(),
             tickets: Vec::with_capacity(TICKETS * slots),
             mending: Vec::new(),
             parts: Vec::with_capacity(2 * SLOTS),
             outcomes: Vec::with_capacity(2 * SLOTS),
-            cuts: Vec::with_capacity(4 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
-            segments: Vec::with_capacity(4 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
+            cuts: Vec::with_capacity(8 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
+            segments: Vec::with_capacity(8 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
             split: Vec::with_capacity(8 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
             rows: Vec::with_capacity(slots),
             sources: Vec::with_capacity(2 * slots),
@@ -150,6 +153,14 @@ impl Works {
             rank: Rank::new(height, Step::Buffers),
             window,
         }
+    }
+
+    /// Gives every work a block of each of so many slots.
+    pub fn add_fresh(&self, slots: u16, bytes: usize) {
+        let mut free = self.free.borrow_mut();
+        let arena = Arena::new(free.len() * usize::from(slots) * bytes);
+        let take = |_| arena.take(bytes).expect("the arena was made for this");
+        free.iter_mut().for_each(|work| work.fresh = (0..slots).map(take).collect());
     }
 
     /// Rows that are worked on at a time.

@@ -1,5 +1,7 @@
 //! Zeroing and discarding. Whole stripes are zeroed on every member, parity too, which belongs to zeroes then: a member
 //! can free the space. What is left at the ends is written as zeroes, or, of a discard, left as it is.
+//!
+//! A journal would bring back what was there before, so zeroes go through it like everything else, and nothing is discarded.
 
 use block::{Cause, Failed, Op, Outcome, Range, Request, Sectors};
 
@@ -11,6 +13,12 @@ use crate::limits::FAN_OUT;
 use crate::member::Member;
 
 pub(super) async fn zero(array: &Array, level: &Striped, request: Request) -> Outcome {
+    if level.journal.is_some() {
+        return match request.op {
+            Op::Discard => Ok(()),
+            _ => write::write(array, level, request).await,
+        };
+    }
     let stripe = level.map.stripe_sectors();
     let range = request.range;
     let first = Sectors(range.start.0.div_ceil(stripe.0) * stripe.0).min(range.end());

@@ -1,22 +1,28 @@
 //! Reading a journal from its tail to its end, and bringing what it holds to the members.
+//!
+//! As the kernel: rows of which the journal has data and parity are written to the members. An array that is open for
+//! writing then begins its journal anew: behind what was found, with a sequence that nothing older can follow, come the
+//! blocks that are in the journal alone, or an empty unit if there are none; then the tail moves there, and those blocks
+//! are written as any write is. Whenever the power fails, what the superblock calls the tail has all that is needed.
 
 use block::{Arena, Buf, Cause, Failed, Outcome, Range, Request, Sectors, lend};
-use md_format::journal::{BLOCK_BYTES, BLOCK_SECTORS, MetaBlock, Payload, block_checksum, ring_add};
+use md_format::journal::{
+    BLOCK_BYTES, BLOCK_SECTORS, MetaBlock, Payload, RECOVERY_STEP, block_checksum, payload_bytes, ring_add,
+};
 
 use super::super::{Striped, write};
-use super::Journal;
 use super::plan::{DataOnly, Position, Rows, Whole};
+use super::reclaim::move_tail;
+use super::ring::Ring;
+use super::{BLOCK, Held, Journal};
 use crate::array::Array;
 
-const BLOCK: Sectors = Sectors(BLOCK_SECTORS);
-
-/// Replays the journal, and lets requests go on.
-pub(in super::super) async fn run(array: &Array, level: &Striped, journal: &Journal) {
+/// Replays the journal.
+pub(super) async fn run(array: &Array, level: &Striped, journal: &Journal) -> Outcome {
     let arena = Arena::new(2 * BLOCK_BYTES);
     let take = || arena.take(BLOCK_BYTES).expect("the arena was made for it");
     let replay = Replay { array, level, journal, meta: take(), block: take() };
-    let outcome = replay.all().await;
-    journal.set_replayed(outcome);
+    replay.all().await
 }
 
 struct Replay<'a> {
@@ -38,7 +44,7 @@ enum Step {
 impl Replay<'_> {
     async fn all(&self) -> Outcome {
         let mut rows = Rows::default();
-        let mut position = self.journal.tail;
+        let mut position = self.journal.found;
         let mut seq = None;
         while let Some(bytes) = self.meta_block(position).await? {
             let meta = MetaBlock::view(&bytes[..]).expect("looked at when it was read");
@@ -56,15 +62,86 @@ impl Replay<'_> {
         for row in &whole {
             self.write_out(row).await?;
         }
+        if self.array.options.write {
+            return self.begin_anew(position, seq, open).await;
+        }
         for block in &open {
             self.write(block).await?;
         }
         Ok(())
     }
 
+    /// Begins the journal anew, where the old one has ended: at `end`, where a block with the number `seq` would have come.
+    async fn begin_anew(&self, end: Position, seq: Option<u64>, open: Vec<DataOnly>) -> Outcome {
+        let (array, journal) = (self.array, self.journal);
+        *journal.ring.borrow_mut() = match seq {
+            Some(seq) => Ring::behind(journal.size, journal.found, end, seq.wrapping_add(RECOVERY_STEP)),
+            // As the kernel: there is nothing to read on from, so it begins at the start.
+            None => Ring::new(journal.size, 0, runtime::random() >> 32),
+        };
+        let mut moved = Vec::with_capacity(open.len());
+        let mut held = Vec::new();
+        let most = journal.open.borrow().most();
+        for blocks in open.chunks(most) {
+            held.push(self.move_blocks(blocks, &mut moved).await?);
+        }
+        if open.is_empty() {
+            let empty = journal.hold_open();
+            journal.durable(array, &empty).await?;
+        }
+        if seq.is_some() {
+            journal.release(0);
+        }
+        if !array.is_whole() {
+            // Who is missing did not get what was written just now.
+            array.metadata.require_membership();
+        }
+        match seq {
+            Some(_) => move_tail(array, journal).await?,
+            None => {
+                journal.tail.set(0);
+                array.metadata.require();
+                array.metadata.settled().await?;
+            }
+        }
+        for block in &moved {
+            self.write(block).await?;
+        }
+        drop(held);
+        Ok(())
+    }
+
+    /// Writes blocks that are in the journal alone into a unit of their own, and notes where they are now.
+    async fn move_blocks(&self, blocks: &[DataOnly], moved: &mut Vec<DataOnly>) -> Result<Held<'_>, Failed> {
+        let journal = self.journal;
+        let sectors = (1 + blocks.len() as u64) * BLOCK_SECTORS;
+        if !journal.ring.borrow().has_room(sectors) {
+            return Err(Failed::new(Cause::NoSpace)); // the kernel that left them always left room for this
+        }
+        debug_assert!(journal.open.borrow().has_room(blocks.len(), payload_bytes(blocks.len(), 0, 0)));
+        for block in blocks {
+            self.read(block.at, &self.block).await?;
+            let place = self.place_of(block)?;
+            journal.open.borrow_mut().push_data(place.start.0, &self.block);
+        }
+        let held = journal.hold_open();
+        journal.durable(self.array, &held).await?;
+        let mut at = journal.ring.borrow().start_of(held.number);
+        for block in blocks {
+            at = ring_add(at, BLOCK_SECTORS, journal.size).expect("within the ring");
+            moved.push(DataOnly { at, ..*block });
+        }
+        Ok(held)
+    }
+
+    fn place_of(&self, block: &DataOnly) -> Result<Range, Failed> {
+        let rows = Range::new(Sectors(block.row), BLOCK);
+        self.level.map.range_at(block.slot, rows).ok_or(Failed::new(Cause::Refused))
+    }
+
     /// The meta block at a position, if there is one that is whole.
     async fn meta_block(&self, position: Position) -> Result<Option<Box<[u8; BLOCK_BYTES]>>, Failed> {
-        if position + BLOCK_SECTORS > self.journal.ring {
+        if position + BLOCK_SECTORS > self.journal.size {
             return Ok(None);
         }
         self.read(position, &self.meta).await?;
@@ -77,7 +154,7 @@ impl Replay<'_> {
     /// Takes in the payloads of a meta block. As in the kernel, one whose blocks are not all whole counts for nothing, and
     /// the next one is looked for right behind it.
     async fn take_in(&self, meta: &MetaBlock, position: Position, rows: &mut Rows) -> Result<Step, Failed> {
-        let ring = self.journal.ring;
+        let ring = self.journal.size;
         let behind = |at: Position, sectors: u64| ring_add(at, sectors, ring);
         let Some(first) = behind(position, BLOCK_SECTORS) else { return Ok(Step::End) };
         if !self.is_whole(meta, first).await? {
@@ -133,7 +210,7 @@ impl Replay<'_> {
                 let seed = self.journal.seed;
                 let found =
                     lend(std::slice::from_ref(&self.block), &[], |read, _| block_checksum(seed, read[0]));
-                let Some(next) = ring_add(at, BLOCK_SECTORS, self.journal.ring) else { return Ok(false) };
+                let Some(next) = ring_add(at, BLOCK_SECTORS, self.journal.size) else { return Ok(false) };
                 if found != sum {
                     return Ok(false);
                 }
@@ -147,29 +224,39 @@ impl Replay<'_> {
         self.level.map.stripe(0).parities().count()
     }
 
-    /// A row that is whole goes to the members that are there.
+    /// A row that is whole goes to the members that are there. One that does not take it is failed.
     async fn write_out(&self, whole: &Whole) -> Outcome {
         for (slot, at) in &whole.blocks {
-            let Some(member) = self.array.occupant(*slot).filter(|member| member.is_written()) else {
-                continue;
-            };
-            self.read(*at, &self.block).await?;
-            let write = Request::write(member.place_of(Sectors(whole.row)), self.block.clone());
-            member.dev.start(self.array.to_member(write)).await?;
+            let mut is_read = false;
+            for place in self.array.written(*slot) {
+                if !is_read {
+                    self.read(*at, &self.block).await?;
+                    is_read = true;
+                }
+                let member = &self.array.members[place];
+                let range = Range::new(member.place_of(Sectors(whole.row)), BLOCK);
+                let write = Request::write(range.start, self.block.clone());
+                match member.dev.start(self.array.to_member(write)).await {
+                    Ok(()) => self.array.was_written(member, range),
+                    Err(failed) if self.array.fail(member, failed) => {}
+                    Err(failed) => return Err(failed),
+                }
+            }
         }
+        self.journal.rows_replayed.set(self.journal.rows_replayed.get() + 1);
         Ok(())
     }
 
     /// A block that is in the journal alone is written as any write is.
     async fn write(&self, block: &DataOnly) -> Outcome {
-        let rows = Range::new(Sectors(block.row), BLOCK);
-        let range = self.level.map.range_at(block.slot, rows).ok_or(Failed::new(Cause::Refused))?;
+        let range = self.place_of(block)?;
         self.read(block.at, &self.block).await?;
         write::write(self.array, self.level, Request::write(range.start, self.block.clone())).await
     }
 
     async fn read(&self, position: Position, buf: &Buf) -> Outcome {
-        let at = self.journal.data_offset + Sectors(position);
-        self.journal.dev.start(self.array.to_member(Request::read(at, buf.clone()))).await
+        let member = &self.journal.member;
+        let at = member.data_offset + Sectors(position);
+        member.dev.start(self.array.to_member(Request::read(at, buf.clone()))).await
     }
 }

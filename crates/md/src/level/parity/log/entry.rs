@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn written_blocks_that_are_no_neighbours_go_one_after_the_other() {
         let stripe = Map::new(Level::Raid5, 2, 6, 16, 800).unwrap().stripe(1); // 5 6 7 8 P 4: data 4 is in slot 5
-        let segment = |covered| Segment { start: 2, end: 6, covered, bad: false };
+        let segment = |covered| Segment { start: 2, end: 6, covered, ragged: Slots::NONE, bad: false };
         let mut into = Vec::new();
         split(&stripe, Slots::NONE, &[segment(slots([5, 0, 2]))], &mut into);
         assert_eq!(into, [segment(slots([5, 0])), segment(slots([2]))]);
@@ -231,7 +231,7 @@ mod tests {
             let count = count.min(16 - start);
             let covered: Slots = stripe.data().iter().filter(|slot| bits >> slot & 1 == 1).collect();
             let mut cut = Vec::new();
-            let segment = Segment { start, end: start + count, covered, bad: false };
+            let segment = Segment { start, end: start + count, covered, ragged: Slots::NONE, bad: false };
             split(&stripe, Slots::NONE, &[segment], &mut cut);
             for segment in cut {
                 let entry = describe(&map, &stripe, rows(start, count), segment.covered, 0);
