@@ -43,6 +43,12 @@ const INTERRUPTED: std::ops::Range<u64> = 8 << 20..24 << 20;
 /// What it writes while a member is missing.
 const WRITTEN_DEGRADED: std::ops::Range<u64> = 4 << 20..6 << 20;
 
+/// What it writes while one is rebuilt.
+const WRITTEN_MEANWHILE: std::ops::Range<u64> = 5 << 20..9 << 20;
+
+/// The disk that comes in place of one that died.
+const NEW_DISK: &str = "h";
+
 /// How long a resync of so little may take before something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -68,6 +74,7 @@ fn play(stage: &mut Stage) -> Result<Vec<(&'static str, Content)>> {
     crash(stage, &mut mirror)?;
     lose_a_sector(stage, &mirror)?;
     lose_disks(stage, &mut mirror, &mut parity)?;
+    rebuild(stage, &mut parity)?;
     let contents = vec![("mirror", mirror), ("stripe", stripe), ("parity", parity)];
     take_home(stage, &contents)?;
     Ok(contents)
@@ -176,6 +183,29 @@ fn lose_disks(stage: &mut Stage, mirror: &mut Content, parity: &mut Content) -> 
     stage.stop()
 }
 
+fn rebuild(stage: &mut Stage, parity: &mut Content) -> Result<()> {
+    say(
+        "\nA new disk, h, comes in place of f. It is given its share by itself, from what e and g hold, while the client goes\n\
+         on writing. (Not as fast as it could, so that there is something to see.)\n",
+    )?;
+    stage.make_disk(NEW_DISK, PARITY_BYTES)?;
+    stage.start(&["a", "c", "d", "e", "g"], &["--degraded"])?;
+    stage.ashlar("sync demo --array parity --speed-min 8M --speed-max 8M")?;
+    stage.ashlar("add demo --array parity h")?;
+    parity.fill(WRITTEN_MEANWHILE);
+    stage.client("parity")?.write(parity, WRITTEN_MEANWHILE)?;
+    let status = settle(stage)?;
+    print(&drawing::draw(&StackStatus {
+        arrays: status.arrays.into_iter().filter(|array| array.name == "parity").collect(),
+        ..status
+    }))?;
+    stage.client("parity")?.verify(parity)?;
+    stage.ashlar_shows("scrub demo --array parity", "check")?;
+    stage.stop()?;
+    ensure!(stage.cat("parity", &["g", "h"])? == *parity, "the new disk does not hold what it should");
+    proved("h is as good as f was: with g alone beside it, it gives everything")
+}
+
 fn take_home(stage: &mut Stage, contents: &[(&'static str, Content)]) -> Result<()> {
     say(
         "\nWithout its second disk the mirror does not start again unless told to: that is for a person to decide.\n",
@@ -185,7 +215,7 @@ fn take_home(stage: &mut Stage, contents: &[(&'static str, Content)]) -> Result<
     say("Reading is always possible, with the disks in any order, and changes not one byte on them.\n")?;
     let before = stage.hashes(&DISKS)?;
     for (name, content) in contents {
-        let found = stage.cat(name, &["d", "g", "b", "e", "a", "f", "c"])?;
+        let found = stage.cat(name, &["d", "g", "b", "h", "e", "a", "f", "c"])?;
         ensure!(found == *content, "{name}: the content is wrong");
     }
     ensure!(stage.hashes(&DISKS)? == before, "reading has changed a disk");
@@ -195,6 +225,7 @@ fn take_home(stage: &mut Stage, contents: &[(&'static str, Content)]) -> Result<
 /// Waits until nothing is being synced, and shows how it goes.
 fn settle(stage: &Stage) -> Result<StackStatus> {
     let start = Instant::now();
+    let mut shown = String::new();
     loop {
         let status = stage.status()?;
         let syncing = status.arrays.iter().find(|array| array.sync != SyncStatus::Idle);
@@ -204,7 +235,11 @@ fn settle(stage: &Stage) -> Result<StackStatus> {
         {
             let part = progress.done_bytes as f64 / progress.total_bytes.max(1) as f64;
             let speed = size(progress.bytes_per_second >> 20 << 20);
-            print(&format!("  {action} of {} {} {speed}/s\n", array.name, crate::text::bar(part, 30)))?;
+            let bar = crate::text::bar(part, 30);
+            if bar != shown {
+                print(&format!("  {action} of {} {bar} {speed}/s\n", array.name))?;
+                shown = bar;
+            }
         }
         if start.elapsed() > PATIENCE {
             bail!("{} is still not in sync", array.name);
@@ -221,10 +256,10 @@ fn keep(dir: &Path, contents: &[(&'static str, Content)]) -> Result<()> {
         .collect();
     let text = format!(
         "Left behind by `ashlar demo`. The disks a and b make the raid1 `mirror`, c and d the raid0 `stripe`,\n\
-         e, f and g the raid5 `parity`. b and f failed during the demo and are out of date: what the arrays hold is on the\n\
-         others.\n\
+         e, h and g the raid5 `parity`. b and f, whose place h has taken, failed during the demo and are out of date: what\n\
+         the arrays hold is on the others.\n\
          SHA-256, name and size of what the arrays hold:\n\n{lines}\n\
-         To read it:            ashlar cat a b c d e f g --volume mirror | sha256sum\n\
+         To read it:            ashlar cat a b c d e f g h --volume mirror | sha256sum\n\
          With a kernel instead: losetup -f --show FILE for each, then mdadm --assemble --scan --run\n"
     );
     let path: PathBuf = dir.join("CONTENT.txt");

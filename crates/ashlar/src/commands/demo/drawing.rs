@@ -27,10 +27,15 @@ fn array(array: &ArrayStatus) -> String {
         array.level,
         crate::text::size(array.bytes),
         row(&|_| format!("\u{250c}{line}\u{2510}")),
-        row(&|member| centred(&member.name)),
+        row(&|member| centred(file_name(&member.name))),
         row(&|member| centred(state(member.state))),
         row(&|_| format!("\u{2514}{line}\u{2518}")),
     )
+}
+
+/// A disk that was added is known by its whole path.
+fn file_name(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 fn state(state: MemberState) -> &'static str {

@@ -188,7 +188,7 @@ impl Stage {
         });
         command.args(words).current_dir(&self.disks);
         let first = line.split(' ').next().unwrap_or_default();
-        if ["run", "status", "fail", "stop"].contains(&first) {
+        if ["run", "status", "fail", "add", "sync", "scrub", "stop"].contains(&first) {
             command.arg("--run-dir").arg(self.run_dir());
         }
         if first == "run" {
