@@ -15,7 +15,7 @@ fn members(status: &Value) -> Vec<(String, String)> {
 
 fn state_of(bench: &Bench, name: &str) -> String {
     let all = members(&bench.status("data"));
-    all.into_iter().rev().find(|(known, _)| known.rsplit('/').next() == Some(name)).unwrap().1
+    all.into_iter().find(|(known, _)| known.rsplit('/').next() == Some(name)).unwrap().1
 }
 
 #[test]
@@ -196,4 +196,6 @@ fn an_array_is_changed_while_it_runs_and_what_cannot_be_is_refused() {
     bench.misused("grow data", "--bitmap");
     bench.misused("grow data --size max --raid-devices 2", "cannot be used with");
     bench.misused("grow data --assume-clean --raid-devices 2", "--size");
+    bench.misused("grow data --bitmap none --bitmap-chunk 64K", "--bitmap internal");
+    bench.misused("grow data --bitmap internal --bitmap-chunk 3K", "power of two");
 }
