@@ -15,7 +15,7 @@ fn members(status: &Value) -> Vec<(String, String)> {
 
 fn state_of(bench: &Bench, name: &str) -> String {
     let all = members(&bench.status("data"));
-    all.into_iter().rev().find(|(known, _)| known.rsplit('/').next() == Some(name)).unwrap().1
+    all.into_iter().find(|(known, _)| known.rsplit('/').next() == Some(name)).unwrap().1
 }
 
 #[test]
@@ -142,4 +142,60 @@ fn what_is_synced_can_be_held_up_and_bounded() {
     bench.ok("sync data resume");
     bench.ok("wait data");
     assert_eq!(state_of(&bench, "c"), "in_sync");
+}
+
+/// Slot by slot, with the reason for whoever is out; and what a scrub has found is known when nobody runs any more.
+#[test]
+fn status_tells_who_is_where_and_why_and_when_everything_was_compared_last() {
+    let bench = Bench::new();
+    bench.disks(["a", "b", "c"], 8 * MIB);
+    bench.ok("create data --level 1 --assume-clean --homehost none a b");
+    let mut serving = bench.serve("run a b --nbd ./sock", "data");
+    bench.ok("add data c");
+    bench.ok("replace data a");
+    bench.ok("wait data");
+    let states = members(&bench.status("data"));
+    let expected = [("c", "in_sync"), ("b", "in_sync"), ("a", "faulty")];
+    let states: Vec<(&str, &str)> =
+        states.iter().map(|(name, state)| (name.rsplit('/').next().unwrap(), state.as_str())).collect();
+    assert_eq!(states, expected);
+    let said = bench.ok("status data");
+    assert!(said.contains("FAULTY (replaced by ") && !said.contains("last check"), "{said}");
+    bench.ok("sync data --from 1M --to 3M --max-read-errors 5");
+    let said = bench.ok("scrub data");
+    assert!(said.contains("last check of 2 MiB from byte 1048576 on ended at"), "{said}");
+    bench.refused("sync data --from 4M", &["end before it begins"]);
+    assert_eq!(bench.status("data")["arrays"][0]["max_read_errors"], 5);
+    let found = bench.status("data")["arrays"][0]["scrub"].clone();
+    bench.ok("stop data");
+    assert_eq!(serving.wait(), Some(0));
+    let _serving = bench.serve("run b c --nbd ./sock", "data");
+    assert_eq!(bench.status("data")["arrays"][0]["scrub"], found, "it is kept beyond the run");
+    assert!(bench.ok("status data").contains("last check of 2 MiB"));
+}
+
+#[test]
+fn an_array_is_changed_while_it_runs_and_what_cannot_be_is_refused() {
+    let bench = Bench::new();
+    bench.disks(["a", "b"], 16 * MIB);
+    bench.ok("create data --level 1 --size 4M --assume-clean --homehost none a b");
+    let _serving = bench.serve("run a b --nbd ./sock", "data");
+    assert_eq!(
+        bench.ok("grow data --bitmap internal --bitmap-chunk 64K"),
+        "data: has a bitmap, 64 chunks of 64 KiB\n"
+    );
+    bench.refused("grow data --bitmap internal", &["a bitmap already", "--bitmap none"]);
+    bench.refused("grow data --size 1M", &["none is made smaller"]);
+    bench.refused("grow data --size 100M", &["sectors for data"]);
+    bench.refused("grow data --raid-devices 1", &["2 members are in use"]);
+    bench.refused("grow data --raid-devices 99", &["from 1 to 16"]);
+    assert_eq!(bench.ok("grow data --size 8M"), "data: has 8 MiB\n");
+    assert_eq!(bench.ok("grow data --raid-devices 3"), "data: has 3 slots, 2 in sync\n");
+    assert_eq!(bench.ok("grow data --bitmap none"), "data: has no bitmap\n");
+    bench.refused("grow data --bitmap none", &["has no bitmap"]);
+    bench.misused("grow data", "--bitmap");
+    bench.misused("grow data --size max --raid-devices 2", "cannot be used with");
+    bench.misused("grow data --assume-clean --raid-devices 2", "--size");
+    bench.misused("grow data --bitmap none --bitmap-chunk 64K", "--bitmap internal");
+    bench.misused("grow data --bitmap internal --bitmap-chunk 3K", "power of two");
 }

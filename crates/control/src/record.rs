@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn the_last_one_of_each_array_is_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let records = Records::new(folder.path().join("scrubs"));
+        let dir = std::env::temp_dir().join(format!("ashlar-scrubs-{}", std::process::id()));
+        let records = Records::new(dir.clone());
         assert_eq!(records.last_scrub("1:2"), None);
         records.keep("1:2", &scrub(10)).unwrap();
         records.keep("1:2", &scrub(20)).unwrap();
@@ -83,5 +83,6 @@ mod tests {
         assert_eq!(records.last_scrub("1:2"), Some(scrub(20)));
         fs::write(records.path("1:3"), "{}").unwrap();
         assert_eq!(records.last_scrub("1:3"), None);
+        fs::remove_dir_all(dir).unwrap();
     }
 }

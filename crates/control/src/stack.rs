@@ -206,10 +206,7 @@ impl Stack {
     fn array_status(&self, at: usize) -> ArrayStatus {
         let volume = &self.volumes[at];
         let array = &volume.array;
-        let mut members: Vec<MemberStatus> =
-            array.members().into_iter().map(|member| self.member_status(member)).collect();
-        // As people look for them: slot by slot, whoever counts there first, and those in none behind.
-        members.sort_by_key(|member| (member.slot.is_none(), member.slot, member.state as u8, member.number));
+        let members = array.members().into_iter().map(|member| self.member_status(member)).collect();
         let shape = array.shape();
         let broken = array.broken();
         ArrayStatus {
@@ -251,7 +248,7 @@ impl Stack {
                 pages: bitmap.chunks.div_ceil(md::CHUNKS_OF_A_PAGE),
                 marked_pages: bitmap.marked_pages,
             }),
-            members,
+            members: in_order(members),
             export: export_status(&volume.export),
             io: io_status(volume.export.device().counters()),
         }
@@ -356,6 +353,16 @@ impl Stack {
     pub fn snapshot(&self) -> Option<PathBuf> {
         self.keeper.as_ref().map(|keeper| keeper.path().to_owned())
     }
+}
+
+/// As people look for them: slot by slot, whoever counts there first, and those in none behind. One that was let go of and
+/// is back under its name is shown as what it is now.
+fn in_order(members: Vec<MemberStatus>) -> Vec<MemberStatus> {
+    let is_here = |name: &str| members.iter().any(|it| it.name == name && it.state != MemberState::Removed);
+    let is_shown = |it: &&MemberStatus| it.state != MemberState::Removed || !is_here(&it.name);
+    let mut shown: Vec<MemberStatus> = members.iter().filter(is_shown).cloned().collect();
+    shown.sort_by_key(|it| (it.slot.is_none(), it.slot, it.state as u8, it.number));
+    shown
 }
 
 fn uuid(array: &Array) -> String {

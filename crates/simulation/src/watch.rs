@@ -129,8 +129,8 @@ impl Watch {
         touched.map(part).collect()
     }
 
-    /// S1: no superblock calls a member in sync that is not.
-    fn see_superblock(&self, array: &Array, seen: &WriteSeen<'_>) {
+    /// S1: no superblock calls a member in sync that is not. S5: nor does it name a bitmap that is not there, durably.
+    fn see_superblock(&self, world: &World, array: &Array, seen: &WriteSeen<'_>) {
         let Some((place, _)) = self.layout.borrow().get(seen.disk).copied().flatten() else { return };
         if seen.range.start.0 != place.sector {
             return;
@@ -142,6 +142,13 @@ impl Watch {
         let Ok(summary) = superblock.summary() else { return };
         let is_called = matches!(summary.role, Role::Active(_)) && summary.recovery.is_none();
         let condition = member_of(array, seen.disk).map(|member| member.condition);
+        if let (Some(place), Some(Condition::InSync)) = (summary.bitmap, condition) {
+            let there = Range::new(Sectors(place.sector), Sectors(1));
+            if BitmapSuper::view(&world.disks()[seen.disk].peek_durable(there)).is_err() {
+                let what = format!("the superblock on disk {} names a bitmap that is not there", seen.disk);
+                self.complain("S5", what);
+            }
+        }
         if is_called && matches!(condition, Some(Condition::Recovering(_) | Condition::Spare)) {
             self.complain(
                 "S1",
@@ -157,7 +164,7 @@ impl Watch {
         if has_redundancy(array.shape().summary.level) && self.see_late(world, array, seen) {
             return;
         }
-        self.see_superblock(array, seen);
+        self.see_superblock(world, array, seen);
         if self.is_being_rebuilt(array, seen) {
             return; // what is there counts for nobody yet
         }

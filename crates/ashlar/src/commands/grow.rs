@@ -1,9 +1,10 @@
 //! `ashlar grow`: changes what an array that runs looks like.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use control::{Client, GrowOrder};
 
 use super::status::place;
+use crate::Usage;
 use crate::cli::{Grow, MemberSize, NewBitmap};
 use crate::dirs;
 use crate::text::{print, size};
@@ -31,6 +32,18 @@ pub fn run(args: &Grow) -> Result<()> {
 }
 
 fn order(args: &Grow) -> Result<GrowOrder> {
+    let usage = |text: &str| Err(Usage(text.to_owned()).into());
+    if args.assume_clean && args.size.is_none() {
+        return usage("--assume-clean: is about what is new, which there is with --size");
+    }
+    if let Some(chunk) = args.bitmap_chunk {
+        if args.bitmap != Some(NewBitmap::Internal) {
+            return usage("--bitmap-chunk: there is no bitmap without --bitmap internal");
+        }
+        if !chunk.is_power_of_two() || !(4096..=1 << 31).contains(&chunk) {
+            return usage("--bitmap-chunk: is not a power of two from 4 KiB to 2 GiB");
+        }
+    }
     if let Some(copies) = args.raid_devices {
         return Ok(GrowOrder::Copies { copies });
     }
@@ -41,11 +54,9 @@ fn order(args: &Grow) -> Result<GrowOrder> {
         };
         return Ok(GrowOrder::Size { bytes, assume_clean: args.assume_clean });
     }
-    let chunk_bytes = args.bitmap_chunk.map(u32::try_from).transpose();
     Ok(match args.bitmap {
         Some(NewBitmap::Internal) => {
-            let chunk_bytes = chunk_bytes.context("a bit of a bitmap stands for less than 4 GiB")?;
-            GrowOrder::AddBitmap { chunk_bytes }
+            GrowOrder::AddBitmap { chunk_bytes: args.bitmap_chunk.map(|bytes| bytes as u32) }
         }
         _ => GrowOrder::RemoveBitmap,
     })
