@@ -224,7 +224,8 @@ impl Replay<'_> {
         self.level.map.stripe(0).parities().count()
     }
 
-    /// A row that is whole goes to the members that are there. One that does not take it is failed.
+    /// A row that is whole goes to the members that are there. One that does not take it is failed. What is listed as bad
+    /// stays so: parity may have been given up after it was journaled.
     async fn write_out(&self, whole: &Whole) -> Outcome {
         for (slot, at) in &whole.blocks {
             let mut is_read = false;
@@ -234,10 +235,10 @@ impl Replay<'_> {
                     is_read = true;
                 }
                 let member = &self.array.members[place];
-                let range = Range::new(member.place_of(Sectors(whole.row)), BLOCK);
-                let write = Request::write(range.start, self.block.clone());
+                let start = member.place_of(Sectors(whole.row));
+                let write = Request::write(start, self.block.clone());
                 match member.dev.start(self.array.to_member(write)).await {
-                    Ok(()) => self.array.was_written(member, range),
+                    Ok(()) => {}
                     Err(failed) if self.array.fail(member, failed) => {}
                     Err(failed) => return Err(failed),
                 }
