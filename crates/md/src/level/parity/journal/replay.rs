@@ -86,6 +86,7 @@ impl Replay<'_> {
             held.push(self.move_blocks(blocks, &mut moved).await?);
         }
         if open.is_empty() {
+            self.check_room(BLOCK_SECTORS)?;
             let empty = journal.hold_open();
             journal.durable(array, &empty).await?;
         }
@@ -114,10 +115,7 @@ impl Replay<'_> {
     /// Writes blocks that are in the journal alone into a unit of their own, and notes where they are now.
     async fn move_blocks(&self, blocks: &[DataOnly], moved: &mut Vec<DataOnly>) -> Result<Held<'_>, Failed> {
         let journal = self.journal;
-        let sectors = (1 + blocks.len() as u64) * BLOCK_SECTORS;
-        if !journal.ring.borrow().has_room(sectors) {
-            return Err(Failed::new(Cause::NoSpace)); // the kernel that left them always left room for this
-        }
+        self.check_room((1 + blocks.len() as u64) * BLOCK_SECTORS)?;
         debug_assert!(journal.open.borrow().has_room(blocks.len(), payload_bytes(blocks.len(), 0, 0)));
         for block in blocks {
             self.read(block.at, &self.block).await?;
@@ -132,6 +130,15 @@ impl Replay<'_> {
             moved.push(DataOnly { at, ..*block });
         }
         Ok(held)
+    }
+
+    /// Nothing is free before the tail has moved, and it moves behind what is written now. Whoever left the journal left room
+    /// for that; a disk that says otherwise is not waited for.
+    fn check_room(&self, sectors: u64) -> Outcome {
+        match self.journal.ring.borrow().has_room(sectors) {
+            true => Ok(()),
+            false => Err(Failed::new(Cause::NoSpace)),
+        }
     }
 
     fn place_of(&self, block: &DataOnly) -> Result<Range, Failed> {
