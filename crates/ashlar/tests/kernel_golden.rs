@@ -12,7 +12,10 @@ use proof::{Bench, hash};
 
 /// Images with something to do, of the repository and of the larger set. Where a member is missing and no spare is there, a
 /// disk that was left out is added.
-const IMAGES: [&str; 18] = [
+const IMAGES: [&str; 21] = [
+    "raid4-1.2-journal-cut",
+    "raid6-1.1-journal-back-cut",
+    "raid5-1.2-journal-wt-crash",
     "raid1-1.2-midresync-checkpoint-cut",
     "raid1-1.2-badblocks",
     "raid5-1.2-rebuild-stopped",

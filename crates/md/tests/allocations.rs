@@ -64,6 +64,28 @@ fn a_loaded_array_allocates_nothing_and_makes_no_thread() {
     }
 }
 
+#[test]
+fn an_array_with_a_write_journal_allocates_nothing_and_makes_no_thread() {
+    each_way(|os, folder, choice| {
+        let (runtime, mut devs, arena) = stage(&os, folder, MEMBER);
+        // It goes around several times.
+        let journal = member(&os, &folder.join("journal"), 4 << 20);
+        devs.push(journal.clone());
+        runtime.block_on(async {
+            let array = open_with(Level::Raid5, &devs, &arena, true, true).await;
+            let device = array.device();
+            block::reserve(CLIENTS as usize);
+            run_counted(&device, &arena, WARM).await;
+            sleep_ms(300).await;
+            let short = block::tickets_short();
+            let (allocations, threads) = run_counted(&device, &arena, COUNTED).await;
+            assert_eq!((allocations, threads), (0, 0), "{choice:?}: allocations, threads");
+            assert_eq!(block::tickets_short(), short, "{choice:?}");
+            array.stop().await.unwrap();
+        });
+    });
+}
+
 /// Runs a test with each way of reading and writing files that there is here; one test at a time, for allocations and
 /// threads are those of the whole process.
 fn each_way(test: impl Fn(Rc<Os>, &Path, Choice)) {
@@ -173,6 +195,18 @@ fn member(os: &Rc<Os>, path: &Path, bytes: u64) -> Dev {
 }
 
 async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool) -> Rc<Array> {
+    open_with(level, devs, arena, assume_clean, false).await
+}
+
+/// The same; with a journal, that is on the last of the devices.
+async fn open_with(
+    level: Level,
+    devs: &[Dev],
+    arena: &Rc<Arena>,
+    assume_clean: bool,
+    has_journal: bool,
+) -> Rc<Array> {
+    let (slots, others) = devs.split_at(devs.len() - usize::from(has_journal));
     let has_redundancy = !matches!(level, Level::Linear | Level::Raid0);
     let creation = Creation {
         name: "counted".to_owned(),
@@ -183,11 +217,11 @@ async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool)
         layout: None,
         size: None,
         // Bits of small chunks: set and cleared all the time.
-        bitmap: has_redundancy.then_some(BitmapWish { chunk_bytes: Some(256 << 10) }),
+        bitmap: (has_redundancy && !has_journal).then_some(BitmapWish { chunk_bytes: Some(256 << 10) }),
         ppl: false,
-        journal: None,
+        journal: others.first().map(|dev| dev.geometry()),
         assume_clean,
-        slots: devs.iter().map(|dev| Some(dev.geometry())).collect(),
+        slots: slots.iter().map(|dev| Some(dev.geometry())).collect(),
         write_mostly: Vec::new(),
         spares: Vec::new(),
         uuid: [7; 16],

@@ -190,6 +190,35 @@ fn what_was_degraded_and_crashed_gives_back_what_was_answered() {
 }
 
 #[test]
+fn what_was_written_while_parity_was_missing_does_not_undo_its_rebuild() {
+    let bench = Bench::new(11, journaled(20_480));
+    bench.run(async {
+        let array = open(&bench).await;
+        let device = array.device();
+        bench.write(&device, 0, 1, 8).await.unwrap();
+        // The member with the parity of the first stripe goes, and comes back.
+        array.fail_member(3).await.unwrap();
+        bench.write(&device, 16, 2, 8).await.unwrap();
+        assert_eq!(payloads(&bench).await, ["data 0", "parity 0", "data 16", "parity 0"]);
+        array.remove_member(3).await.unwrap();
+        let dev = bench.disk(3) as block::Dev;
+        let newcomer = md::Newcomer { name: "3".to_owned(), dev, examined: None };
+        array.add_member(newcomer).await.unwrap();
+        while array.in_sync() < 4 {
+            sleep_ms(100).await;
+        }
+    });
+    bench.world.power_cut();
+    bench.run(async {
+        let array = open(&bench).await;
+        assert_eq!(array.in_sync(), 4);
+        bench.disk(1).set_fate(Fate::Dead);
+        bench.reads(&array.device(), 0, 1, 8).await.unwrap();
+        bench.reads(&array.device(), 16, 2, 8).await.unwrap();
+    });
+}
+
+#[test]
 fn a_journal_that_fails_makes_writes_fail_and_reads_go_on() {
     let bench = Bench::new(7, journaled(20_480));
     bench.run(async {

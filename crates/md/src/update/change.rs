@@ -110,9 +110,9 @@ impl Change {
             Change::Name { name, .. } if name.is_empty() => Err("the name is empty".to_owned()),
             Change::Name { .. } | Change::BadBlockLog | Change::NoBadBlockLog { .. } => needs_v1(),
             Change::HomeHost { host: None, .. } => needs_v1(),
-            Change::HomeHost { .. } if !version.is_v1() => no_ppl(summary),
+            Change::HomeHost { .. } if !version.is_v1() => no_log(summary),
             Change::HomeHost { .. } | Change::NoBitmap => Ok(()),
-            Change::Uuid(_) => no_ppl(summary),
+            Change::Uuid(_) => no_log(summary),
             Change::Resync if !level.has_equal_members() => {
                 Err(format!("{level} has no redundancy, so that there is nothing to sync"))
             }
@@ -188,8 +188,11 @@ fn wrong_version(version: Version, is_right: bool, needed: &str) -> Result<(), S
     }
 }
 
-/// The log's blocks are signed with the uuid.
-fn no_ppl(summary: &Summary) -> Result<(), String> {
+/// The blocks of logs are signed with the uuid.
+fn no_log(summary: &Summary) -> Result<(), String> {
+    if summary.features.has(Features::JOURNAL) {
+        return Err("the write journal is bound to the uuid, and what it holds would be lost".to_owned());
+    }
     match summary.ppl {
         Some(_) => Err("the partial parity log is bound to the uuid; --set no-ppl removes it".to_owned()),
         None => Ok(()),

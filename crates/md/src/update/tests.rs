@@ -222,6 +222,19 @@ fn a_foreign_byte_order_becomes_ours_and_nothing_else_changes() {
     assert!(after.iter().zip(&native).all(|(after, native)| after.examined.bytes == native.examined.bytes));
 }
 
+#[test]
+fn what_signs_a_journal_stays_as_it_is() {
+    let mut pile = pile(Level::Raid1, Version::V1_2);
+    for member in &mut pile {
+        member.examined.summary.features |= md_format::Features::JOURNAL;
+    }
+    let summary = pile[0].examined.summary;
+    for change in [Change::Uuid([7; 16]), Change::HomeHost { host: None, digest: [1; 8] }] {
+        let is_refused = change.check(&summary).is_err_and(|why| why.contains("journal"));
+        assert_eq!(is_refused, change == Change::Uuid([7; 16]), "{change:?}");
+    }
+}
+
 fn changes() -> impl Strategy<Value = Change> {
     let fixed = [
         Change::Uuid([7; 16]),

@@ -14,7 +14,7 @@ pub(crate) struct Known {
     pub void: Slots,
     /// Parity is known to belong to the data (S8).
     pub consistent: bool,
-    /// All parity is wanted, also that of who is absent: a journal has a place for both or for none.
+    /// All parity is wanted, also that of who is absent: a replay takes data without parity for data that no member has.
     pub all_parity: bool,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn plan_write(
         true => plan(Method::DataOnly, ragged),
         false => Err(NoPlan::TooMuchLost),
     };
-    if kept.is_empty() {
+    if kept.is_empty() && !known.all_parity {
         return data_only;
     }
     if others.is_empty() {
@@ -205,6 +205,16 @@ mod tests {
         let known = Known { absent: slots([5]), ..ALL_WELL };
         let plan = plan_write(&raid5(6), slots([0]), Slots::NONE, known).unwrap();
         assert_eq!((plan.method, plan.reads), (Method::DataOnly, Slots::NONE));
+    }
+
+    #[test]
+    fn for_a_journal_parity_is_made_whoever_is_absent() {
+        let known = Known { absent: slots([4, 5]), all_parity: true, ..ALL_WELL };
+        let plan = plan_write(&raid6(6), slots([0]), Slots::NONE, known).unwrap();
+        assert_eq!((plan.method, plan.reads), (Method::Reconstruct, slots([1, 2, 3])));
+        let known = Known { absent: slots([4]), all_parity: true, ..ALL_WELL };
+        let plan = plan_write(&raid6(6), slots([0]), slots([0]), known).unwrap();
+        assert_eq!((plan.method, plan.reads), (Method::Reconstruct, slots([0, 1, 2, 3])));
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub(super) struct New<'a, F: Fn(u16, Sectors) -> Buf> {
     pub covered: Slots,
     /// The block of a slot in the row that begins there.
     pub block: F,
-    /// P, and Q, of all the rows; `None` where no member has either.
+    /// P, and Q, of all the rows; `None` where parity is listed as bad and stays so.
     pub parity: Option<(&'a Buf, Option<&'a Buf>)>,
 }
 

@@ -86,6 +86,7 @@ impl Replay<'_> {
             held.push(self.move_blocks(blocks, &mut moved).await?);
         }
         if open.is_empty() {
+            self.check_room(BLOCK_SECTORS)?;
             let empty = journal.hold_open();
             journal.durable(array, &empty).await?;
         }
@@ -114,10 +115,7 @@ impl Replay<'_> {
     /// Writes blocks that are in the journal alone into a unit of their own, and notes where they are now.
     async fn move_blocks(&self, blocks: &[DataOnly], moved: &mut Vec<DataOnly>) -> Result<Held<'_>, Failed> {
         let journal = self.journal;
-        let sectors = (1 + blocks.len() as u64) * BLOCK_SECTORS;
-        if !journal.ring.borrow().has_room(sectors) {
-            return Err(Failed::new(Cause::NoSpace)); // the kernel that left them always left room for this
-        }
+        self.check_room((1 + blocks.len() as u64) * BLOCK_SECTORS)?;
         debug_assert!(journal.open.borrow().has_room(blocks.len(), payload_bytes(blocks.len(), 0, 0)));
         for block in blocks {
             self.read(block.at, &self.block).await?;
@@ -132,6 +130,15 @@ impl Replay<'_> {
             moved.push(DataOnly { at, ..*block });
         }
         Ok(held)
+    }
+
+    /// Nothing is free before the tail has moved, and it moves behind what is written now. Whoever left the journal left room
+    /// for that; a disk that says otherwise is not waited for.
+    fn check_room(&self, sectors: u64) -> Outcome {
+        match self.journal.ring.borrow().has_room(sectors) {
+            true => Ok(()),
+            false => Err(Failed::new(Cause::NoSpace)),
+        }
     }
 
     fn place_of(&self, block: &DataOnly) -> Result<Range, Failed> {
@@ -224,7 +231,8 @@ impl Replay<'_> {
         self.level.map.stripe(0).parities().count()
     }
 
-    /// A row that is whole goes to the members that are there. One that does not take it is failed.
+    /// A row that is whole goes to the members that are there. One that does not take it is failed. What is listed as bad
+    /// stays so: parity may have been given up after it was journaled.
     async fn write_out(&self, whole: &Whole) -> Outcome {
         for (slot, at) in &whole.blocks {
             let mut is_read = false;
@@ -234,10 +242,10 @@ impl Replay<'_> {
                     is_read = true;
                 }
                 let member = &self.array.members[place];
-                let range = Range::new(member.place_of(Sectors(whole.row)), BLOCK);
-                let write = Request::write(range.start, self.block.clone());
+                let start = member.place_of(Sectors(whole.row));
+                let write = Request::write(start, self.block.clone());
                 match member.dev.start(self.array.to_member(write)).await {
-                    Ok(()) => self.array.was_written(member, range),
+                    Ok(()) => {}
                     Err(failed) if self.array.fail(member, failed) => {}
                     Err(failed) => return Err(failed),
                 }

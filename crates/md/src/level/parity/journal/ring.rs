@@ -184,6 +184,12 @@ mod tests {
         assert_eq!(ring.reclaimable().map(|reclaim| (reclaim.tail, reclaim.sectors)), Some((80, 480)));
     }
 
+    #[test]
+    fn a_ring_that_is_full_has_room_for_nothing() {
+        let ring = Ring::behind(800, 400, 400, 1);
+        assert!(!ring.has_room(8), "whoever begins anew there is told, and does not wait");
+    }
+
     proptest! {
         /// Whatever is placed, made durable, let go of and reclaimed: units never overlap what is kept, and the tail is
         /// always a durable unit that nobody held is before.
