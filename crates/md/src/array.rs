@@ -17,6 +17,8 @@ use crate::bitmap::{self, Bitmap, BitmapState, Marked};
 use crate::error::{Hindrance, OpenError};
 use crate::lane::Lanes;
 use crate::level::parity;
+use crate::level::parity::log::private;
+use crate::level::parity::log::PrivateLogState;
 use crate::level::{self, Mapping};
 use crate::limits::{CHECKPOINT_MS, FAN_OUT, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS};
 use crate::member::{Condition, Flusher, Member, MemberStatus, Recovering};
@@ -47,6 +49,8 @@ pub struct Options {
     pub lanes: usize,
     /// How often bits of the bitmap are cleared; `None` as often as the bitmap says.
     pub bitmap_round_ms: Option<u64>,
+    /// Whether a raid6 keeps a private log in the headroom (ADR 18); `None`: if it has one.
+    pub private_log: Option<bool>,
 }
 
 impl Default for Options {
@@ -61,6 +65,7 @@ impl Default for Options {
             checkpoint_ms: CHECKPOINT_MS,
             lanes: 1,
             bitmap_round_ms: None,
+            private_log: None,
         }
     }
 }
@@ -231,6 +236,11 @@ impl Array {
         if let (Mapping::Parity(level), Some(seat)) = (&mut mapping, set.journal) {
             level.set_journal(devs[seat.candidate].clone(), &candidates[seat.candidate].examined.summary);
         }
+        let private_log = private::decide(set, candidates, &options)
+            .map_err(|found| OpenError::Hindered(vec![found]))?;
+        if let (Mapping::Parity(level), Some(start)) = (&mut mapping, private_log) {
+            level.set_private_log(&start, &summary, height);
+        }
         let geometry = joined(&members, size, &summary, options.write);
         check_alignment(&members, &summary, geometry).map_err(|found| OpenError::Hindered(vec![found]))?;
         let sync_size = level::sync_size(&summary, geometry.size);
@@ -308,6 +318,11 @@ impl Array {
     /// What the write-intent bitmap looks like; `None` where there is none, or the array is open for reading.
     pub fn bitmap(&self) -> Option<BitmapState> {
         self.bitmap.as_ref().map(|bitmap| bitmap.state())
+    }
+
+    /// What is done with the private log of a raid6; `None` where there is none.
+    pub fn private_log(&self) -> Option<PrivateLogState> {
+        level::log(self)?.private_state()
     }
 
     /// Waits until parity was made right by what a log says. Requests wait for it by themselves.

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use block::{Dev, Failed, Range, Sectors};
 use md_format::limits::SUPERBLOCK_BYTES;
+use md_format::private_log::fingerprint;
 use md_format::superblock::{Summary, Superblock};
 use md_format::{MemberFlags, Place};
 
@@ -81,6 +82,8 @@ pub struct Member {
     pub(crate) failure: Cell<Option<Failed>>,
     pub(crate) place: Place,
     pub(crate) superblock: RefCell<Box<[u8; SUPERBLOCK_BYTES]>>,
+    /// The fingerprint of the superblock that is on its disk.
+    pub(crate) recorded: Cell<u64>,
     pub(crate) bad: BadBlocks,
     pub(crate) corrected_reads: Cell<u32>,
     pub(crate) read_errors: Cell<u32>,
@@ -153,6 +156,7 @@ impl Member {
             failure: Cell::new(None),
             place: examined.place,
             superblock: RefCell::new(examined.bytes.clone()),
+            recorded: Cell::new(fingerprint(&examined.bytes)),
             bad: BadBlocks::new(std::iter::empty(), examined.summary.bad_block_log),
             corrected_reads: Cell::new(0),
             read_errors: Cell::new(0),

@@ -36,12 +36,18 @@ pub enum Plant {
     LogAfterWrite,
     /// A log's record is written over before its rows were flushed on all members (S6).
     LogOverUnsafeRows,
+    /// A private log is replayed although somebody else has written superblocks since (S6).
+    ReplayUnbound,
+    /// The bindings of a private log are written after the superblocks that they name.
+    BoundTooLate,
+    /// A block of data goes into the partial Q of a log with another one's coefficient (S6).
+    WrongPartialQ,
 }
 
 impl Plant {
     /// Those that the simulation must find. [`Plant::DoubtBelieved`] takes more than it meets by chance: `tests/recovery.rs`
     /// has it.
-    pub const ALL: [Plant; 13] = [
+    pub const ALL: [Plant; 16] = [
         Plant::MarkAfterWrite,
         Plant::FlushSwallowed,
         Plant::CleanBeforeFlush,
@@ -55,6 +61,9 @@ impl Plant {
         Plant::BitClearedBeforeFlush,
         Plant::LogAfterWrite,
         Plant::LogOverUnsafeRows,
+        Plant::ReplayUnbound,
+        Plant::BoundTooLate,
+        Plant::WrongPartialQ,
     ];
 }
 

@@ -81,6 +81,11 @@ impl Striped {
         self.journal = Some(Journal::new(dev, summary));
     }
 
+    /// The array, a raid6, has a private log.
+    pub fn set_private_log(&mut self, start: &log::private::Start, summary: &Summary, height: u8) {
+        self.log = Some(Box::new(Log::open_private(start, summary, &self.map, height)));
+    }
+
     /// Waits until what logs and journal hold is on the members.
     pub async fn replayed(&self) -> Outcome {
         if let Some(log) = &self.log {
