@@ -28,6 +28,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::checksum::{Crc32c, crc32c};
 use crate::error::FormatError;
+use crate::features::Features;
 use crate::limits::{PRIVATE_LOG_SECTORS, SUPERBLOCK_BYTES, SUPERBLOCK_SECTORS};
 use crate::ppl;
 use crate::superblock::Summary;
@@ -83,7 +84,7 @@ pub fn place(summary: &Summary, bitmap_sectors: u64) -> Result<LogPlace, &'stati
     if summary.reshape.is_some() {
         return Err("the array is being reshaped");
     }
-    if summary.ppl.is_some() || summary.journal_tail.is_some() {
+    if summary.ppl.is_some() || summary.features.has(Features::JOURNAL) {
         return Err("the array has another log");
     }
     let claims = [

@@ -17,8 +17,8 @@ use crate::bitmap::{self, Bitmap, BitmapState, Marked};
 use crate::error::{Hindrance, OpenError};
 use crate::lane::Lanes;
 use crate::level::parity;
-use crate::level::parity::log::private;
 use crate::level::parity::log::PrivateLogState;
+use crate::level::parity::log::private;
 use crate::level::{self, Mapping};
 use crate::limits::{CHECKPOINT_MS, FAN_OUT, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS};
 use crate::member::{Condition, Flusher, Member, MemberStatus, Recovering};
@@ -236,8 +236,8 @@ impl Array {
         if let (Mapping::Parity(level), Some(seat)) = (&mut mapping, set.journal) {
             level.set_journal(devs[seat.candidate].clone(), &candidates[seat.candidate].examined.summary);
         }
-        let private_log = private::decide(set, candidates, &options)
-            .map_err(|found| OpenError::Hindered(vec![found]))?;
+        let private_log =
+            private::decide(set, candidates, &options).map_err(|found| OpenError::Hindered(vec![found]))?;
         if let (Mapping::Parity(level), Some(start)) = (&mut mapping, private_log) {
             level.set_private_log(&start, &summary, height);
         }

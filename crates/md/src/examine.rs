@@ -6,10 +6,12 @@ use std::rc::Rc;
 use block::{Arena, Dev, Failed, Geometry, MAX_BUFFER, Origin, Request, Sectors};
 use md_format::geometry::array_sectors;
 use md_format::limits::SUPERBLOCK_BYTES;
-use md_format::probe::probe;
 use md_format::private_log::LogPlace;
+use md_format::probe::probe;
 use md_format::superblock::Summary;
-use md_format::{DeviceShape, FormatError, Level, Place, Superblock, Version, badblocks, bitmap, private_log};
+use md_format::{
+    DeviceShape, FormatError, Level, Place, Superblock, Version, badblocks, bitmap, private_log,
+};
 
 use crate::level::parity::log::private;
 use crate::limits::BITMAP_BYTES;
@@ -151,7 +153,7 @@ pub async fn examine(dev: &Dev, arena: &Rc<Arena>) -> Result<Examined, ExamineEr
     if let Some(at) = summary.bitmap.filter(|_| flaw.is_none()) {
         facts = read_bitmap(dev, arena, &summary, at.sector).await.ok();
     }
-    let private_log = match summary.level == Level::Raid6 && summary.version.is_v1() && flaw.is_none() {
+    let private_log = match summary.level == Level::Raid6 && flaw.is_none() {
         true => Some(read_private_log(dev, arena, &summary, &bytes, facts.as_ref()).await),
         false => None,
     };

@@ -406,10 +406,7 @@ async fn write_bad_blocks(array: &Array, member: &Member) {
     }
 }
 
-async fn write_wave<'a>(
-    array: &Array,
-    wave: impl Iterator<Item = &'a Rc<Member>> + Clone,
-) -> bool {
+async fn write_wave<'a>(array: &Array, wave: impl Iterator<Item = &'a Rc<Member>> + Clone) -> bool {
     let mut fan = Fan::<FAN_OUT>::default();
     for (at, member) in wave.clone().enumerate() {
         if !is_recorded(member) {

@@ -9,7 +9,8 @@ fn summary() -> Summary {
     let bytes = include_bytes!("../../tests/golden/kernel/raid1-failfast-3of4.1.2.10240.bin");
     let place = Place { version: Version::V1_2, sector: 8 };
     let summary = Superblock::view(place, bytes).unwrap().summary().unwrap();
-    let bad_block_log = Some(BadBlockLog { offset_sectors: 8, sectors: 8, shift: 0, sector: 16, in_use: false });
+    let bad_block_log =
+        Some(BadBlockLog { offset_sectors: 8, sectors: 8, shift: 0, sector: 16, in_use: false });
     Summary { level: Level::Raid6, data_offset: 4096, bitmap: None, bad_block_log, ..summary }
 }
 
@@ -26,7 +27,11 @@ fn binding() -> Vec<u8> {
 fn the_log_lies_at_the_end_of_the_free_space() {
     assert_eq!(place(&summary(), 0), Ok(LogPlace { sector: 4096 - 2064, sectors: 2064 }));
     let short = Summary { data_offset: 2048 + 4, ..summary() };
-    assert_eq!(place(&short, 0), Ok(LogPlace { sector: 24, sectors: 2024 }), "whole blocks, in both directions");
+    assert_eq!(
+        place(&short, 0),
+        Ok(LogPlace { sector: 24, sectors: 2024 }),
+        "whole blocks, in both directions"
+    );
     let records = place(&short, 0).unwrap().records();
     assert_eq!((records.sector, records.sectors), (40, 2008));
 }

@@ -25,16 +25,16 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use block::{Arena, Buf, Failed, Outcome, Range, Sectors, lend};
+use md_format::Level;
 use md_format::checksum::crc32c;
 use md_format::ppl;
 use md_format::private_log::LogPlace;
 use md_format::superblock::{PplPlace, Summary};
-use md_format::Level;
 use runtime::rank::{Rank, Step};
 use runtime::{Event, spawn};
 
-pub(super) use self::entry::split;
 use self::entry::describe;
+pub(super) use self::entry::split;
 use self::private::{Private, Start};
 use self::record::{Entry, MemberLog};
 use super::Striped;

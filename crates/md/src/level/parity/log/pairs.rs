@@ -38,16 +38,20 @@ impl Replay<'_> {
             self.make_own(&stripe, found, piece).await
         } else if (stripe.parities() & absent).is_empty() {
             let is_same = |other: &&Found| other.slot != found.slot && is_about_the_same(other, found);
-            let Some(other) = all.iter().find(is_same).filter(|other| !other.is_torn && !found.is_torn) else {
+            let Some(other) = all.iter().find(is_same).filter(|other| !other.is_torn && !found.is_torn)
+            else {
                 return;
             };
             if found.slot != stripe.p {
                 return; // looked at with P's
             }
-            match (lost.count(), self.make_agree(&stripe, [found, other], piece, lost).await) {
-                (1, Ok(Said::Agreed)) => return,
-                (_, Err(failed)) => Err(failed),
-                _ => return self.doubt(piece.rows),
+            if lost.count() > 1 {
+                return self.doubt(piece.rows); // P and Q say what they are, and nothing says whether that is so
+            }
+            match self.make_agree(&stripe, [found, other], piece, lost).await {
+                Ok(Said::Agreed) => return,
+                Ok(Said::Doubtful) => return self.doubt(piece.rows),
+                Err(failed) => Err(failed),
             }
         } else if found.is_torn || lost.count() == 1 && lost == piece.written {
             return;

@@ -12,6 +12,7 @@ use block::{Arena, Cause, Failed, Fan, Outcome, Sectors};
 use md_format::private_log::{BINDING_BYTES, BINDING_SECTORS, BINDINGS, Binding, LogPlace, fingerprint};
 use md_format::superblock::Summary;
 use md_format::{Level, private_log};
+use runtime::rank::Step;
 
 use super::Log;
 use super::writer::send;
@@ -121,8 +122,7 @@ pub(crate) fn facts(
     bytes: &[u8],
 ) -> PrivateLogFacts {
     let whole = bytes.chunks(PLACE_BYTES).filter_map(|bytes| Binding::view(bytes).ok());
-    let whole =
-        whole.filter(|binding| binding.check(&summary.array_uuid, summary.dev_number).is_ok());
+    let whole = whole.filter(|binding| binding.check(&summary.array_uuid, summary.dev_number).is_ok());
     let newest = whole.max_by_key(|binding| binding.generation.get());
     let binding = newest.map(|binding| crate::examine::BindingFacts {
         session: binding.session,
@@ -203,6 +203,7 @@ impl Log {
                     fan.put(at, block::Ticket::ready(Err(Failed::new(Cause::Refused))));
                     continue;
                 };
+                array.rank(Step::Buffers).wait();
                 let buf = array.arena.wait_take(PLACE_BYTES).await;
                 let mut bytes = [0; BINDING_BYTES];
                 let binding = Binding::edit(&mut bytes).expect("as long as a binding");

@@ -6,9 +6,9 @@ use md_format::private_log::LogPlace;
 use runtime::yield_now;
 
 use super::super::slots::Slots;
+use super::Log;
 use super::entry::describe;
 use super::record::MemberLog;
-use super::Log;
 use crate::array::Array;
 use crate::limits::FAN_OUT;
 use crate::member::Member;
