@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use control::{
-    ArrayState, ArrayStatus, Client, MOST_DOUBTFUL, MemberState, MemberStatus, Place, ScrubStatus,
-    StackStatus, SyncStatus, mdstat, running,
+    ArrayState, ArrayStatus, Client, MOST_DOUBTFUL, MemberState, MemberStatus, Place, PrivateLog,
+    ScrubStatus, StackStatus, SyncStatus, mdstat, running,
 };
 
 use crate::cli::Status;
@@ -93,6 +93,9 @@ fn render_array(array: &ArrayStatus) -> String {
         let chunk = size(bitmap.chunk_bytes);
         text += &format!("    bitmap: {} of {} chunks of {chunk} marked\n", bitmap.marked, bitmap.chunks);
     }
+    if let Some(log) = array.private_log {
+        text += &format!("    private log: {}\n", private_log_text(log));
+    }
     let width = array.members.iter().map(|member| member.name.len()).max().unwrap_or(0);
     for member in &array.members {
         text += &render_member(member, width);
@@ -108,6 +111,16 @@ fn render_array(array: &ArrayStatus) -> String {
         export.trims,
         export.errors
     )
+}
+
+fn private_log_text(log: PrivateLog) -> &'static str {
+    match log {
+        PrivateLog::Replaying => "parity is being made right by it",
+        PrivateLog::Idle => "on, nothing was written yet",
+        PrivateLog::Waiting => "on, kept as soon as everything is in sync",
+        PrivateLog::Kept => "on, every write is in it first",
+        PrivateLog::Ended => "taken away",
+    }
 }
 
 fn render_doubtful(pieces: &[(u64, u64)]) -> String {
