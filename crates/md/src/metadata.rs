@@ -409,7 +409,8 @@ async fn write_bad_blocks(array: &Array, member: &Member) {
 async fn write_wave<'a>(array: &Array, wave: impl Iterator<Item = &'a Rc<Member>> + Clone) -> bool {
     let mut fan = Fan::<FAN_OUT>::default();
     for (at, member) in wave.clone().enumerate() {
-        if !is_recorded(member) {
+        // Who came since the superblocks were brought up to date waits for the round that he asked for.
+        if !is_recorded(member) || member.summary().events != array.metadata.events.get() {
             continue;
         }
         array.rank(Step::Buffers).wait();
