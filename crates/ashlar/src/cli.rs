@@ -317,6 +317,14 @@ pub struct Run {
     /// Use remote members over TCP for writing, and promise that nobody else does
     #[arg(long)]
     pub sole_writer: bool,
+    /// Keep a private log in the free space before the data of a raid6 (metadata 1.1 or 1.2)
+    ///
+    /// It closes the write hole without a journal device: after a crash the array needs no resync, also with one or two
+    /// members missing, as long as ashlar is the next to open it. The kernel and mdadm see an ordinary array, and the log
+    /// is void as soon as they have written to it. Once it is on it is found and kept without this word; `off` replays it,
+    /// and takes it away.
+    #[arg(long, value_enum, value_name = "SWITCH")]
+    pub private_log: Option<Switch>,
     #[command(flatten)]
     pub lenience: Lenience,
     /// Where metadata is kept aside [default: $XDG_STATE_HOME/ashlar; /var/lib/ashlar for root]
@@ -332,6 +340,15 @@ pub struct Run {
     /// With --plan: print JSON
     #[arg(long, requires = "plan")]
     pub json: bool,
+}
+
+/// Whether something is done.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Switch {
+    /// It is
+    On,
+    /// It is not
+    Off,
 }
 
 /// Where running stacks have their control sockets.

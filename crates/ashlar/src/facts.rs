@@ -53,6 +53,7 @@ pub struct MdFacts {
     pub reshape: Option<ReshapeFacts>,
     pub bitmap: Option<BitmapFacts>,
     pub ppl: Option<AreaFacts>,
+    pub private_log: Option<PrivateLogFacts>,
     pub bad_block_log: Option<AreaFacts>,
     pub bad_blocks: Vec<BadBlocks>,
     pub logical_block_bytes: Option<u32>,
@@ -99,6 +100,16 @@ pub struct BitmapFacts {
     pub write_behind: Option<u32>,
     /// Everything must be taken for dirty.
     pub stale: Option<bool>,
+}
+
+/// The private log of a raid6, of which no superblock speaks.
+#[derive(Serialize, Debug)]
+pub struct PrivateLogFacts {
+    pub sector: u64,
+    pub sectors: u64,
+    pub generation: u64,
+    /// Nobody else has written this member's superblock since: what it says counts.
+    pub bound: bool,
 }
 
 /// An area beside the superblock.
@@ -169,6 +180,11 @@ impl MdFacts {
                 sector: ppl.sector,
                 offset_sectors: ppl.offset_sectors.into(),
                 sectors: ppl.sectors,
+            }),
+            private_log: examined.private_log.and_then(|log| {
+                let (place, binding) = (log.place.ok()?, log.binding?);
+                let (generation, bound) = (binding.generation, binding.names_superblock);
+                Some(PrivateLogFacts { sector: place.sector, sectors: place.sectors, generation, bound })
             }),
             bad_block_log: summary.bad_block_log.map(|log| AreaFacts {
                 sector: log.sector,

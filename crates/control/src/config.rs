@@ -6,6 +6,7 @@
 //! members = ["/dev/sdb", "/dev/sdc"]
 //! nbd = ["/run/data.sock", "127.0.0.1:10809"]
 //! degraded = false                                # the words of risk, as on the command line
+//! private-log = true                              # of a raid6; without the key it is kept if there is one
 //! program = "/usr/local/bin/on-event"             # called with event, array and member
 //! mail = "root"                                   # by sendmail, for what has to be attended to
 //! spares = 1                                      # that each array should have
@@ -51,6 +52,8 @@ pub struct Config {
     /// Members are missing and the others were not in sync: take what parity says of the missing data.
     #[serde(default)]
     pub dirty_degraded: bool,
+    /// Whether a raid6 keeps a private log; without a word, if it has one.
+    pub private_log: Option<bool>,
     /// Layout of a raid0 that does not say which one it has.
     pub layout: Option<Layout>,
     /// A program that is called with each event: the event, the array and the member. Relative to the folder of the file.

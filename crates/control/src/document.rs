@@ -97,6 +97,9 @@ pub struct ArrayStatus {
     /// Its write journal, if it has one that is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<JournalStatus>,
+    /// What is done with the private log of a raid6, if it has one: `kept` says that every write is in it before.
+    #[serde(default)]
+    pub private_log: Option<PrivateLog>,
     /// Its members.
     pub members: Vec<MemberStatus>,
     /// What clients did.
@@ -104,6 +107,22 @@ pub struct ArrayStatus {
     /// What the array itself was asked, by kind; kinds that never came are left out.
     #[serde(default)]
     pub io: Vec<IoStatus>,
+}
+
+/// What is done with a private log.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrivateLog {
+    /// Parity is being made right by what it says.
+    Replaying,
+    /// Nothing was written yet.
+    Idle,
+    /// It is not kept before everything is known to be consistent.
+    Waiting,
+    /// Every write is in it before.
+    Kept,
+    /// It was taken away.
+    Ended,
 }
 
 /// The write-intent bitmap of an array.

@@ -30,8 +30,8 @@ pub use config::{Config, ConfigError, Layout};
 pub use delivery::{Delivery, Receivers, check_address};
 pub use document::{
     API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus, JournalMode,
-    JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, ScrubStatus,
-    ServerStatus, StackStatus, SyncProgress, SyncStatus,
+    JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, PrivateLog,
+    ScrubStatus, ServerStatus, StackStatus, SyncProgress, SyncStatus,
 };
 pub use hold::Hold;
 pub use mdstat::mdstat;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use block::{Arena, BUCKETS, Count, Counters, Dev, Device, Op, Range};
 use md::array::Happening;
-use md::{Action, Array, Condition, Mismatch, Progress, ScrubReport, SyncState, Verdict};
+use md::{Action, Array, Condition, Mismatch, PrivateLogState, Progress, ScrubReport, SyncState, Verdict};
 use md_format::UuidText;
 use nbd::{Export, Server};
 use runtime::mailbox::Receiver;
@@ -20,8 +20,8 @@ use crate::api::EVENTS;
 use crate::command::{Command, Refusal};
 use crate::document::{
     API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus, JournalMode,
-    JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, ScrubStatus,
-    ServerStatus, StackStatus, SyncProgress, SyncStatus,
+    JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, PrivateLog,
+    ScrubStatus, ServerStatus, StackStatus, SyncProgress, SyncStatus,
 };
 use crate::hold::Hold;
 use crate::record::Records;
@@ -247,6 +247,13 @@ impl Stack {
                 marked: bitmap.marked,
                 pages: bitmap.chunks.div_ceil(md::CHUNKS_OF_A_PAGE),
                 marked_pages: bitmap.marked_pages,
+            }),
+            private_log: array.private_log().map(|state| match state {
+                PrivateLogState::Replaying => PrivateLog::Replaying,
+                PrivateLogState::Idle => PrivateLog::Idle,
+                PrivateLogState::Waiting => PrivateLog::Waiting,
+                PrivateLogState::Kept => PrivateLog::Kept,
+                PrivateLogState::Ended => PrivateLog::Ended,
             }),
             members: in_order(members),
             export: export_status(&volume.export),

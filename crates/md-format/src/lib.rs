@@ -33,6 +33,7 @@ pub mod journal;
 pub mod limits;
 pub mod place;
 pub mod ppl;
+pub mod private_log;
 pub mod probe;
 pub mod superblock;
 mod terms;

@@ -41,3 +41,6 @@ pub const PPL_AREA_SECTORS: u16 = 2048;
 
 /// Smallest chunk of raid4, raid5, raid6 and raid10: one 4 KiB page.
 pub const STRIPED_MIN_CHUNK_SECTORS: u32 = 8;
+
+/// A private log's bindings, and for its records as much as a partial parity log has: 1 MiB.
+pub const PRIVATE_LOG_SECTORS: u64 = 16 + 2048;

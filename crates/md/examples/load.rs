@@ -2,7 +2,7 @@
 //! without a front end. For measuring: `cargo xtask bench --raid` runs it beside its peers.
 //!
 //! `load LEVEL CHUNK_KIB MILLISECONDS JOB,JOB,... MEMBER...` overwrites the members. LEVEL is `raw` for the first member
-//! alone. A job is `WHAT-KIB-DEPTH` with WHAT one of `randread randwrite read write stripes` (whole stripes, written): it
+//! alone, `raid6-log` for a raid6 with a private log. A job is `WHAT-KIB-DEPTH` with WHAT one of `randread randwrite read write stripes` (whole stripes, written): it
 //! prints requests a second, and the nanoseconds that 99 of 100 requests stay below. `beside-WHAT-KIB-DEPTH` does that while
 //! the member in slot 1 is rebuilt, again and again. `check` and `rebuild` print bytes of a member a second, with nothing
 //! else to do. `fail` fails the member in slot 1 for the jobs that follow.
@@ -76,7 +76,8 @@ fn main() -> Result<()> {
 }
 
 async fn array(level: &str, chunk_sectors: u32, devs: &[Dev], arena: &Rc<Arena>) -> Result<Rc<Array>> {
-    let level = match level {
+    let private_log = level.ends_with("-log").then_some(true);
+    let level = match level.trim_end_matches("-log") {
         "raid0" => Level::Raid0,
         "raid1" => Level::Raid1,
         "raid4" => Level::Raid4,
@@ -110,7 +111,7 @@ async fn array(level: &str, chunk_sectors: u32, devs: &[Dev], arena: &Rc<Arena>)
     for (at, dev) in devs.iter().enumerate() {
         candidates.push(Candidate { name: at.to_string(), examined: examine(dev, arena).await? });
     }
-    let options = Options { write: true, ..Options::default() };
+    let options = Options { write: true, private_log, ..Options::default() };
     Ok(Array::open(&assemble(&candidates).remove(0), &candidates, devs, options)?)
 }
 

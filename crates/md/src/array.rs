@@ -20,6 +20,8 @@ pub use crate::happening::Happening;
 use crate::lane::Lanes;
 use crate::level::parity;
 use crate::level::parity::journal::JournalState;
+use crate::level::parity::log::PrivateLogState;
+use crate::level::parity::log::private;
 use crate::level::{self, Mapping};
 use crate::limits::{
     CHECKPOINT_MS, FAN_OUT, MAX_READ_ERRORS, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS,
@@ -53,6 +55,8 @@ pub struct Options {
     pub lanes: usize,
     /// How often bits of the bitmap are cleared; `None` as often as the bitmap says.
     pub bitmap_round_ms: Option<u64>,
+    /// Whether a raid6 keeps a private log in the headroom (ADR 18); `None`: if it has one.
+    pub private_log: Option<bool>,
 }
 
 impl Default for Options {
@@ -67,6 +71,7 @@ impl Default for Options {
             checkpoint_ms: CHECKPOINT_MS,
             lanes: 1,
             bitmap_round_ms: None,
+            private_log: None,
         }
     }
 }
@@ -169,6 +174,11 @@ impl Array {
         if let (Mapping::Parity(level), Some(journal)) = (&mut mapping, &journal) {
             level.set_journal(journal.clone(), height);
         }
+        let private_log =
+            private::decide(set, candidates, &options).map_err(|found| OpenError::Hindered(vec![found]))?;
+        if let (Mapping::Parity(level), Some(start)) = (&mut mapping, private_log) {
+            level.set_private_log(&start, &summary, height);
+        }
         let geometry = joined(&members, size, &summary, options.write);
         check_alignment(&members, &summary, geometry).map_err(|found| OpenError::Hindered(vec![found]))?;
         let sync_size = level::sync_size(&summary, geometry.size);
@@ -259,6 +269,11 @@ impl Array {
     /// What the write journal looks like; `None` where there is none.
     pub fn journal(&self) -> Option<JournalState> {
         level::journal(self).map(|journal| journal.state())
+    }
+
+    /// What is done with the private log of a raid6; `None` where there is none.
+    pub fn private_log(&self) -> Option<PrivateLogState> {
+        level::log(self)?.private_state()
     }
 
     /// Waits until parity was made right by what a log says. Requests wait for it by themselves.

@@ -58,6 +58,8 @@ pub enum Hindrance {
     },
     /// The superblock does not hold together.
     Format(FormatError),
+    /// A private log was asked for, and there can be none.
+    PrivateLog(&'static str),
     /// Sizes that make no array.
     Shape(&'static str),
 }
@@ -90,6 +92,9 @@ impl fmt::Display for Hindrance {
                  what is missing would come out wrong, and nothing tells which; name the missing disks too, or say \
                  --dirty-degraded to take it as it is",
             ),
+            Hindrance::PrivateLog(why) => {
+                write!(f, "there can be no private log: {why}; run it without --private-log")
+            }
             Hindrance::NoLayout => f.write_str(
                 "the members differ in size and the layout was not recorded; kernels since 3.14 wrote \
                  `alternate`, older ones `original`: choose with --layout, wrong data looks like a broken file \

@@ -6,10 +6,14 @@ use std::rc::Rc;
 use block::{Arena, Dev, Failed, Geometry, MAX_BUFFER, Origin, Request, Sectors};
 use md_format::geometry::array_sectors;
 use md_format::limits::SUPERBLOCK_BYTES;
+use md_format::private_log::LogPlace;
 use md_format::probe::probe;
 use md_format::superblock::Summary;
-use md_format::{DeviceShape, FormatError, Level, Place, Superblock, Version, badblocks, bitmap};
+use md_format::{
+    DeviceShape, FormatError, Level, Place, Superblock, Version, badblocks, bitmap, private_log,
+};
 
+use crate::level::parity::log::private;
 use crate::limits::BITMAP_BYTES;
 
 /// Bytes of a bitmap that are read at once to begin with.
@@ -34,6 +38,30 @@ pub struct Examined {
     pub bad_blocks: Vec<badblocks::BadBlock>,
     /// The bitmap, where the metadata names one and it can be read.
     pub bitmap: Option<BitmapFacts>,
+    /// The private log, of a raid6.
+    pub private_log: Option<PrivateLogFacts>,
+}
+
+/// The private log of a raid6 in the headroom, of which no superblock speaks (ADR 18).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PrivateLogFacts {
+    /// Where it lies, or would lie; or why there can be none.
+    pub place: Result<LogPlace, &'static str>,
+    /// Sectors of the bitmap, which it does not touch.
+    pub bitmap_sectors: u64,
+    /// The binding that counts, if there is a log.
+    pub binding: Option<BindingFacts>,
+}
+
+/// What a binding says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BindingFacts {
+    /// The session of the records.
+    pub session: [u8; 16],
+    /// Its number.
+    pub generation: u64,
+    /// Whether it names the superblock that is there: nobody else has written one since.
+    pub names_superblock: bool,
 }
 
 /// The bitmap.
@@ -125,7 +153,32 @@ pub async fn examine(dev: &Dev, arena: &Rc<Arena>) -> Result<Examined, ExamineEr
     if let Some(at) = summary.bitmap.filter(|_| flaw.is_none()) {
         facts = read_bitmap(dev, arena, &summary, at.sector).await.ok();
     }
-    Ok(Examined { geometry, place, bytes, summary, flaw, leftovers, bad_blocks, bitmap: facts })
+    let private_log = match summary.level == Level::Raid6 && flaw.is_none() {
+        true => Some(read_private_log(dev, arena, &summary, &bytes, facts.as_ref()).await),
+        false => None,
+    };
+    Ok(Examined { geometry, place, bytes, summary, flaw, leftovers, bad_blocks, bitmap: facts, private_log })
+}
+
+/// Looks for a private log. What cannot be read there is no log.
+async fn read_private_log(
+    dev: &Dev,
+    arena: &Rc<Arena>,
+    summary: &Summary,
+    superblock: &[u8; SUPERBLOCK_BYTES],
+    bitmap: Option<&BitmapFacts>,
+) -> PrivateLogFacts {
+    let bitmap_sectors = bitmap.map_or(0, |facts| facts.bytes.len() as u64 / 512);
+    let place = match summary.bitmap.is_some() && bitmap.is_none() {
+        true => Err("its bitmap cannot be read"),
+        false => private_log::place(summary, bitmap_sectors),
+    };
+    let mut bytes = Vec::new();
+    if let Ok(place) = place {
+        let length = place.records().sector - place.sector;
+        bytes = read_bytes(dev, arena, place.sector, length as usize * 512).await.unwrap_or_default();
+    }
+    private::facts(summary, private_log::fingerprint(superblock), place, bitmap_sectors, &bytes)
 }
 
 /// Reads a bitmap: as many bits as it says it has, and as many as the array needs.

@@ -41,9 +41,10 @@ pub use assembly::{Candidate, LeftOut, Reason, Seat, Set, SetKey, Short, assembl
 pub use bitmap::{BitmapState, CHUNKS_OF_A_PAGE};
 pub use create::{BitmapWish, CreateError, Creation, NewMemberPlan, create, plan_creation};
 pub use error::{Hindrance, OpenError};
-pub use examine::{ExamineError, Examined, examine};
+pub use examine::{BindingFacts, ExamineError, Examined, PrivateLogFacts, examine};
 pub use grow::{GrowError, Growth};
 pub use level::parity::journal::JournalState;
+pub use level::parity::log::PrivateLogState;
 pub use member::{Condition, Member, MemberStatus, Recovering};
 pub use membership::{MembershipError, Newcomer};
 pub use snapshot::{Area, metadata_areas};

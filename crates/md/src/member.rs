@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 
 use block::{Dev, Failed, Moment, Range, Sectors};
 use md_format::limits::SUPERBLOCK_BYTES;
+use md_format::private_log::fingerprint;
 use md_format::superblock::{Summary, Superblock};
 use md_format::{MemberFlags, Place};
 
@@ -85,6 +86,8 @@ pub struct Member {
     pub(crate) replaced_by: OnceCell<String>,
     pub(crate) place: Cell<Place>,
     pub(crate) superblock: RefCell<Box<[u8; SUPERBLOCK_BYTES]>>,
+    /// The fingerprint of the superblock that is on its disk.
+    pub(crate) recorded: Cell<u64>,
     pub(crate) bad: BadBlocks,
     pub(crate) corrected_reads: Cell<u32>,
     pub(crate) read_errors: Cell<u32>,
@@ -161,6 +164,7 @@ impl Member {
             replaced_by: OnceCell::new(),
             place: Cell::new(examined.place),
             superblock: RefCell::new(examined.bytes.clone()),
+            recorded: Cell::new(fingerprint(&examined.bytes)),
             bad: BadBlocks::new(std::iter::empty(), examined.summary.bad_block_log),
             corrected_reads: Cell::new(0),
             read_errors: Cell::new(0),

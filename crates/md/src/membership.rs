@@ -197,8 +197,10 @@ impl Array {
         }
         dev.start(self.to_member(Request::flush())).await?;
         let geometry = dev.geometry();
-        let (flaw, leftovers, bad_blocks, bitmap) = (None, Vec::new(), Vec::new(), None);
-        let examined = Examined { geometry, place, bytes, summary, flaw, leftovers, bad_blocks, bitmap };
+        let (flaw, leftovers, bad_blocks) = (None, Vec::new(), Vec::new());
+        let (bitmap, private_log) = (None, None);
+        let examined =
+            Examined { geometry, place, bytes, summary, flaw, leftovers, bad_blocks, bitmap, private_log };
         Ok(Member::new(&Candidate { name, examined }, dev, dev_number, None, Condition::Spare))
     }
 

@@ -8,7 +8,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use block::{Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors, Ticket};
+use block::{Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors};
+use md_format::private_log::fingerprint;
 use md_format::superblock::{self, Entry, Recovery, Summary};
 use md_format::{Features, FormatError, ResyncOffset, Role};
 use runtime::rank::Step;
@@ -324,7 +325,7 @@ async fn write_round(array: &Array) -> bool {
     good && array.epoch() == epoch
 }
 
-/// Writes one event to every member.
+/// Writes one event to every member. A private log is bound to what the superblocks are about to say before they do.
 async fn write_event(array: &Array, dirty: bool, resync: ResyncOffset) -> bool {
     if let Some(bitmap) = array.bitmap.now() {
         bitmap.record(array, array.metadata.events.get()).await;
@@ -333,19 +334,48 @@ async fn write_event(array: &Array, dirty: bool, resync: ResyncOffset) -> bool {
     for member in array.members.iter().filter(|member| is_recorded(member)) {
         write_bad_blocks(array, member).await;
     }
+    let mut good = renew(array, dirty, resync);
+    if !plant::is(Plant::BoundTooLate) {
+        bind(array).await;
+    }
     let alone = written_alone(array);
     if let Some(alone) = alone
-        && !write_wave(array, std::iter::once(&array.members[alone]), dirty, resync).await
+        && !write_wave(array, std::iter::once(&array.members[alone])).await
     {
         return false; // in the next round another one is written alone
     }
     let is_other =
         |member: &&Rc<Member>| alone.is_none_or(|alone| !Rc::ptr_eq(member, &array.members[alone]));
-    let mut good = true;
     for wave in array.members.waves() {
-        good &= write_wave(array, wave.filter(is_other), dirty, resync).await;
+        good &= write_wave(array, wave.filter(is_other)).await;
+    }
+    if plant::is(Plant::BoundTooLate) {
+        bind(array).await;
     }
     good
+}
+
+/// Brings the superblocks of all members up to the array's state, in memory.
+fn renew(array: &Array, dirty: bool, resync: ResyncOffset) -> bool {
+    let mut good = true;
+    for member in array.members.iter().filter(|member| is_recorded(member)) {
+        let updated = update(array, &mut member.superblock.borrow_mut()[..], member, dirty, resync);
+        // Tried at opening for what is written to; over an overlay it is a member that takes no metadata.
+        if updated.is_err() {
+            good = false;
+            let refused = Failed::new(Cause::Refused);
+            if !array.fail(member, refused) {
+                array.set_broken(refused);
+            }
+        }
+    }
+    good
+}
+
+async fn bind(array: &Array) {
+    if let Some(log) = level::log(array) {
+        log.bind(array).await;
+    }
 }
 
 /// Whether a member's superblock is written.
@@ -381,25 +411,15 @@ async fn write_bad_blocks(array: &Array, member: &Member) {
     }
 }
 
-async fn write_wave<'a>(
-    array: &Array,
-    wave: impl Iterator<Item = &'a Rc<Member>> + Clone,
-    dirty: bool,
-    resync: ResyncOffset,
-) -> bool {
+async fn write_wave<'a>(array: &Array, wave: impl Iterator<Item = &'a Rc<Member>> + Clone) -> bool {
     let mut fan = Fan::<FAN_OUT>::default();
     for (at, member) in wave.clone().enumerate() {
-        if !is_recorded(member) {
+        // Who came since the superblocks were brought up to date waits for the round that he asked for.
+        if !is_recorded(member) || member.summary().events != array.metadata.events.get() {
             continue;
         }
         array.rank(Step::Buffers).wait();
         let buf = array.arena.wait_take(SUPERBLOCK_BYTES).await;
-        let updated = update(array, &mut member.superblock.borrow_mut()[..], member, dirty, resync);
-        if updated.is_err() {
-            // Tried at opening for what is written to; over an overlay it is a member that takes no metadata.
-            fan.put(at, Ticket::ready(Err(Failed::new(Cause::Refused))));
-            continue;
-        }
         buf.copy_from_slice(0, &member.superblock.borrow()[..]);
         let write = Request::write(Sectors(member.place.get().sector), buf).with_fua();
         let write = Request { origin: Origin::Metadata, priority: Priority::Urgent, ..write };
@@ -407,11 +427,15 @@ async fn write_wave<'a>(
     }
     let mut good = true;
     for (at, member) in wave.enumerate() {
-        if let Some(Err(failed)) = fan.take(at).await {
-            good = false;
-            if !array.fail(member, failed) {
-                array.set_broken(failed);
+        match fan.take(at).await {
+            Some(Ok(())) => member.recorded.set(fingerprint(&member.superblock.borrow())),
+            Some(Err(failed)) => {
+                good = false;
+                if !array.fail(member, failed) {
+                    array.set_broken(failed);
+                }
             }
+            None => {}
         }
     }
     good

@@ -42,12 +42,18 @@ pub enum Plant {
     JournalAfterWrite,
     /// A journal's tail moves before what lies behind it was flushed on the members (S6).
     TailBeforeFlush,
+    /// A private log is replayed although somebody else has written superblocks since (S6).
+    ReplayUnbound,
+    /// The bindings of a private log are written after the superblocks that they name.
+    BoundTooLate,
+    /// A block of data goes into the partial Q of a log with another one's coefficient (S6).
+    WrongPartialQ,
 }
 
 impl Plant {
     /// Those that the simulation must find. [`Plant::DoubtBelieved`] takes more than it meets by chance: `tests/recovery.rs`
     /// has it.
-    pub const ALL: [Plant; 16] = [
+    pub const ALL: [Plant; 19] = [
         Plant::MarkAfterWrite,
         Plant::FlushSwallowed,
         Plant::CleanBeforeFlush,
@@ -64,6 +70,9 @@ impl Plant {
         Plant::LogOverUnsafeRows,
         Plant::JournalAfterWrite,
         Plant::TailBeforeFlush,
+        Plant::ReplayUnbound,
+        Plant::BoundTooLate,
+        Plant::WrongPartialQ,
     ];
 }
 

@@ -10,7 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use block::counting::Counting;
 use block::{Arena, Cause, Dev, Device, Failed, Geometry, Request, Sectors, Ticket};
 use md::{
-    Array, BitmapWish, Candidate, Creation, Options, SyncState, assemble, create, examine, plan_creation,
+    Array, BitmapWish, Candidate, Creation, Options, PrivateLogState, SyncState, assemble, create, examine,
+    plan_creation,
 };
 use md_format::{Level, Version};
 use runtime::os::{Choice, OpenMode, Os};
@@ -60,7 +61,7 @@ impl Device for Mortal {
 #[test]
 fn a_loaded_array_allocates_nothing_and_makes_no_thread() {
     for level in [Level::Raid1, Level::Raid10, Level::Raid5, Level::Raid6, Level::Raid0, Level::Linear] {
-        each_way(|os, folder, choice| load(os, folder, level, &format!("{level} over {choice:?}")));
+        each_way(|os, folder, choice| load(os, folder, level, false, &format!("{level} over {choice:?}")));
     }
 }
 
@@ -72,7 +73,7 @@ fn an_array_with_a_write_journal_allocates_nothing_and_makes_no_thread() {
         let journal = member(&os, &folder.join("journal"), 4 << 20);
         devs.push(journal.clone());
         runtime.block_on(async {
-            let array = open_with(Level::Raid5, &devs, &arena, true, true).await;
+            let array = open_with(Level::Raid5, &devs, &arena, Made { has_journal: true, ..MADE }).await;
             let device = array.device();
             block::reserve(CLIENTS as usize);
             run_counted(&device, &arena, WARM).await;
@@ -84,6 +85,11 @@ fn an_array_with_a_write_journal_allocates_nothing_and_makes_no_thread() {
             array.stop().await.unwrap();
         });
     });
+}
+
+#[test]
+fn an_array_with_a_private_log_allocates_nothing_either() {
+    each_way(|os, folder, choice| load(os, folder, Level::Raid6, true, &format!("logged over {choice:?}")));
 }
 
 /// Runs a test with each way of reading and writing files that there is here; one test at a time, for allocations and
@@ -111,13 +117,14 @@ fn stage(os: &Rc<Os>, folder: &Path, bytes: u64) -> (Runtime, Vec<Dev>, Rc<Arena
     (runtime, devs, arena)
 }
 
-fn load(os: Rc<Os>, folder: &Path, level: Level, what: &str) {
+fn load(os: Rc<Os>, folder: &Path, level: Level, logged: bool, what: &str) {
     let (runtime, devs, arena) = stage(&os, folder, MEMBER);
     runtime.block_on(async {
-        let array = open(level, &devs, &arena, true).await;
+        let array = open(level, &devs, &arena, true, logged).await;
         let device = array.device();
         block::reserve(CLIENTS as usize);
         run_counted(&device, &arena, WARM).await;
+        assert_eq!(array.private_log(), logged.then_some(PrivateLogState::Kept), "{what}");
         // Superblocks are marked clean, and dirty again: a part of the load too.
         sleep_ms(300).await;
         let short = block::tickets_short();
@@ -134,7 +141,7 @@ fn an_array_that_is_loaded_while_it_resyncs_allocates_nothing() {
     each_way(|os, folder, choice| {
         let (runtime, devs, arena) = stage(&os, folder, LARGE_MEMBER);
         runtime.block_on(async {
-            let array = open(Level::Raid1, &devs, &arena, false).await;
+            let array = open(Level::Raid1, &devs, &arena, false, false).await;
             let device = array.device();
             block::reserve(CLIENTS as usize);
             run_counted(&device, &arena, WARM).await;
@@ -166,7 +173,7 @@ fn a_member_that_fails_under_load_costs_no_allocation_but_its_name_for_people() 
             Rc::new(Mortal { inner: devs[1].clone(), dead: Cell::new(false), requests: Cell::new(0) });
         devs[1] = mortal.clone();
         runtime.block_on(async {
-            let array = open(Level::Raid1, &devs, &arena, true).await;
+            let array = open(Level::Raid1, &devs, &arena, true, false).await;
             let device = array.device();
             block::reserve(CLIENTS as usize);
             run_counted(&device, &arena, WARM).await;
@@ -194,18 +201,24 @@ fn member(os: &Rc<Os>, path: &Path, bytes: u64) -> Dev {
     os.open(path, OpenMode::Write).unwrap().device
 }
 
-async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool) -> Rc<Array> {
-    open_with(level, devs, arena, assume_clean, false).await
+/// What is not the same in every test.
+#[derive(Clone, Copy)]
+struct Made {
+    assume_clean: bool,
+    /// The last of the devices is a write journal.
+    has_journal: bool,
+    /// It keeps a private log.
+    logged: bool,
 }
 
-/// The same; with a journal, that is on the last of the devices.
-async fn open_with(
-    level: Level,
-    devs: &[Dev],
-    arena: &Rc<Arena>,
-    assume_clean: bool,
-    has_journal: bool,
-) -> Rc<Array> {
+const MADE: Made = Made { assume_clean: true, has_journal: false, logged: false };
+
+async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool, logged: bool) -> Rc<Array> {
+    open_with(level, devs, arena, Made { assume_clean, logged, ..MADE }).await
+}
+
+async fn open_with(level: Level, devs: &[Dev], arena: &Rc<Arena>, made: Made) -> Rc<Array> {
+    let Made { assume_clean, has_journal, logged } = made;
     let (slots, others) = devs.split_at(devs.len() - usize::from(has_journal));
     let has_redundancy = !matches!(level, Level::Linear | Level::Raid0);
     let creation = Creation {
@@ -237,7 +250,8 @@ async fn open_with(
         candidates.push(Candidate { name: number.to_string(), examined });
     }
     let sets = assemble(&candidates);
-    let options = Options { write: true, bitmap_round_ms: Some(1), ..Options::default() };
+    let private_log = logged.then_some(true);
+    let options = Options { write: true, bitmap_round_ms: Some(1), private_log, ..Options::default() };
     Array::open(&sets[0], &candidates, devs, options).unwrap()
 }
 

@@ -9,7 +9,7 @@ use block::{Arena, Dev, Range, Sectors};
 use md::plant::{self, Plant};
 use md::{
     Action, Array, BitmapWish, Candidate, Condition, Creation, Hindrance, MemberStatus, OpenError, Options,
-    SyncState, assemble, create, examine, plan_creation,
+    PrivateLogState, SyncState, assemble, create, examine, plan_creation,
 };
 use md_format::{Level, Version};
 use runtime::sim::{Fate, Random, World};
@@ -95,7 +95,8 @@ fn scenario(world: &World, seed: u64) -> Scenario {
 
 /// Whether the array that `seed` stands for has a log against the write hole.
 pub fn has_log(seed: u64) -> bool {
-    scenario(&World::new(seed), seed).ppl
+    let scenario = scenario(&World::new(seed), seed);
+    scenario.ppl || scenario.private_log
 }
 
 /// Whether it has a write journal.
@@ -111,10 +112,11 @@ pub fn run_seed(seed: u64, planted: Option<Plant>) -> Report {
     let mut play = Play::new(world, scenario);
     play.make();
     let eras = play.scenario.eras.clone();
-    for end in eras.into_iter().chain([End::Stop]) {
+    for (number, end) in eras.into_iter().chain([End::Stop]).enumerate() {
         if play.has_violations() {
             break;
         }
+        play.is_stranger = play.scenario.strangers.get(number).copied().unwrap_or(false);
         play.era(end);
     }
     if !play.has_violations() {
@@ -131,6 +133,12 @@ struct Play {
     watch: Rc<Watch>,
     violations: Rc<RefCell<Vec<Violation>>>,
     crashed: bool,
+    /// The array is opened by somebody who knows of no private log.
+    is_stranger: bool,
+    /// The array of this era.
+    current: RefCell<Option<Rc<Array>>>,
+    /// The private log was kept when the last era ended: whatever was left, it says what may be wrong.
+    was_kept: Cell<bool>,
     failures: Rc<Cell<u32>>,
     resyncs: Rc<Cell<u32>>,
     recoveries: Rc<Cell<u32>>,
@@ -163,6 +171,9 @@ impl Play {
             watch,
             violations,
             crashed: false,
+            is_stranger: false,
+            current: RefCell::default(),
+            was_kept: Cell::new(false),
             failures: Rc::default(),
             resyncs: Rc::default(),
             recoveries: Rc::default(),
@@ -247,6 +258,8 @@ impl Play {
             !world.is_stuck() && world.events_done() < limit.min(start + FAR_TOO_MANY_EVENTS)
         });
         self.watch.set(None, Vec::new());
+        let array = self.current.take();
+        self.was_kept.set(array.is_some_and(|array| array.private_log() == Some(PrivateLogState::Kept)));
         self.remotes.borrow_mut().clear();
         let (stuck, events) = (self.world.is_stuck(), self.world.events_done() - start);
         if ended.is_none() && (stuck || events >= FAR_TOO_MANY_EVENTS) {
@@ -286,8 +299,14 @@ impl Play {
     async fn live(&self, end: End) -> bool {
         let devs = self.connected().await;
         let Some(array) = self.open(&devs).await else { return false };
+        self.current.replace(Some(array.clone()));
         array.replayed().await;
         self.count_replay(&array);
+        let all = Range::new(Sectors::ZERO, Sectors(array.shape().summary.size_sectors));
+        if self.was_kept.get() && !self.is_stranger && !array.is_consistent(all) {
+            self.complain("log", "a private log was kept, and does not know what may be wrong".into());
+            return true;
+        }
         if let Err(violation) = compare(&self.world, &array) {
             self.violations.borrow_mut().push(violation);
             return true;
@@ -375,7 +394,7 @@ impl Play {
             .set(self.rows_replayed.get() + array.journal().map_or(0, |journal| journal.replayed));
         let was_dirty = !array.shape().was_clean();
         let is_whole = array.sync_state() == SyncState::Idle;
-        if self.scenario.ppl && was_dirty && is_whole {
+        if (self.scenario.ppl || self.scenario.private_log) && was_dirty && is_whole {
             let degraded = array.in_sync() < array.shape().slots;
             let counter = if degraded { &self.degraded_replays } else { &self.replays };
             counter.set(counter.get() + 1);
@@ -417,7 +436,10 @@ impl Play {
         let mut layout = vec![None; devs.len()];
         for (disk, dev) in devs.iter().enumerate() {
             match examine(dev, &arena).await {
-                Ok(examined) => {
+                Ok(mut examined) => {
+                    if self.is_stranger {
+                        examined.private_log = None;
+                    }
                     layout[disk] = Some((examined.place, Sectors(examined.summary.data_offset)));
                     candidates.push(Candidate { name: disk.to_string(), examined });
                     used.push(dev.clone());
@@ -438,6 +460,7 @@ impl Play {
             checkpoint_ms,
             lanes,
             bitmap_round_ms: Some(self.scenario.bitmap_round_ms),
+            private_log: (self.scenario.private_log && write && !self.is_stranger).then_some(true),
             ..Options::default()
         };
         match Array::open(set, &candidates, &used, options) {
@@ -446,7 +469,12 @@ impl Play {
                 Some(array)
             }
             // Missing members and parity that may not belong to the data: refused, and rightly.
-            Err(OpenError::Hindered(why)) if why == [Hindrance::DirtyDegraded] => None,
+            Err(OpenError::Hindered(why)) if why == [Hindrance::DirtyDegraded] => {
+                if self.was_kept.get() && !self.is_stranger {
+                    self.complain("log", "a private log was kept, and is not believed".into());
+                }
+                None
+            }
             // The journal has failed: what is left is read, and not written.
             Err(OpenError::Hindered(_)) if self.scenario.journal_fails && set.journal.is_none() => None,
             // A superblock of several sectors, torn on a member that cannot be done without: the price of 0.90 (ADR 4).
@@ -579,7 +607,11 @@ impl Scenario {
         };
         let bitmap =
             self.bitmap_chunk.map(|bytes| format!(" with a bitmap ({bytes}, {} ms)", self.bitmap_round_ms));
-        let log = if self.ppl { " with a partial parity log" } else { "" };
+        let log = match (self.ppl, self.private_log) {
+            (true, _) => " with a partial parity log",
+            (_, true) => " with a private log",
+            _ => "",
+        };
         let journal = self.journal.map(|size| format!(" with a journal on a disk of {size} sectors"));
         layout + &bitmap.unwrap_or_default() + log + &journal.unwrap_or_default()
     }

@@ -49,6 +49,10 @@ pub struct Scenario {
     pub journal: Option<Sectors>,
     /// Which may fail like any other.
     pub journal_fails: bool,
+    /// The private log of raid6.
+    pub private_log: bool,
+    /// In which eras the array is opened by somebody who knows of no private log.
+    pub strangers: Vec<bool>,
     /// Made of disks that are consistent: no first resync.
     pub assume_clean: bool,
     /// How often bits are cleared, in milliseconds.
@@ -179,6 +183,8 @@ impl Scenario {
             ppl: false,
             journal: None,
             journal_fails: false,
+            private_log: false,
+            strangers: Vec::new(),
             assume_clean: false,
             bitmap_round_ms: *random.choose(&[1, 3, 20, 5000]),
             eras,
@@ -209,8 +215,16 @@ impl Scenario {
         }
     }
 
-    /// Gives most raid5 a partial parity log, where the metadata has a place for one. Drawn apart from the rest too.
+    /// Gives most raid5 a partial parity log and most raid6 a private one, where the metadata has a place for one. Drawn
+    /// apart from the rest too.
     pub fn draw_log(&mut self, random: &mut Random) {
+        let has_headroom = matches!(self.version, Version::V1_1 | Version::V1_2);
+        if self.level == Level::Raid6 && has_headroom && !random.one_in(3) {
+            self.private_log = true;
+            self.assume_clean = !random.one_in(4);
+            self.eras.extend((0..2).map(|_| End::PowerCut(300 + random.below(2500))));
+            self.strangers = self.eras.iter().map(|_| random.one_in(6)).collect();
+        }
         if self.level == Level::Raid5 && self.version.is_v1() && !random.one_in(3) {
             self.ppl = true;
             self.bitmap_chunk = None;

@@ -5,7 +5,7 @@ use md::Hindrance;
 use serde::Serialize;
 
 use crate::cli::{Driver, Examine, Lenience};
-use crate::facts::{BitmapFacts, MdFacts, ReshapeFacts};
+use crate::facts::{BitmapFacts, MdFacts, PrivateLogFacts, ReshapeFacts};
 use crate::members::How;
 use crate::pile::{Pile, Volume};
 use crate::text::{Facts, date, print, print_json, sectors, size};
@@ -213,6 +213,7 @@ fn render_member(report: &MemberReport) -> String {
         "partial parity log",
         md.ppl.as_ref().map(|ppl| format!("{} sectors at sector {}", ppl.sectors, ppl.sector)),
     );
+    facts.add_some("private log", md.private_log.as_ref().map(render_private_log));
     facts.add_some(
         "bad-block log",
         md.bad_block_log.as_ref().map(|log| {
@@ -225,6 +226,12 @@ fn render_member(report: &MemberReport) -> String {
     facts.add_some("array block", md.logical_block_bytes.map(|bytes| format!("{bytes} bytes")));
     facts.add_some("preferred minor", md.preferred_minor);
     head + &facts.render()
+}
+
+fn render_private_log(log: &PrivateLogFacts) -> String {
+    let state =
+        if log.bound { "bound to this superblock" } else { "void: the superblock was written by others" };
+    format!("{} sectors at sector {}, generation {}, {state}", log.sectors, log.sector, log.generation)
 }
 
 fn render_reshape(reshape: &ReshapeFacts) -> String {

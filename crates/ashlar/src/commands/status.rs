@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use control::{
     ArrayState, ArrayStatus, Client, JournalMode, MOST_DOUBTFUL, MemberState, MemberStatus, Place,
-    ScrubStatus, StackStatus, SyncStatus, mdstat, running,
+    PrivateLog, ScrubStatus, StackStatus, SyncStatus, mdstat, running,
 };
 
 use crate::cli::Status;
@@ -98,6 +98,9 @@ fn render_array(array: &ArrayStatus) -> String {
         let JournalMode::WriteThrough = journal.mode;
         text += &format!("    journal: write-through, {used} of {all} in use\n");
     }
+    if let Some(log) = array.private_log {
+        text += &format!("    private log: {}\n", private_log_text(log));
+    }
     let width = array.members.iter().map(|member| member.name.len()).max().unwrap_or(0);
     for member in &array.members {
         text += &render_member(member, width);
@@ -113,6 +116,16 @@ fn render_array(array: &ArrayStatus) -> String {
         export.trims,
         export.errors
     )
+}
+
+fn private_log_text(log: PrivateLog) -> &'static str {
+    match log {
+        PrivateLog::Replaying => "parity is being made right by it",
+        PrivateLog::Idle => "on, nothing was written yet",
+        PrivateLog::Waiting => "on, kept as soon as everything is in sync",
+        PrivateLog::Kept => "on, every write is in it first",
+        PrivateLog::Ended => "taken away",
+    }
 }
 
 fn render_doubtful(pieces: &[(u64, u64)]) -> String {

@@ -19,7 +19,7 @@ pub(super) fn find(set: &mut Set, candidates: &[Candidate]) {
         return;
     }
     level(set, &summary, candidates);
-    members(set, &summary);
+    members(set, &summary, candidates);
     features(set, &summary, candidates);
     log_in_use(set, &summary, candidates);
 }
@@ -58,7 +58,7 @@ pub(crate) fn recorded_layout(summary: &Summary) -> u32 {
     if summary.features.has(Features::RAID0_LAYOUT) { summary.layout } else { 0 }
 }
 
-fn members(set: &mut Set, summary: &Summary) {
+fn members(set: &mut Set, summary: &Summary, candidates: &[Candidate]) {
     let slots = set.slots.len() as u32;
     let has = |slot: u32| set.slots[slot as usize].is_some_and(|seat| seat.in_sync);
     let present = (0..slots).filter(|slot| has(*slot)).count() as u32;
@@ -75,8 +75,8 @@ fn members(set: &mut Set, summary: &Summary) {
         let seated = set.slots.iter().flatten().count() as u32;
         set.short = (seated < slots).then_some(Short { present, slots });
         let is_clean = summary.resync == ResyncOffset::Complete;
-        // A partial parity log knows what may be wrong.
-        let is_logged = summary.ppl.is_some();
+        // A log knows what may be wrong.
+        let is_logged = summary.ppl.is_some() || log::private::is_bound(set, candidates);
         set.dirty_degraded = matches!(redundancy, Redundancy::Parity(_)) && !is_clean && !is_logged;
     }
 }

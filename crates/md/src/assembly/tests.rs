@@ -54,7 +54,7 @@ fn read(geometry: Geometry, place: md_format::Place, bytes: Box<[u8; 4096]>) -> 
     let shape = DeviceShape { sectors: geometry.size.0, logical_block_bytes: geometry.logical_block };
     let flaw = superblock.check(shape).err();
     let (leftovers, bad_blocks) = (Vec::new(), Vec::new());
-    Examined { geometry, place, bytes, summary, flaw, leftovers, bad_blocks, bitmap: None }
+    Examined { geometry, place, bytes, summary, flaw, leftovers, bad_blocks, bitmap: None, private_log: None }
 }
 
 impl Candidate {

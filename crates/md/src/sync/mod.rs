@@ -252,9 +252,12 @@ impl Sync {
         self.trusting.get()
     }
 
-    /// Everything was made consistent by a log.
-    pub fn set_recovered(&self) {
+    /// Everything, of this size, was made consistent by a log.
+    pub fn set_recovered(&self, size: Sectors) {
         self.offset.set(ResyncOffset::Complete);
+        if let Some(bitmap) = self.bitmap.now() {
+            bitmap.synced_up_to(size);
+        }
     }
 
     /// Something may have changed that decides what comes next.

@@ -18,7 +18,7 @@ fn read(place: Place, bytes: Box<[u8; SUPERBLOCK_BYTES]>) -> Examined {
     let superblock = Superblock::view(place, &bytes[..]).unwrap();
     let (summary, flaw) = (superblock.summary().unwrap(), superblock.check(shape_of(geometry)).err());
     let (leftovers, bad_blocks, bitmap) = (Vec::new(), Vec::new(), None);
-    Examined { geometry, place, bytes, summary, flaw, leftovers, bad_blocks, bitmap }
+    Examined { geometry, place, bytes, summary, flaw, leftovers, bad_blocks, bitmap, private_log: None }
 }
 
 fn shape_of(geometry: Geometry) -> DeviceShape {

@@ -4,7 +4,9 @@
 use std::rc::Rc;
 
 use block::{Arena, Buf, Dev, Device, Outcome, Range, Request, Sectors};
-use md::{Array, BitmapWish, Candidate, Creation, Options, Set, assemble, create, examine, plan_creation};
+use md::{
+    Array, BitmapWish, Candidate, Creation, OpenError, Options, Set, assemble, create, examine, plan_creation,
+};
 use md_format::superblock::Summary;
 use md_format::{Level, Version};
 use runtime::Runtime;
@@ -128,9 +130,26 @@ impl Bench {
 
     /// Opens the array for writing.
     pub async fn open(&self) -> Rc<Array> {
+        self.open_with(Options::default()).await.unwrap()
+    }
+
+    /// The same, with some options of a test's own.
+    pub async fn open_with(&self, options: Options) -> Result<Rc<Array>, OpenError> {
         let (set, candidates) = self.set().await;
-        let options = Options { write: true, degraded: true, ..Options::default() };
-        Array::open(&set, &candidates, &self.devs(), options).unwrap()
+        let options = Options { write: true, degraded: true, ..options };
+        Array::open(&set, &candidates, &self.devs(), options)
+    }
+
+    /// The same, without some of the disks.
+    pub async fn open_without(&self, gone: &[usize], options: Options) -> Result<Rc<Array>, OpenError> {
+        let (candidates, devs): (Vec<Candidate>, Vec<Dev>) = (0..)
+            .zip(self.candidates().await.into_iter().zip(self.devs()))
+            .filter(|(number, _)| !gone.contains(number))
+            .map(|(_, both)| both)
+            .unzip();
+        let set = assemble(&candidates).remove(0);
+        let options = Options { write: true, degraded: true, ..options };
+        Array::open(&set, &candidates, &devs, options)
     }
 
     /// The same of the first so many disks: the others are no members yet.

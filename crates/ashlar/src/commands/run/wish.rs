@@ -9,7 +9,7 @@ use md_format::geometry::raid0::Raid0Layout;
 use runtime::Address;
 
 use crate::Usage;
-use crate::cli::{Run, Telling};
+use crate::cli::{Run, Switch, Telling};
 use crate::commands::monitor::receivers;
 use crate::serve;
 use crate::volumes::raid0_layout;
@@ -24,6 +24,7 @@ pub struct Wish {
     pub sole_writer: bool,
     pub accept_stale: bool,
     pub dirty_degraded: bool,
+    pub private_log: Option<bool>,
     pub layout: Option<Raid0Layout>,
     pub receivers: Receivers,
     pub rules: Rules,
@@ -59,6 +60,7 @@ impl Wish {
             sole_writer: config.sole_writer || args.sole_writer,
             accept_stale: config.accept_stale || args.lenience.accept_stale,
             dirty_degraded: config.dirty_degraded || args.lenience.dirty_degraded,
+            private_log: args.private_log.map(|word| word == Switch::On).or(config.private_log),
             layout: args.lenience.layout.map(raid0_layout).or(from_file),
             receivers: receivers(&told)?,
             rules: Rules { spares: told.spares, ..Rules::default() },
@@ -74,6 +76,7 @@ impl Wish {
             degraded: self.degraded,
             dirty_degraded: self.dirty_degraded,
             layout: self.layout,
+            private_log: self.private_log.filter(|_| !self.read_only),
             ..Options::default()
         }
     }

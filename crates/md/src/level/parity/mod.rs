@@ -28,6 +28,7 @@ mod zero;
 use std::rc::Rc;
 
 use block::{Arena, Buf, Cause, Failed, Op, Outcome, Range, Request, Sectors};
+use md_format::superblock::Summary;
 
 pub(super) use recover::recover_window;
 pub(super) use resync::sync_window;
@@ -80,6 +81,11 @@ impl Striped {
     pub fn set_journal(&mut self, member: Rc<Member>, height: u8) {
         self.works.add_fresh(self.map.slots(), journal::BLOCK.byte_len());
         self.journal = Some(Box::new(Journal::new(member, &self.map, height)));
+    }
+
+    /// The array, a raid6, has a private log.
+    pub fn set_private_log(&mut self, start: &log::private::Start, summary: &Summary, height: u8) {
+        self.log = Some(Box::new(Log::open_private(start, summary, &self.map, height)));
     }
 
     /// Waits until what logs and journal hold is on the members.

@@ -228,7 +228,10 @@ impl Writing<'_> {
             return Ok(());
         };
         let rows = Range::new(Sectors(self.segments[run.first].start), self.rows(run).count);
-        let fill = |partial: &Buf| self.partial_parity(work, run, p, partial);
+        let fill = |slot: u16, partial: &Buf| match q.filter(|_| self.stripe.q == Some(slot)) {
+            Some(q) => self.partial_q(work, run, q, partial),
+            None => self.partial_parity(work, run, p, partial),
+        };
         let logged = log.record(self.array, &self.stripe, rows, self.covered(run), fill).await?;
         self.logged = Some(logged);
         Ok(())
@@ -247,6 +250,25 @@ impl Writing<'_> {
             work.indices.push(0); // a sum knows no coefficients
             work.sources.push(p.slice(at, bytes));
             arithmetic::generate(&work.indices, &work.sources, Some(&partial.slice(at, bytes)), None);
+        }
+        work.sources.clear();
+    }
+
+    /// The same of Q.
+    fn partial_q(&self, work: &mut Work, run: Run, q: &Buf, partial: &Buf) {
+        let nothing = &self.level.zeroes;
+        for segment in self.segments(run) {
+            let (at, bytes) = self.within(run, segment);
+            work.indices.clear();
+            work.sources.clear();
+            for (index, slot) in self.stripe.by_index().filter(|(_, slot)| segment.covered.has(*slot)) {
+                work.indices.push(if plant::is(Plant::WrongPartialQ) { index ^ 1 } else { index });
+                work.sources.push(nothing.slice(0, bytes));
+                work.sources.push(self.new_content(segment, slot).expect("covered"));
+            }
+            let partial = partial.slice(at, bytes);
+            partial.copy_from(0, &q.slice(at, bytes));
+            arithmetic::modify(&work.indices, &work.sources, None, Some(&partial));
         }
         work.sources.clear();
     }

@@ -94,7 +94,7 @@ async fn log_stripe<'a>(
     let Some(log) = &level.log else { return Ok(None) };
     let stripe = level.map.stripe(rows.start.0 / level.map.chunk().0);
     let whole = Range::new(Sectors::ZERO, rows.count);
-    log.record(array, &stripe, whole, stripe.data(), |_| ()).await.map(Some)
+    log.record(array, &stripe, whole, stripe.data(), |_, _| ()).await.map(Some)
 }
 
 fn not_zeroed(array: &Array, at: usize, failed: Failed) -> Outcome {

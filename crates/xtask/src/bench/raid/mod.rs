@@ -40,11 +40,13 @@ pub struct Level {
     chunks_kib: &'static [u32],
 }
 
-const LEVELS: [Level; 4] = [
+const LEVELS: [Level; 5] = [
     Level { name: "raid1", members: 2, parities: 0, data: 1, chunks_kib: &[0] },
     Level { name: "raid10", members: 4, parities: 0, data: 2, chunks_kib: &[64, 512] },
     Level { name: "raid5", members: 5, parities: 1, data: 4, chunks_kib: &[64, 512] },
     Level { name: "raid6", members: 6, parities: 2, data: 4, chunks_kib: &[64, 512] },
+    // With a private log: what closing the write hole costs.
+    Level { name: "raid6-log", members: 6, parities: 2, data: 4, chunks_kib: &[64, 512] },
 ];
 
 impl Level {
@@ -59,6 +61,11 @@ impl Level {
         format!("btrfs {}{}", self.name, if is_in_place { " nodatacow" } else { "" })
     }
 
+    /// Whether there is anything of the kind elsewhere.
+    fn has_peers(self) -> bool {
+        !self.name.ends_with("-log")
+    }
+
     /// Whether btrfs is also measured without copy on write and checksums: where that is what makes it slow.
     fn has_in_place(self) -> bool {
         self.parities > 0
@@ -70,6 +77,7 @@ impl Level {
 
     fn contenders(self) -> Vec<Contender> {
         let modes = [false, true].into_iter().filter(move |in_place| !in_place || self.has_in_place());
+        let modes = modes.filter(|_| self.has_peers());
         let peers: Vec<String> = modes.map(|in_place| self.btrfs(in_place)).collect();
         let raw = [RAW.to_owned()];
         let ours = self.chunks_kib.iter().map(|chunk| {
@@ -102,7 +110,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     for round in 0..arguments.rounds {
         for level in LEVELS {
             samples.turn += 1;
-            let mut peers = match has_btrfs {
+            let mut peers = match has_btrfs && level.has_peers() {
                 true => peers(&ground, level, bytes)?,
                 false => Vec::new(),
             };

@@ -44,7 +44,7 @@ impl Piece {
 
 /// The stripe of an entry that lies on the member in slot `log`, and its pieces.
 pub(super) fn pieces(map: &Map, entry: &PplEntry, log: u16) -> Result<Vec<Piece>, &'static str> {
-    let (chunk, data) = (map.chunk().0, u64::from(map.slots()) - 1);
+    let (chunk, data) = (map.chunk().0, u64::from(map.stripe(0).data().count()));
     let first = entry.data_sector.get();
     let (partial, bytes) = (u64::from(entry.pp_bytes.get()), u64::from(entry.data_bytes.get()));
     if !partial.is_multiple_of(512) || !bytes.is_multiple_of(512) {
@@ -74,7 +74,7 @@ pub(super) fn pieces(map: &Map, entry: &PplEntry, log: u16) -> Result<Vec<Piece>
     if strip == 0 || span == 0 || strip > chunk || first + span > range.end().0 {
         return Err("its rows do not lie in one stripe");
     }
-    if stripe.p != log || entry.parity_disk.get() != u32::from(log) {
+    if !stripe.parities().has(log) || entry.parity_disk.get() != u32::from(log) {
         return Err("the parity of its stripe belongs to another member");
     }
     let mut cuts: Vec<u64> = (0..disks).map(|disk| span.saturating_sub(disk * chunk)).collect();
@@ -101,14 +101,21 @@ pub(super) fn pieces(map: &Map, entry: &PplEntry, log: u16) -> Result<Vec<Piece>
 }
 
 /// The entry for rows of a stripe (from the start of its chunk) in which the blocks of `written` are new: neighbours, as
-/// [`split`] makes them. `crc` is that of its partial parity.
-pub(super) fn describe(map: &Map, stripe: &Stripe, rows: Range, written: Slots, crc: u32) -> PplEntry {
+/// [`split`] makes them. `crc` is that of its partial parity, `log` the slot whose parity it is about.
+pub(super) fn describe(
+    map: &Map,
+    stripe: &Stripe,
+    rows: Range,
+    written: Slots,
+    crc: u32,
+    log: u16,
+) -> PplEntry {
     let numbers = written.iter().filter_map(|slot| stripe.number_of(slot));
     let first = u64::from(numbers.min().expect("something is written"));
     let bytes = rows.count.bytes() as u32; // at most a chunk's, and a chunk counts in 32 bits of sectors
     let partial = if written == stripe.data() { 0 } else { bytes };
     let sector = map.range_of(stripe.number).start.0 + first * map.chunk().0 + rows.start.0;
-    PplEntry::new(sector, partial, bytes.saturating_mul(written.count()), stripe.p, crc)
+    PplEntry::new(sector, partial, bytes.saturating_mul(written.count()), log, crc)
 }
 
 /// Cuts segments further, so that each has written blocks that an entry can name: neighbours in the order of the data.
@@ -220,22 +227,24 @@ mod tests {
     }
 
     proptest! {
-        /// What is described is understood again, in every layout.
+        /// What is described is understood again, in every layout, by the log of each parity.
         #[test]
         fn an_entry_comes_back_as_it_went(
-            layout in 0u32..6, members in 3u32..9, number in 0u64..20, start in 0u64..16, count in 1u64..=16,
-            bits in 1u16..255,
+            layout in 0u32..6, members in 4u32..9, number in 0u64..20, start in 0u64..16, count in 1u64..=16,
+            bits in 1u16..255, is_raid6: bool,
         ) {
-            let map = Map::new(Level::Raid5, layout, members, 16, 800).unwrap();
+            let level = if is_raid6 { Level::Raid6 } else { Level::Raid5 };
+            let map = Map::new(level, layout, members, 16, 800).unwrap();
             let stripe = map.stripe(number);
+            let log = stripe.q.filter(|_| bits & 1 == 0).unwrap_or(stripe.p);
             let count = count.min(16 - start);
             let covered: Slots = stripe.data().iter().filter(|slot| bits >> slot & 1 == 1).collect();
             let mut cut = Vec::new();
             let segment = Segment { start, end: start + count, covered, ragged: Slots::NONE, bad: false };
             split(&stripe, Slots::NONE, &[segment], &mut cut);
             for segment in cut {
-                let entry = describe(&map, &stripe, rows(start, count), segment.covered, 0);
-                let found = pieces(&map, &entry, stripe.p).unwrap();
+                let entry = describe(&map, &stripe, rows(start, count), segment.covered, 0, log);
+                let found = pieces(&map, &entry, log).unwrap();
                 prop_assert_eq!(found.len(), 1);
                 prop_assert_eq!(found[0].written, segment.covered);
                 prop_assert_eq!(found[0].rows, rows(map.rows_of(number).start.0 + start, count));

@@ -1,10 +1,13 @@
 //! What closes the write hole of an array with parity: before the rows of a stripe are written, what their parity is made
 //! of is durable in a log, so that after a crash the parity can be made right without reading anything else.
 //!
+//! raid5 has the kernel's partial parity log. raid6 has the same twice, P's on the member that has P and Q's on the member
+//! that has Q, in a place of its own that no other program knows of (`private`).
+//!
 //! Records follow Linux 6.12's raid5-ppl.c: a record lies on the member that has the parity of its rows; while its rows
 //! are not safe on all members no newer one is written there; the newest alone counts. What entries mean is in `entry`,
 //! which is pure; how records are gathered in `record`; one task for each slot writes them (`writer`); `replay` makes
-//! parity right when an array that was not stopped is opened.
+//! parity right when an array that was not stopped is opened, of raid6 by `pairs` of entries.
 //!
 //! Rows are logged only while the whole array is known to be consistent. Until a first resync has come by, the logs are
 //! empty, and an empty log proves nothing: after a crash everything is synced. Afterwards each log has at least an entry
@@ -12,6 +15,8 @@
 //! log was kept.
 
 mod entry;
+mod pairs;
+pub(crate) mod private;
 mod record;
 mod replay;
 mod writer;
@@ -20,14 +25,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use block::{Arena, Buf, Failed, Outcome, Range, Sectors, lend};
+use md_format::Level;
 use md_format::checksum::crc32c;
 use md_format::ppl;
+use md_format::private_log::LogPlace;
 use md_format::superblock::{PplPlace, Summary};
-use md_format::{Level, Superblock};
 use runtime::rank::{Rank, Step};
 use runtime::{Event, spawn};
 
+use self::entry::describe;
 pub(super) use self::entry::split;
+use self::private::{Private, Start};
 use self::record::{Entry, MemberLog};
 use super::Striped;
 use super::map::{Map, Stripe};
@@ -40,7 +48,10 @@ use crate::plant::{self, Plant};
 
 /// The logs of an array's members.
 pub(crate) struct Log {
-    signature: u32,
+    /// What marks its records.
+    signature: Cell<u32>,
+    /// What it has of its own in raid6.
+    private: Option<Private>,
     map: Map,
     /// By slot.
     members: Vec<MemberLog>,
@@ -72,6 +83,23 @@ enum State {
     Empty,
     /// They are kept.
     Kept,
+    /// There are none any more.
+    Ended,
+}
+
+/// What is done with a private log, for people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PrivateLogState {
+    /// Parity is being made right by what it says.
+    Replaying,
+    /// Nothing was written yet since the array was opened.
+    Idle,
+    /// It is not kept before the whole array is known to be consistent.
+    Waiting,
+    /// Whatever is written is in the log before.
+    Kept,
+    /// It was taken away.
+    Ended,
 }
 
 /// Rows of a slot whose content nobody knows.
@@ -79,15 +107,24 @@ enum State {
 struct Doubt {
     slot: u16,
     rows: Range,
-    /// How the log of which slot is told about it.
-    entry: ppl::PplEntry,
-    log: u16,
+    /// The slots whose logs are told about it.
+    logs: Slots,
+}
+
+impl Doubt {
+    /// How the log of one of them is told.
+    fn entry(&self, map: &Map, log: u16) -> ppl::PplEntry {
+        let stripe = map.stripe(self.rows.start.0 / map.chunk().0);
+        let within = Range::new(self.rows.start - map.rows_of(stripe.number).start, self.rows.count);
+        describe(map, &stripe, within, stripe.data(), crc32c(&[]), log)
+    }
 }
 
 /// While this lives, rows are being written whose record is durable.
 pub(crate) struct Logged<'a> {
     log: &'a Log,
-    at: Option<(u16, u64)>,
+    /// The records that have them, by slot and number.
+    at: [Option<(u16, u64)>; 2],
     touched: Slots,
     is_unlogged: bool,
 }
@@ -98,16 +135,16 @@ impl Drop for Logged<'_> {
             self.log.unlogged.set(self.log.unlogged.get() - 1);
             self.log.changed.notify();
         }
-        if let Some((slot, number)) = self.at {
+        for (slot, number) in self.at.into_iter().flatten() {
             self.log.members[usize::from(slot)].end(number, self.touched);
         }
     }
 }
 
-/// Where a member keeps its log.
-fn place(member: &Member) -> Option<PplPlace> {
-    let bytes = member.superblock.borrow();
-    Superblock::view(member.place.get(), &bytes[..]).ok()?.summary().ok()?.ppl
+/// Where a member keeps its partial parity log.
+fn ppl_place(member: &Member) -> Option<LogPlace> {
+    let ppl = member.summary().ppl?;
+    Some(LogPlace { sector: ppl.sector, sectors: ppl.sectors.into() })
 }
 
 /// What a member's superblock is to say of its log: as the kernel, that it is a ring, if it is one.
@@ -141,15 +178,26 @@ pub(crate) fn hindrance(freshest: &Summary, members: &[&Examined]) -> Option<Hin
 }
 
 impl Log {
-    /// The logs of an array that has them.
+    /// The partial parity logs of an array that has them.
     pub fn open(summary: &Summary, map: &Map, members: &[Rc<Member>], height: u8) -> Option<Log> {
         summary.ppl?;
-        let rooms = members.iter().filter_map(|member| place(member));
-        let rooms = rooms.filter_map(|place| ppl::record_bytes(place.sectors.into()));
+        let rooms = members.iter().filter_map(|member| ppl_place(member));
+        let rooms = rooms.filter_map(|place| ppl::record_bytes(place.sectors));
         let most = rooms.min()?;
+        Some(Log::new(ppl::signature(&summary.array_uuid), None, map, most, height))
+    }
+
+    /// The private log of a raid6.
+    pub fn open_private(start: &Start, summary: &Summary, map: &Map, height: u8) -> Log {
+        let private = Private::new(summary, start);
+        Log::new(private.signature(), Some(private), map, ppl::RING_RECORD_BYTES, height)
+    }
+
+    fn new(signature: u32, private: Option<Private>, map: &Map, most: usize, height: u8) -> Log {
         let arena = Arena::new(2 * usize::from(map.slots()) * (ppl::HEADER_BYTES + most).next_power_of_two());
-        Some(Log {
-            signature: ppl::signature(&summary.array_uuid),
+        Log {
+            signature: Cell::new(signature),
+            private,
             map: map.clone(),
             members: (0..map.slots()).map(|slot| MemberLog::new(slot, &arena, most)).collect(),
             generation: Cell::new(0),
@@ -160,6 +208,26 @@ impl Log {
             stopping: Cell::new(false),
             changed: Event::with_capacity(2 * crate::limits::SLOTS),
             rank: Rank::new(height, Step::Log),
+        }
+    }
+
+    /// Where a member keeps its records.
+    fn place(&self, member: &Member) -> Option<LogPlace> {
+        match &self.private {
+            Some(private) => private.records(member),
+            None => ppl_place(member),
+        }
+    }
+
+    /// What is done with it, if it is a private one.
+    pub fn private_state(&self) -> Option<PrivateLogState> {
+        self.private.as_ref()?;
+        Some(match self.state.get() {
+            State::Replaying => PrivateLogState::Replaying,
+            State::Opened => PrivateLogState::Idle,
+            State::Preparing | State::Empty => PrivateLogState::Waiting,
+            State::Kept => PrivateLogState::Kept,
+            State::Ended => PrivateLogState::Ended,
         })
     }
 
@@ -188,6 +256,10 @@ impl Log {
         self.replayed().await;
         if self.state.get() == State::Opened {
             self.state.set(State::Preparing);
+            if let Some(private) = &self.private {
+                private.begin_session();
+                self.signature.set(private.signature());
+            }
             let next = if array.sync.first_uncovered().is_none() { State::Kept } else { State::Empty };
             writer::prepare(array, self, next == State::Kept).await;
             self.state.set(next);
@@ -197,53 +269,74 @@ impl Log {
         array.broken().map_or(Ok(()), Err)
     }
 
-    /// Makes what is about to be written to rows of a stripe (from the start of its chunk) durable in the log. `fill`
-    /// puts the partial parity into the buffer that it is given; it is not asked where all data is written.
+    /// Makes what is about to be written to rows of a stripe (from the start of its chunk) durable in the logs of the
+    /// members that have parity of them. `fill` puts the partial parity of a slot into the buffer that it is given; it is
+    /// not asked where all data is written.
     pub async fn record(
         &self,
         array: &Array,
         stripe: &Stripe,
         rows: Range,
         written: Slots,
-        fill: impl FnOnce(&Buf),
+        mut fill: impl FnMut(u16, &Buf),
     ) -> Result<Logged<'_>, Failed> {
         let touched = written | stripe.parities();
-        let nothing = Logged { log: self, at: None, touched, is_unlogged: false };
+        let mut logged = Logged { log: self, at: [None; 2], touched, is_unlogged: false };
         if self.state.get() != State::Kept && !self.keep(array).await? {
             self.unlogged.set(self.unlogged.get() + 1);
-            return Ok(Logged { is_unlogged: true, ..nothing });
+            logged.is_unlogged = true;
+            return Ok(logged);
         }
         // Without a member that has the parity, of the first row at least, there is none to make right.
         let first = Range::new(self.map.rows_of(stripe.number).start + rows.start, Sectors(1));
-        if array.holder(stripe.p, first).is_none() {
-            return Ok(nothing);
-        }
-        let own = &self.members[usize::from(stripe.p)];
+        let holds = |slot: &u16| array.holder(*slot, first).is_some();
+        let logs: Slots = stripe.parities().iter().filter(holds).collect();
         let bytes = if written == stripe.data() { 0 } else { rows.count.byte_len() };
-        self.rank.wait();
-        own.changed
-            .wait_until(|| own.has_room(bytes, self.most, self.carried(stripe.p)) || array.broken().is_some())
-            .await;
-        array.broken().map_or(Ok(()), Err)?;
-        let mut crc = crc32c(&[]);
-        if bytes > 0 {
-            let buf = own.payload(bytes);
-            fill(&buf);
-            crc = lend(&[buf], &[], |read, _| crc32c(read[0]));
+        if !logs.is_empty() {
+            self.rank.wait();
+            self.wait_for_room(array, logs, bytes).await?;
         }
-        let number = own.push(Entry { stripe: stripe.number, rows, written, bytes, crc });
-        let logged = Logged { at: Some((stripe.p, number)), ..nothing };
+        // No await between the first entry and the last: who waits for room then waits for records that are older than his.
+        for (at, slot) in logged.at.iter_mut().zip(logs.iter()) {
+            let own = &self.members[usize::from(slot)];
+            let mut crc = crc32c(&[]);
+            if bytes > 0 {
+                let buf = own.payload(bytes);
+                fill(slot, &buf);
+                crc = lend(&[buf], &[], |read, _| crc32c(read[0]));
+            }
+            *at = Some((slot, own.push(Entry { stripe: stripe.number, rows, written, bytes, crc })));
+        }
         if !plant::is(Plant::LogAfterWrite) {
-            own.changed.wait_until(|| own.is_durable(number) || array.broken().is_some()).await;
+            for (slot, number) in logged.at.iter().flatten() {
+                let own = &self.members[usize::from(*slot)];
+                own.changed.wait_until(|| own.is_durable(*number) || array.broken().is_some()).await;
+            }
+        }
+        // Who has parity of these rows and goes gets neither record nor parity: it must not be able to come back.
+        if !stripe.parities().iter().all(|slot| holds(&slot)) {
+            array.metadata.membership_settled().await?;
         }
         array.broken().map_or(Ok(logged), Err)
+    }
+
+    /// Waits until the records of all these slots take an entry with so many bytes of partial parity.
+    async fn wait_for_room(&self, array: &Array, logs: Slots, bytes: usize) -> Outcome {
+        let has_room = |own: &MemberLog| own.has_room(bytes, self.most, self.carried(own.slot));
+        while let Some(full) =
+            logs.iter().map(|slot| &self.members[usize::from(slot)]).find(|own| !has_room(own))
+        {
+            array.broken().map_or(Ok(()), Err)?;
+            full.changed.wait_until(|| has_room(full) || array.broken().is_some()).await;
+        }
+        array.broken().map_or(Ok(()), Err)
     }
 
     /// Whether writes are logged from now on: once everything is known to be consistent, and no write that was not logged
     /// is under way any more.
     async fn keep(&self, array: &Array) -> Result<bool, Failed> {
         self.changed.wait_until(|| self.state.get() != State::Preparing).await;
-        if array.sync.first_uncovered().is_some() {
+        if array.sync.first_uncovered().is_some() || self.state.get() == State::Ended {
             return Ok(false);
         }
         if self.state.get() == State::Empty {
@@ -267,6 +360,9 @@ impl Log {
         self.replayed().await;
         self.changed.wait_until(|| self.state.get() != State::Preparing).await;
         let own = &self.members[usize::from(slot)];
+        if self.state.get() == State::Ended {
+            return Ok(());
+        }
         writer::refresh(array, self, own, member, self.state.get() == State::Kept).await?;
         own.admitted.set(Some(member.dev_number));
         Ok(())
@@ -297,7 +393,7 @@ impl Log {
 
     /// Entries that every record on a slot's member has to have, about what is in doubt.
     fn carried(&self, slot: u16) -> usize {
-        self.doubts.borrow().iter().filter(|doubt| doubt.log == slot).count()
+        self.doubts.borrow().iter().filter(|doubt| doubt.logs.has(slot)).count()
     }
 
     /// Nobody waits any longer for what cannot come.
@@ -321,8 +417,8 @@ pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) 
     let own = array.clone();
     let _running = spawn(async move {
         let (level, log) = of(&own).expect("looked at before");
-        replay::run(&own, level, log).await;
-        log.state.set(State::Opened);
+        let next = replay::run(&own, level, log).await;
+        log.state.set(next);
         log.changed.notify();
         then(&own);
     });

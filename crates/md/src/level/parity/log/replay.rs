@@ -6,15 +6,18 @@
 //! written; with a member missing a torn record counts as one that was never written, for its rows were not touched yet,
 //! and the blocks of rows that were left are in doubt (S6).
 
+use std::rc::Rc;
+
 use block::{Arena, Buf, Cause, Failed, Origin, Range, Request, Sectors, lend};
 use md_format::ResyncOffset;
 use md_format::checksum::Crc32c;
 use md_format::ppl::{HEADER_BYTES, HEADER_SECTORS, MAX_ENTRIES, PplEntry, PplHeader};
-use md_format::superblock::PplPlace;
+use md_format::private_log::LogPlace;
 
 use super::super::Striped;
-use super::entry::{Piece, describe, pieces};
-use super::{Doubt, Log, place};
+use super::super::slots::Slots;
+use super::entry::{Piece, pieces};
+use super::{Doubt, Log, State};
 use crate::array::Array;
 use crate::member::Member;
 
@@ -24,37 +27,59 @@ const PART: usize = 64 << 10;
 /// Runs of rows in doubt that the log of one member carries on, at most: half of what a record has room for.
 const MOST_IN_DOUBT: usize = MAX_ENTRIES / 2;
 
-/// Makes parity right, and says so where that is proven.
-pub(super) async fn run(array: &Array, level: &Striped, log: &Log) {
-    if array.shape().summary.resync != ResyncOffset::At(0) {
-        return; // clean: there is nothing to make right
+/// Makes parity right, says so where that is proven, and says what is done with the logs next.
+pub(super) async fn run(array: &Array, level: &Striped, log: &Log) -> State {
+    let is_dirty = array.shape().summary.resync == ResyncOffset::At(0);
+    // What is clean has nothing to make right. What somebody else has written to meanwhile is not what the log is about.
+    if is_dirty && log.private.as_ref().is_none_or(|private| private.is_valid()) {
+        make_right(array, level, log).await;
     }
-    let memory = Arena::new(4 * PART);
+    let Some(private) = log.private.as_ref().filter(|_| array.options.write) else { return State::Opened };
+    match (log.doubts.borrow().is_empty(), private.is_ending) {
+        // The logs that say what is in doubt go on as they are: while they begin anew, nothing would say it.
+        (false, _) => State::Kept,
+        (true, false) => State::Opened,
+        (true, true) => match private.erase(array).await {
+            Ok(()) => State::Ended,
+            Err(_) => State::Opened,
+        },
+    }
+}
+
+async fn make_right(array: &Array, level: &Striped, log: &Log) {
+    let memory = Arena::new(8 * PART);
     let take = |bytes| memory.take(bytes).expect("the arena was made for them");
     let mut replay = Replay {
         array,
         level,
         log,
-        parts: [take(PART), take(PART), take(PART)],
+        parts: [take(PART), take(PART), take(PART), take(PART)],
+        zeroes: memory.take_zeroed(PART).expect("the arena was made for them"),
         header: take(HEADER_BYTES),
         recovered: 0,
         torn: 0,
         lost: 0,
         is_marked: false,
     };
+    let mut found = Vec::new();
     for slot in 0..level.map.slots() {
         if let Some(member) = array.occupant(slot).filter(|member| member.is_written()).cloned() {
-            replay.member(slot, &member).await;
+            replay.member(slot, &member, &mut found).await;
         }
+    }
+    for at in 0..found.len() {
+        replay.entry(&found, at).await;
     }
     let too_many = (0..level.map.slots()).any(|slot| log.carried(slot) > MOST_IN_DOUBT);
     let is_told = replay.recovered > 0 && replay.lost == 0 && !too_many;
-    if !is_told || replay.torn > 0 && !array.is_degraded() || array.flush_members(0).await.is_err() {
+    // As the kernel, of its own log; of raid6's a torn entry proves as much as any that the log was kept.
+    let is_torn = replay.torn > 0 && !array.is_degraded() && log.private.is_none();
+    if !is_told || is_torn || array.flush_members(0).await.is_err() {
         // All of it may be wrong, then.
         log.doubts.borrow_mut().clear();
         return;
     }
-    array.sync.set_recovered();
+    array.sync.set_recovered(array.sync_size());
     // While something is in doubt the superblocks go on calling everything so, and the logs say what it is.
     if array.options.write && log.doubts.borrow().is_empty() {
         array.metadata.require_resync(ResyncOffset::Complete);
@@ -62,11 +87,25 @@ pub(super) async fn run(array: &Array, level: &Striped, log: &Log) {
     }
 }
 
-struct Replay<'a> {
-    array: &'a Array,
-    level: &'a Striped,
+/// An entry of a newest record.
+pub(super) struct Found {
+    /// The slot whose log has it, and whose parity it is about.
+    pub slot: u16,
+    pub member: Rc<Member>,
+    pub entry: PplEntry,
+    /// Where its partial parity lies.
+    pub payload: Sectors,
+    /// Its partial parity is not what was to be written.
+    pub is_torn: bool,
+}
+
+pub(super) struct Replay<'a> {
+    pub array: &'a Array,
+    pub level: &'a Striped,
     log: &'a Log,
-    parts: [Buf; 3],
+    pub parts: [Buf; 4],
+    /// Never written.
+    pub zeroes: Buf,
     header: Buf,
     recovered: u32,
     /// Entries whose partial parity is not what was to be written.
@@ -78,9 +117,9 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Replays the newest record of one member.
-    async fn member(&mut self, slot: u16, member: &Member) {
-        let Some(area) = place(member) else {
+    /// Reads the newest record of one member.
+    async fn member(&mut self, slot: u16, member: &Rc<Member>, into: &mut Vec<Found>) {
+        let Some(area) = self.log.place(member) else {
             self.lost += 1;
             return;
         };
@@ -91,23 +130,34 @@ impl Replay<'_> {
         let header = PplHeader::view(&header[..]).expect("as long as a header");
         let mut payload = at + HEADER_SECTORS;
         for entry in header.entries() {
-            self.entry(slot, member, entry, Sectors(payload)).await;
+            match self.crc(member, entry, Sectors(payload)).await {
+                Ok(crc) => {
+                    let (entry, member, is_torn) = (*entry, member.clone(), crc != entry.checksum.get());
+                    into.push(Found { slot, member, entry, payload: Sectors(payload), is_torn });
+                }
+                Err(_) => self.lost += 1,
+            }
             payload += entry.pp_sectors();
         }
+        // Where the log goes on.
+        let own = &self.log.members[usize::from(slot)];
+        own.owner.set(Some(member.dev_number));
+        own.next.set(payload - area.sector);
+        self.log.generation.set(self.log.generation.get().max(header.generation.get()));
     }
 
     /// The newest record: the last that can be reached from the start of the area.
-    async fn newest(&self, member: &Member, area: &PplPlace) -> Option<(Box<[u8; HEADER_BYTES]>, u64)> {
+    async fn newest(&self, member: &Member, area: &LogPlace) -> Option<(Box<[u8; HEADER_BYTES]>, u64)> {
         let mut newest: Option<(Box<[u8; HEADER_BYTES]>, u64)> = None;
         let mut at = 0;
-        while at + HEADER_SECTORS < u64::from(area.sectors) {
+        while at + HEADER_SECTORS < area.sectors {
             self.read(member, Sectors(area.sector + at), &self.header).await.ok()?;
             let mut bytes = Box::new([0; HEADER_BYTES]);
             self.header.copy_to_slice(0, &mut bytes[..]);
             let found = PplHeader::view(&bytes[..]).expect("as long as a header");
             let previous = newest.as_ref().map(|(bytes, _)| PplHeader::view(&bytes[..]).expect("as before"));
             let is_next = previous.is_none_or(|previous| found.follows(previous));
-            if found.check(self.log.signature).is_err() || !is_next {
+            if found.check(self.log.signature.get()).is_err() || !is_next {
                 break;
             }
             let sectors = HEADER_SECTORS + found.payload_sectors();
@@ -117,28 +167,26 @@ impl Replay<'_> {
         newest
     }
 
-    async fn entry(&mut self, slot: u16, member: &Member, entry: &PplEntry, payload: Sectors) {
-        match self.crc(member, entry, payload).await {
-            Ok(crc) if crc == entry.checksum.get() => {}
-            Ok(_) => {
-                self.torn += 1;
-                return;
-            }
-            Err(_) => {
-                self.lost += 1;
-                return;
-            }
+    async fn entry(&mut self, all: &[Found], at: usize) {
+        let found = &all[at];
+        self.torn += u32::from(found.is_torn);
+        let is_pair = self.log.private.is_some();
+        if found.is_torn && !is_pair {
+            return; // its rows were not touched yet
         }
-        let Ok(found) = pieces(&self.level.map, entry, slot) else {
+        let Ok(pieces) = pieces(&self.level.map, &found.entry, found.slot) else {
             self.lost += 1;
             return;
         };
-        for piece in found {
+        for piece in pieces {
             // Of a member that is being rebuilt only the rows below its position count.
             let ends: Vec<Sectors> =
                 self.array.members.iter().filter_map(|member| Some(member.recovering()?.done)).collect();
             for part in piece.cut_at(&ends) {
-                self.piece(slot, member, &part, payload).await;
+                match is_pair {
+                    true => self.paired(all, found, &part).await,
+                    false => self.piece(found, &part).await,
+                }
             }
         }
         self.recovered += 1;
@@ -163,56 +211,71 @@ impl Replay<'_> {
     }
 
     /// Makes the parity of some rows right, or says what is in doubt.
-    async fn piece(&mut self, slot: u16, member: &Member, piece: &Piece, payload: Sectors) {
+    async fn piece(&mut self, found: &Found, piece: &Piece) {
         let absent = self.level.gone(self.array, piece.rows);
         if (piece.written - absent).is_empty() {
             return; // what exists in parity alone is there as a whole, old or new
         }
         if !(piece.written & absent).is_empty() {
-            self.doubt(slot, piece.rows);
+            self.doubt(piece.rows);
             return;
         }
-        let mut done = Sectors::ZERO;
-        while done < piece.rows.count {
-            let count = Sectors::from_bytes(PART as u64).min(piece.rows.count - done);
-            let rows = Range::new(piece.rows.start + done, count);
-            let partial = piece.partial.map(|at| payload + at + done);
-            if self.rows(member, piece, rows, partial).await.is_err() {
-                self.lost += u32::from(absent.is_empty());
-                self.doubt(slot, piece.rows);
-                return;
-            }
-            done += count;
+        if self.make_sum(found, piece).await.is_err() {
+            self.not_made(piece.rows, absent);
         }
     }
 
-    async fn rows(
-        &mut self,
-        member: &Member,
-        piece: &Piece,
-        rows: Range,
-        partial: Option<Sectors>,
-    ) -> Result<(), Failed> {
-        let [sum, block, parity] = self.parts.each_ref().map(|part| part.slice(0, rows.count.byte_len()));
-        sum.fill_zero();
-        if let Some(at) = partial {
-            self.read(member, at, &sum).await?;
+    /// Rows whose parity could not be made right, where these slots have nobody.
+    pub fn not_made(&mut self, rows: Range, absent: Slots) {
+        self.lost += u32::from(absent.is_empty());
+        self.doubt(rows);
+    }
+
+    /// Parts of a piece that are read or summed at a time, and where their partial parity lies.
+    pub fn parts_of(piece: &Piece, payload: Sectors) -> impl Iterator<Item = (Range, Option<Sectors>)> {
+        let (rows, partial) = (piece.rows, piece.partial);
+        (0..rows.count.0).step_by(PART / 512).map(move |done| {
+            let count = Sectors::from_bytes(PART as u64).min(rows.count - Sectors(done));
+            let part = Range::new(rows.start + Sectors(done), count);
+            (part, partial.map(|at| payload + at + Sectors(done)))
+        })
+    }
+
+    /// Parity becomes the sum of the partial parity and of the blocks found in what was written.
+    async fn make_sum(&mut self, found: &Found, piece: &Piece) -> Result<(), Failed> {
+        for (rows, partial) in Replay::parts_of(piece, found.payload) {
+            let [sum, block, ..] = self.parts.each_ref().map(|part| part.slice(0, rows.count.byte_len()));
+            sum.fill_zero();
+            if let Some(at) = partial {
+                self.read(&found.member, at, &sum).await?;
+            }
+            for slot in piece.written.iter() {
+                self.read_slot(slot, rows, &block).await?;
+                add(&sum, &block);
+            }
+            self.put(found.slot, rows, &sum).await?;
         }
-        for slot in piece.written.iter() {
-            let Some(written) = self.array.holder(slot, rows).cloned() else {
-                return Err(Failed::new(Cause::Gone));
-            };
-            self.read(&written, written.place_of(rows.start), &block).await?;
-            add(&sum, &block);
-        }
-        self.read(member, member.place_of(rows.start), &parity).await?;
-        if parity.same_bytes(&sum) {
+        Ok(())
+    }
+
+    /// Reads rows of a slot.
+    pub async fn read_slot(&self, slot: u16, rows: Range, block: &Buf) -> Result<(), Failed> {
+        let member = self.array.holder(slot, rows).cloned().ok_or(Failed::new(Cause::Gone))?;
+        self.read(&member, member.place_of(rows.start), block).await
+    }
+
+    /// Writes rows of a slot's parity, unless they are there already.
+    pub async fn put(&mut self, slot: u16, rows: Range, parity: &Buf) -> Result<(), Failed> {
+        let member = self.array.holder(slot, rows).cloned().ok_or(Failed::new(Cause::Gone))?;
+        let there = self.parts[3].slice(0, rows.count.byte_len());
+        self.read(&member, member.place_of(rows.start), &there).await?;
+        if there.same_bytes(parity) {
             return Ok(());
         }
         self.mark().await?;
-        let write = Request::write(member.place_of(rows.start), sum).from_origin(Origin::Sync);
+        let write = Request::write(member.place_of(rows.start), parity.clone()).from_origin(Origin::Sync);
         let written = member.dev.start(self.array.to_member(write)).await;
-        written.inspect_err(|failed| self.fail(member, *failed))
+        written.inspect_err(|failed| self.fail(&member, *failed))
     }
 
     /// A power cut may have left superblocks that lie an event apart: before anything is written, each must say that it may
@@ -226,7 +289,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    async fn read(&self, member: &Member, at: Sectors, buf: &Buf) -> Result<(), Failed> {
+    pub async fn read(&self, member: &Member, at: Sectors, buf: &Buf) -> Result<(), Failed> {
         let read = Request::read(at, buf.clone()).from_origin(Origin::Sync);
         let outcome = member.dev.start(self.array.to_member(read)).await;
         outcome.inspect_err(|failed| {
@@ -242,19 +305,22 @@ impl Replay<'_> {
         }
     }
 
-    /// The blocks of members that are missing are in doubt in these rows, whose parity is on the member in slot `log`.
-    fn doubt(&self, log: u16, rows: Range) {
+    /// The blocks of members that are missing are in doubt in these rows.
+    pub fn doubt(&self, rows: Range) {
         let map = &self.level.map;
         let stripe = map.stripe(rows.start.0 / map.chunk().0);
-        let within = Range::new(rows.start - map.rows_of(stripe.number).start, rows.count);
-        let entry = describe(map, &stripe, within, stripe.data(), md_format::checksum::crc32c(&[]));
         let absent = self.level.gone(self.array, rows) & stripe.data();
-        self.log.doubts.borrow_mut().extend(absent.iter().map(|slot| Doubt { slot, rows, entry, log }));
+        let mut doubts = self.log.doubts.borrow_mut();
+        for slot in absent.iter() {
+            if !doubts.iter().any(|doubt| (doubt.slot, doubt.rows) == (slot, rows)) {
+                doubts.push(Doubt { slot, rows, logs: stripe.parities() });
+            }
+        }
     }
 }
 
 /// Adds a block to a sum.
-fn add(sum: &Buf, block: &Buf) {
+pub(super) fn add(sum: &Buf, block: &Buf) {
     lend(std::slice::from_ref(block), std::slice::from_ref(sum), |read, written| {
         written[0].iter_mut().zip(read[0]).for_each(|(sum, byte)| *sum ^= byte);
     });

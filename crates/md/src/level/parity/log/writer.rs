@@ -1,14 +1,14 @@
 //! The writers of the logs, one for each slot: whoever waits for a record joins the next one.
 
-use block::{Arena, Buf, Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors};
+use block::{Arena, Buf, Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors, Ticket};
 use md_format::ppl::{HEADER_BYTES, HEADER_SECTORS, PplEntry, PplHeader, is_ring};
-use md_format::superblock::PplPlace;
+use md_format::private_log::LogPlace;
 use runtime::yield_now;
 
 use super::super::slots::Slots;
+use super::Log;
 use super::entry::describe;
 use super::record::MemberLog;
-use super::{Log, place};
 use crate::array::Array;
 use crate::limits::FAN_OUT;
 use crate::member::Member;
@@ -79,7 +79,8 @@ async fn write(array: &Array, log: &Log, own: &MemberLog) {
     log.generation.set(log.generation.get() + 1);
     let buf = own.with_closed(|record| {
         let entries = record.entries.iter().map(|entry| {
-            describe(&log.map, &log.map.stripe(entry.stripe), entry.rows, entry.written, entry.crc)
+            let stripe = log.map.stripe(entry.stripe);
+            describe(&log.map, &stripe, entry.rows, entry.written, entry.crc, own.slot)
         });
         // Rows that are safe, and of a member that went: a record about nothing takes the place of theirs.
         let nothing = record.entries.is_empty().then(|| PplEntry::nothing(own.slot));
@@ -90,7 +91,7 @@ async fn write(array: &Array, log: &Log, own: &MemberLog) {
         let member = &array.members[at];
         let is_replacement = member.recovering().is_some_and(|recovering| recovering.replaces);
         let outcome = match is_replacement {
-            true => write_beside(array, member, &buf).await,
+            true => write_beside(array, log, member, &buf).await,
             false => write_next(array, log, own, member, &buf).await,
         };
         if outcome.is_err_and(|failed| failed.cause == Cause::Timeout) {
@@ -106,7 +107,7 @@ async fn write(array: &Array, log: &Log, own: &MemberLog) {
 
 /// Writes a record behind the last one.
 async fn write_next(array: &Array, log: &Log, own: &MemberLog, member: &Member, buf: &Buf) -> Outcome {
-    let Some(area) = place(member) else { return Err(Failed::new(Cause::Refused)) };
+    let Some(area) = log.place(member) else { return Err(Failed::new(Cause::Refused)) };
     if own.owner.get() != Some(member.dev_number) {
         if own.admitted.get() != Some(member.dev_number) {
             refresh(array, log, own, member, true).await?;
@@ -116,42 +117,47 @@ async fn write_next(array: &Array, log: &Log, own: &MemberLog, member: &Member, 
     }
     let sectors = buf.sectors().0;
     let at = next_place(own.next.get(), sectors, &area);
-    own.next.set(if is_ring(area.sectors.into()) { at + sectors } else { 0 });
+    own.next.set(if is_ring(area.sectors) { at + sectors } else { 0 });
     send(array, member, Sectors(area.sector + at), buf.clone()).await
 }
 
 /// Writes a record to a member that is to replace the one in the slot: always in the same place.
-async fn write_beside(array: &Array, member: &Member, buf: &Buf) -> Outcome {
-    let Some(area) = place(member) else { return Err(Failed::new(Cause::Refused)) };
+async fn write_beside(array: &Array, log: &Log, member: &Member, buf: &Buf) -> Outcome {
+    let Some(area) = log.place(member) else { return Err(Failed::new(Cause::Refused)) };
     send(array, member, Sectors(area.sector + first_place(&area)), buf.clone()).await
 }
 
 /// Where the first record goes, behind the one that was there when the log was emptied.
-fn first_place(area: &PplPlace) -> u64 {
-    if is_ring(area.sectors.into()) { HEADER_SECTORS } else { 0 }
+fn first_place(area: &LogPlace) -> u64 {
+    if is_ring(area.sectors) { HEADER_SECTORS } else { 0 }
 }
 
 /// Where the next record goes: behind the last one, or at the start of the area where there is no room for it.
-fn next_place(next: u64, sectors: u64, area: &PplPlace) -> u64 {
-    if next + sectors <= area.sectors.into() { next } else { 0 }
+fn next_place(next: u64, sectors: u64, area: &LogPlace) -> u64 {
+    if next + sectors <= area.sectors { next } else { 0 }
 }
 
 /// Makes the header of a record in its memory: what is in doubt on this slot's member, and these entries.
 fn put_header(log: &Log, slot: u16, entries: impl Iterator<Item = PplEntry>, buf: &Buf) {
     let mut bytes = [0; HEADER_BYTES];
     let header = PplHeader::edit(&mut bytes).expect("as long as a header");
-    header.clear(log.signature, log.generation.get());
+    header.clear(log.signature.get(), log.generation.get());
     let doubts = log.doubts.borrow();
-    let doubts = doubts.iter().filter(|doubt| doubt.log == slot).map(|doubt| doubt.entry);
+    let doubts = doubts.iter().filter(|doubt| doubt.logs.has(slot)).map(|doubt| doubt.entry(&log.map, slot));
     doubts.chain(entries).try_for_each(|entry| header.push(entry)).expect("room was kept for all of them");
     header.seal();
     buf.copy_from_slice(0, &bytes);
 }
 
-async fn send(array: &Array, member: &Member, at: Sectors, buf: Buf) -> Outcome {
+pub(super) async fn send(array: &Array, member: &Member, at: Sectors, buf: Buf) -> Outcome {
+    start_send(array, member, at, buf).await
+}
+
+/// Starts writing something durably to a member.
+pub(super) fn start_send(array: &Array, member: &Member, at: Sectors, buf: Buf) -> Ticket {
     let write = Request::write(at, buf).with_fua();
     let write = Request { origin: Origin::Metadata, priority: Priority::Urgent, ..write };
-    member.dev.start(array.to_member(write)).await
+    member.dev.start(array.to_member(write))
 }
 
 /// Empties the logs of all members, and gives them an entry about nothing if they are `kept` from now on.
@@ -167,7 +173,7 @@ pub(super) async fn prepare(array: &Array, log: &Log, kept: bool) {
         }
         let occupant = array.occupant(own.slot);
         own.owner.set(occupant.map(|member| member.dev_number));
-        own.next.set(occupant.and_then(|member| place(member)).map_or(0, |area| first_place(&area)));
+        own.next.set(occupant.and_then(|member| log.place(member)).map_or(0, |area| first_place(&area)));
     }
 }
 
@@ -179,13 +185,13 @@ pub(super) async fn refresh(
     member: &Member,
     kept: bool,
 ) -> Outcome {
-    let Some(area) = place(member) else { return Err(Failed::new(Cause::Refused)) };
+    let Some(area) = log.place(member) else { return Err(Failed::new(Cause::Refused)) };
     let zeroes = Arena::new(ZEROES).take_zeroed(ZEROES).expect("the arena was made for it");
     // Its first header goes first: without one nothing in the area counts.
     send(array, member, Sectors(area.sector), zeroes.slice(0, HEADER_BYTES)).await?;
     let mut at = HEADER_SECTORS;
-    while at < u64::from(area.sectors) {
-        let sectors = (u64::from(area.sectors) - at).min(zeroes.sectors().0);
+    while at < area.sectors {
+        let sectors = (area.sectors - at).min(zeroes.sectors().0);
         let write = Request::write(Sectors(area.sector + at), zeroes.slice(0, Sectors(sectors).byte_len()));
         member.dev.start(array.to_member(write.from_origin(Origin::Metadata))).await?;
         at += sectors;
