@@ -74,7 +74,8 @@ impl Replay<'_> {
         let whole = Piece { rows, written: stripe.data(), partial: None };
         for (rows, _) in Replay::parts_of(&whole, Sectors::ZERO) {
             let [p, q, block] = self.three(rows);
-            (p.fill_zero(), q.fill_zero());
+            p.fill_zero();
+            q.fill_zero();
             for (index, slot) in stripe.by_index() {
                 self.read_slot(slot, rows, &block).await?;
                 self.add_with(index, &block, Some(&p), Some(&q));

@@ -35,7 +35,8 @@ pub(super) async fn run(array: &Array, level: &Striped, log: &Log) -> State {
         make_right(array, level, log).await;
     }
     let Some(private) = log.private.as_ref().filter(|_| array.options.write) else { return State::Opened };
-    match (log.doubts.borrow().is_empty(), private.is_ending) {
+    let is_certain = log.doubts.borrow().is_empty();
+    match (is_certain, private.is_ending) {
         // The logs that say what is in doubt go on as they are: while they begin anew, nothing would say it.
         (false, _) => State::Kept,
         (true, false) => State::Opened,
