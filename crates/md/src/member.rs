@@ -218,6 +218,16 @@ impl Member {
         }
     }
 
+    /// Whether it holds anything.
+    pub(crate) fn has_any_rows(&self) -> bool {
+        self.holds(Range::new(Sectors::ZERO, Sectors(1)))
+    }
+
+    /// Whether it holds some of these rows, and not all of them.
+    pub(crate) fn holds_a_part_of(&self, rows: Range) -> bool {
+        !self.holds(rows) && self.holds(Range::new(rows.start, Sectors(1)))
+    }
+
     /// Where a range of its data lies on the disk.
     pub(crate) fn place_of(&self, start: Sectors) -> Sectors {
         self.data_offset + start

@@ -237,7 +237,12 @@ impl Scenario {
 
     /// Gives some arrays with parity a write journal, where the metadata knows one. Drawn apart from the rest too.
     pub fn draw_journal(&mut self, random: &mut Random) {
-        if has_parity(self.level) && self.version.is_v1() && !self.ppl && !random.one_in(3) {
+        if has_parity(self.level)
+            && self.version.is_v1()
+            && !self.ppl
+            && !self.private_log
+            && !random.one_in(3)
+        {
             // Room for what lies before the data, and a ring that goes around soon, or never.
             let ring = *random.choose(&[640, 640, 1024, 4096, 40_000]);
             let least = if self.version == Version::V1_0 { 0 } else { 4 << 11 };

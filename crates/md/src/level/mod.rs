@@ -222,7 +222,9 @@ pub(crate) async fn scrub_window(array: &Array, memory: &Rc<Arena>, window: Rang
 /// Whether nothing is there twice, so that nothing can differ.
 pub(crate) fn has_nothing_to_compare(array: &Array) -> bool {
     match &array.mapping {
-        Mapping::Mirror(layout) => !layout.get().has_any_twice(|slot| array.seat(slot).is_some()),
+        Mapping::Mirror(layout) => !layout
+            .get()
+            .has_any_twice(|slot| array.occupant(slot).is_some_and(|member| member.has_any_rows())),
         _ => false,
     }
 }

@@ -122,7 +122,16 @@ impl Bench {
     }
 
     pub async fn set(&self) -> (Set, Vec<Candidate>) {
-        let candidates = self.candidates().await;
+        self.set_of(self.devs().len()).await
+    }
+
+    /// Of the first so many disks.
+    pub async fn set_of(&self, count: usize) -> (Set, Vec<Candidate>) {
+        let mut candidates = Vec::new();
+        for (number, dev) in self.devs().iter().take(count).enumerate() {
+            let examined = examine(dev, &self.arena).await.unwrap();
+            candidates.push(Candidate { name: number.to_string(), examined });
+        }
         let mut sets = assemble(&candidates);
         assert_eq!(sets.len(), 1);
         (sets.remove(0), candidates)

@@ -20,7 +20,7 @@ pub(super) struct Copies {
 #[derive(Default)]
 pub(super) struct Batch {
     pub given: [Option<usize>; FAN_OUT],
-    /// Some copy that a member should have could not be read.
+    /// Some copy that a member should have, at least in part, could not be read.
     pub is_partly_unreadable: bool,
 }
 
@@ -88,6 +88,9 @@ pub(super) async fn read_batch(
     for (turn, piece) in pieces(layout, batch).enumerate() {
         for (copy, place) in layout.places(piece.start).enumerate() {
             let rows = Range::new(place.start, piece.count);
+            if array.occupant(place.slot).is_some_and(|member| member.holds_a_part_of(rows)) {
+                read.is_partly_unreadable = true; // piece by piece it is compared as far as it has come
+            }
             let Some(member) = array.holder(place.slot, rows) else { continue };
             if member.is_bad(rows) {
                 read.is_partly_unreadable = true;
