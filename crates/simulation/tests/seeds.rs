@@ -31,13 +31,14 @@ fn invariants_hold_for_every_seed() {
 }
 
 /// Seeds that have found something, in the engine or in what judges it.
-const FOUND: [(u64, &str); 3] = [
+const FOUND: [(u64, &str); 4] = [
     (2651, "a failure that was noticed between an answer and its caller's turn counted as unrecorded"),
     (3358, "what a resync had written a moment before, and a power cut took away, counted as settled"),
     (
         5967,
         "data that was journaled while parity's member was missing undid that member's rebuild in a replay",
     ),
+    (9035, "a resync with one member in sync and one half rebuilt compared nothing"),
 ];
 
 #[test]
