@@ -82,7 +82,9 @@ impl fmt::Display for GrowError {
             GrowError::Busy => f.write_str("something else is being changed, or it is about to stop"),
             GrowError::HasBitmap => f.write_str("it has a bitmap already; remove that first (--bitmap none)"),
             GrowError::NoBitmap => f.write_str("it has no bitmap"),
-            GrowError::HasLog => f.write_str("it has a partial parity log, which excludes this"),
+            GrowError::HasLog => {
+                f.write_str("it has a partial parity log or a private one, which excludes this")
+            }
             GrowError::HasJournal => f.write_str("it has a write journal, which excludes this"),
             GrowError::MovesData(level) => {
                 write!(
