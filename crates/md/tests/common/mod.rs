@@ -108,8 +108,12 @@ impl Bench {
 
     /// What the disks say now.
     pub async fn candidates(&self) -> Vec<Candidate> {
+        self.candidates_of(self.devs().len()).await
+    }
+
+    async fn candidates_of(&self, count: usize) -> Vec<Candidate> {
         let mut candidates = Vec::new();
-        for (number, dev) in self.devs().iter().enumerate() {
+        for (number, dev) in self.devs().iter().take(count).enumerate() {
             let examined = examine(dev, &self.arena).await.unwrap();
             candidates.push(Candidate { name: number.to_string(), examined });
         }
@@ -127,11 +131,7 @@ impl Bench {
 
     /// Of the first so many disks.
     pub async fn set_of(&self, count: usize) -> (Set, Vec<Candidate>) {
-        let mut candidates = Vec::new();
-        for (number, dev) in self.devs().iter().take(count).enumerate() {
-            let examined = examine(dev, &self.arena).await.unwrap();
-            candidates.push(Candidate { name: number.to_string(), examined });
-        }
+        let candidates = self.candidates_of(count).await;
         let mut sets = assemble(&candidates);
         assert_eq!(sets.len(), 1);
         (sets.remove(0), candidates)
@@ -163,15 +163,9 @@ impl Bench {
 
     /// The same of the first so many disks: the others are no members yet.
     pub async fn open_members(&self, count: usize) -> Rc<Array> {
-        let devs: Vec<Dev> = self.devs().into_iter().take(count).collect();
-        let mut candidates = Vec::new();
-        for (number, dev) in devs.iter().enumerate() {
-            let examined = examine(dev, &self.arena).await.unwrap();
-            candidates.push(Candidate { name: number.to_string(), examined });
-        }
-        let set = assemble(&candidates).remove(0);
+        let (set, candidates) = self.set_of(count).await;
         let options = Options { write: true, degraded: true, ..Options::default() };
-        Array::open(&set, &candidates, &devs, options).unwrap()
+        Array::open(&set, &candidates, &self.devs(), options).unwrap()
     }
 
     /// Waits until no bit of the bitmap is set.
