@@ -18,3 +18,7 @@ pub const QUOTED_LINES: usize = 25;
 
 /// UML numbers its disks with one letter and the guest's names with one digit.
 pub const DISKS_MAX: usize = 16;
+
+/// A guest that dies before its script has begun is booted again so often: on a machine under load an emulated one loses
+/// its timer now and then on its way up, and nothing has touched the disks yet.
+pub const BOOTS: u32 = 3;

@@ -61,8 +61,10 @@ pub enum Ending {
     Cut(i32),
     /// Time ran out and the guest was killed.
     TimedOut,
-    /// The guest ended by itself without telling a status: the kernel panicked or never came up.
+    /// The guest ended by itself without telling a status: the kernel panicked.
     Died,
+    /// The guest ended before the script began: the kernel did not come up.
+    NeverStarted,
 }
 
 /// What a run brought.
@@ -193,7 +195,7 @@ impl Outcome {
     pub fn status(&self) -> Option<i32> {
         match self.ending {
             Ending::Exited(status) | Ending::Cut(status) => Some(status),
-            Ending::TimedOut | Ending::Died => None,
+            Ending::TimedOut | Ending::Died | Ending::NeverStarted => None,
         }
     }
 
@@ -223,6 +225,7 @@ impl fmt::Display for Ending {
             Ending::Cut(status) => write!(f, "asked for a power cut with status {status}"),
             Ending::TimedOut => f.write_str("did not end in time and was killed"),
             Ending::Died => f.write_str("never told its status: the guest died"),
+            Ending::NeverStarted => f.write_str("never began its script: the guest did not come up"),
         }
     }
 }

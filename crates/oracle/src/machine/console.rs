@@ -30,7 +30,10 @@ pub(super) fn watch(command: &mut Command, timeout: Duration) -> Result<(Ending,
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => console.take(&line),
             Err(mpsc::RecvTimeoutError::Timeout) => break Ending::TimedOut,
-            Err(mpsc::RecvTimeoutError::Disconnected) => break console.ending.unwrap_or(Ending::Died),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let died = if console.started { Ending::Died } else { Ending::NeverStarted };
+                break console.ending.unwrap_or(died);
+            }
         }
         if let Some(cut @ Ending::Cut(_)) = console.ending {
             break cut;
@@ -116,6 +119,17 @@ mod tests {
     #[test]
     fn a_power_cut_keeps_its_status() {
         assert_eq!(console(&["@oracle started\n", "@oracle cut 7\n"]).ending, Some(Ending::Cut(7)));
+    }
+
+    #[test]
+    fn a_guest_that_dies_on_its_way_up_is_told_from_one_that_dies_later() {
+        for (words, expected) in
+            [("echo booting", Ending::NeverStarted), ("echo '@oracle started'", Ending::Died)]
+        {
+            let mut command = Command::new("sh");
+            command.args(["-c", words]);
+            assert_eq!(watch(&mut command, Duration::from_secs(60)).unwrap().0, expected);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::error::Named;
 use crate::host::mdadm_program;
 use crate::prepare::{Archive, pattern_command};
-use crate::run::{Disk, Run};
+use crate::run::{Disk, Ending, Run};
 use crate::{Boot, Cache, Error, Kernel, Outcome, limits, ready};
 
 /// How the guest finds the parts of its machine.
@@ -38,7 +38,6 @@ pub(crate) fn run(run: &Run) -> Result<Outcome, Error> {
     let folder =
         tempfile::Builder::new().prefix("oracle-").tempdir().named("create", &std::env::temp_dir())?;
     let (initramfs, kernel_log) = (folder.path().join("initramfs"), folder.path().join("kernel.log"));
-    std::fs::write(&kernel_log, "").named("create", &kernel_log)?;
     prepare_disks(run)?;
 
     let layout = if run.kernel == Kernel::Uml { uml::layout(run)? } else { qemu::layout(run)? };
@@ -47,11 +46,20 @@ pub(crate) fn run(run: &Run) -> Result<Outcome, Error> {
     std::fs::write(&initramfs, root).named("write", &initramfs)?;
 
     let files = Files { initramfs: &initramfs, kernel_log: &kernel_log, folder: folder.path() };
-    let mut command = command(run, &boot, &files)?;
-    let (ending, stdout) = console::watch(&mut command, run.timeout)?;
-    let kernel_log = std::fs::read(&kernel_log).named("read", &kernel_log)?;
-    let kernel_log = String::from_utf8_lossy(&kernel_log).replace('\r', "");
-    Ok(Outcome { kernel: run.kernel, ending, stdout, kernel_log })
+    let mut boots = 1;
+    loop {
+        std::fs::write(&kernel_log, "").named("create", &kernel_log)?;
+        let mut command = command(run, &boot, &files)?;
+        let (ending, stdout) = console::watch(&mut command, run.timeout)?;
+        if ending == Ending::NeverStarted && boots < limits::BOOTS {
+            eprintln!("oracle: the guest with {} did not come up; booting it again", run.kernel);
+            boots += 1;
+            continue;
+        }
+        let kernel_log = std::fs::read(&kernel_log).named("read", &kernel_log)?;
+        let kernel_log = String::from_utf8_lossy(&kernel_log).replace('\r', "");
+        return Ok(Outcome { kernel: run.kernel, ending, stdout, kernel_log });
+    }
 }
 
 fn command(run: &Run, boot: &Boot, files: &Files<'_>) -> Result<Command, Error> {

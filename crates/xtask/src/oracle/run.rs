@@ -48,14 +48,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let outcome = run.run()?;
     print!("{}", outcome.stdout);
-    if arguments.log || outcome.ending == Ending::Died {
+    if arguments.log || matches!(outcome.ending, Ending::Died | Ending::NeverStarted) {
         eprint!("{}", outcome.kernel_log);
     }
     eprintln!("oracle: the script {}", outcome.ending);
     let status = match outcome.ending {
         Ending::Exited(status) | Ending::Cut(status) => u8::try_from(status).unwrap_or(u8::MAX),
         Ending::TimedOut => 124,
-        Ending::Died => 125,
+        Ending::Died | Ending::NeverStarted => 125,
     };
     Ok(ExitCode::from(status))
 }
