@@ -317,8 +317,11 @@ impl Sorting<'_> {
         if at == freshest || !is_active(own.role) || !is_active(best.role) {
             return true;
         }
-        // A member that was absent is not called faulty by those that went on without it, only no longer active.
-        let knows_best = is_active(candidates[at].examined.superblock().role_of(best.dev_number));
+        // A member that was absent is not called faulty by those that went on without it, only no longer active. Nor is a
+        // spare, which may be the only one on which it is on record that it was given a slot: it tells nothing about halves.
+        let is_being_rebuilt = best.recovery.is_some() || best.replacement;
+        let knows_best =
+            is_being_rebuilt || is_active(candidates[at].examined.superblock().role_of(best.dev_number));
         let is_known = is_active(candidates[freshest].examined.superblock().role_of(own.dev_number));
         let equal = own.events == best.events;
         if knows_best && (is_known || !equal) {
