@@ -17,6 +17,7 @@ use md_format::{Role, Version};
 use crate::array::Options;
 use crate::error::Hindrance;
 use crate::examine::Examined;
+use crate::level::parity::log::private;
 
 /// A disk that takes part in assembly.
 #[derive(Clone, Debug)]
@@ -86,6 +87,11 @@ pub struct Set {
 }
 
 impl Set {
+    /// Whether its members remember a private log that does not count any more (ADR 18).
+    pub fn has_void_private_log(&self, candidates: &[Candidate]) -> bool {
+        private::is_void(self, candidates)
+    }
+
     /// What forbids opening it with these options.
     pub fn forbidding(&self, options: &Options) -> Vec<Hindrance> {
         let mut found = self.unreadable.clone();
