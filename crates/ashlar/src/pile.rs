@@ -146,6 +146,12 @@ impl Pile {
         if let Some(short) = set.short {
             warnings.push(format!("{} of {} members are here and in sync", short.present, short.slots));
         }
+        if set.has_void_private_log(&self.candidates) {
+            warnings.push(
+                "its private log is void: superblocks were written by others, and what it knew of parity counts no more"
+                    .to_owned(),
+            );
+        }
         let summary = &self.candidates[set.freshest].examined.summary;
         if !summary.is_clean() && summary.level.has_equal_members() {
             warnings.push(

@@ -123,6 +123,8 @@ pub enum PrivateLog {
     Kept,
     /// It was taken away.
     Ended,
+    /// What it held counts no more: others have written superblocks since. It begins anew when everything is consistent.
+    Void,
 }
 
 /// The write-intent bitmap of an array.

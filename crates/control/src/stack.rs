@@ -254,6 +254,7 @@ impl Stack {
                 PrivateLogState::Waiting => PrivateLog::Waiting,
                 PrivateLogState::Kept => PrivateLog::Kept,
                 PrivateLogState::Ended => PrivateLog::Ended,
+                PrivateLogState::Void => PrivateLog::Void,
             }),
             members: in_order(members),
             export: export_status(&volume.export),

@@ -14,6 +14,7 @@ use crate::examine::Examined;
 use crate::member::{Condition, Member};
 use crate::membership::most_devices;
 use crate::roster::Roster;
+use crate::sync::decide::{Plant, is};
 
 /// What a disk becomes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,16 +172,48 @@ fn former(facts: &Facts<'_>, own: &Examined) -> Option<Admission> {
     let (array, summary) = (&facts.summary, &own.summary);
     let Role::Active(slot) = summary.role else { return None };
     let shape = |s: &Summary| (s.level, s.layout, s.chunk_sectors, s.raid_disks, s.size_sectors);
-    let is_same = shape(array) == shape(summary) && u32::from(slot) < array.raid_disks;
-    let is_marked = facts.events_cleared.is_some_and(|cleared| summary.events >= cleared);
-    let was_whole = summary.recovery.is_none() && !summary.replacement && summary.events <= facts.events;
-    let is_free = !facts.members.iter().any(|member| member.slot.get() == Some(slot) && member.is_written());
     let superblock = own.superblock();
-    let agrees = facts
-        .members
-        .iter()
-        .filter(|member| member.condition() == Condition::InSync)
-        .all(|member| matches!(superblock.role_of(member.dev_number), Role::Active(_)));
-    (is_same && is_marked && was_whole && is_free && agrees)
-        .then_some(Admission::Former { slot, dev_number: summary.dev_number })
+    let mut in_sync = facts.members.iter().filter(|member| member.condition() == Condition::InSync);
+    let claim = Claim {
+        is_same: shape(array) == shape(summary) && u32::from(slot) < array.raid_disks,
+        was_in_sync: summary.recovery.is_none() && !summary.replacement,
+        is_free: !facts.members.iter().any(|member| member.slot.get() == Some(slot) && member.is_written()),
+        agrees: in_sync.all(|member| matches!(superblock.role_of(member.dev_number), Role::Active(_))),
+        own_events: summary.events,
+        events: facts.events,
+        events_cleared: facts.events_cleared,
+    };
+    is_former(&claim).then_some(Admission::Former { slot, dev_number: summary.dev_number })
+}
+
+/// What is known of a disk that says it was a member of the array, with a slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// It describes the array as it is, and its slot is one of it.
+    pub is_same: bool,
+    /// It had all of its slot's data, and was no replacement.
+    pub was_in_sync: bool,
+    /// Nobody else is in its slot.
+    pub is_free: bool,
+    /// It calls none of those that are in sync anything but active: it was not used apart from them.
+    pub agrees: bool,
+    /// Its events.
+    pub own_events: u64,
+    /// The array's.
+    pub events: u64,
+    /// The array's when bits of its bitmap were last cleared, if it has one.
+    pub events_cleared: Option<u64>,
+}
+
+/// Whether a disk comes back as the member that it was: all that it has missed is marked. The model checker drives this.
+pub fn is_former(claim: &Claim) -> bool {
+    let is_marked = claim
+        .events_cleared
+        .is_some_and(|cleared| claim.own_events >= cleared || is(Plant::FormerWithoutEvents));
+    claim.is_same
+        && claim.was_in_sync
+        && claim.is_free
+        && claim.agrees
+        && is_marked
+        && claim.own_events <= claim.events
 }

@@ -27,12 +27,12 @@ use crate::limits::{
     CHECKPOINT_MS, FAN_OUT, MAX_READ_ERRORS, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS,
 };
 use crate::member::{Condition, Flusher, Member, MemberStatus, Recovering};
-use crate::metadata::{self, Metadata};
+use crate::metadata::{self, Found, Metadata};
 use crate::plant::{self, Plant};
 use crate::redundancy::Redundancy;
 use crate::roster::Roster;
 use crate::still::Still;
-use crate::sync::{self, Mismatch, Rewritten, Sync};
+use crate::sync::{self, Mismatch, Rewritten, Sync, decide};
 
 /// How an array is opened.
 #[derive(Clone, Debug)]
@@ -182,7 +182,7 @@ impl Array {
         let geometry = joined(&members, size, &summary, options.write);
         check_alignment(&members, &summary, geometry).map_err(|found| OpenError::Hindered(vec![found]))?;
         let sync_size = level::sync_size(&summary, geometry.size);
-        let believed = sync::believed(summary.resync, sync_size);
+        let believed = decide::believed(summary.resync, sync_size);
         let bitmap = bitmap_of(set, candidates, sync_size, believed, geometry, &options)
             .map_err(|found| OpenError::Hindered(vec![found]))?;
         members.extend(journal);
@@ -609,24 +609,32 @@ impl Engine for Array {
 }
 
 /// Where a member in sync is behind the freshest: the active members, by the freshest superblock, that are not here.
-fn behind(set: &Set, candidates: &[Candidate]) -> Option<Vec<Entry>> {
+fn behind(set: &Set, candidates: &[Candidate]) -> Option<Found> {
     let freshest = &candidates[set.freshest].examined;
     let events = |seat: &Seat| candidates[seat.candidate].examined.summary.events;
     let in_sync = set.slots.iter().flatten().filter(|seat| seat.in_sync);
     if !in_sync.chain(&set.journal).any(|seat| events(seat) < freshest.summary.events) {
         return None;
     }
-    let superblock = freshest.superblock();
-    let is_here =
-        |number: &u32| set.slots.iter().flatten().chain(&set.spares).any(|seat| seat.dev_number == *number);
-    let absent = (0..freshest.summary.max_dev).filter(|number| !is_here(number));
-    let entry = |dev_number: u32| match superblock.role_of(dev_number) {
-        role @ Role::Active(_) => {
-            Some(Entry { dev_number, role, in_sync: true, flags: MemberFlags::default(), device: (0, 0) })
-        }
-        _ => None,
+    let entry = |role: Role, seat: &Seat| {
+        let flags = candidates[seat.candidate].examined.summary.flags;
+        Entry { dev_number: seat.dev_number, role, in_sync: seat.in_sync, flags, device: (0, 0) }
     };
-    Some(absent.filter_map(entry).collect())
+    let slots = set.slots.iter().zip(0..).filter_map(|(seat, slot)| Some((slot, seat.as_ref()?)));
+    let replacements = set.replacements.iter().map(|(slot, seat)| (*slot, seat));
+    let mut present: Vec<Entry> =
+        slots.chain(replacements).map(|(slot, seat)| entry(Role::Active(slot), seat)).collect();
+    present.extend(set.spares.iter().map(|seat| entry(Role::Spare, seat)));
+    present.extend(set.journal.iter().map(|seat| entry(Role::Journal, seat)));
+    let absent = |dev_number: u32| {
+        let role = freshest.superblock().role_of(dev_number);
+        let is_here = present.iter().any(|entry| entry.dev_number == dev_number);
+        let flags = MemberFlags::default();
+        let is_absent = matches!(role, Role::Active(_)) && !is_here;
+        is_absent.then_some(Entry { dev_number, role, in_sync: true, flags, device: (0, 0) })
+    };
+    let absent = (0..freshest.summary.max_dev).filter_map(absent).collect();
+    Some(Found { present, absent })
 }
 
 /// The bitmap of an array that is opened for writing.
@@ -652,13 +660,8 @@ fn bitmap_of(
 fn member(slot: Option<u16>, seat: Seat, candidates: &[Candidate], devs: &[Dev]) -> Member {
     let candidate = &candidates[seat.candidate];
     let summary = &candidate.examined.summary;
-    let done = match seat.recovery {
-        // A number that equals the end is no completion (S4).
-        Some(recovery) if recovery.offset_sectors < summary.used_sectors() => {
-            Sectors(recovery.offset_sectors)
-        }
-        _ => Sectors::ZERO,
-    };
+    let recorded = seat.recovery.map_or(0, |recovery| recovery.offset_sectors);
+    let done = decide::believed_rows(Sectors(recorded), Sectors(summary.used_sectors()));
     let by_bitmap = seat.recovery.is_some_and(|recovery| recovery.by_bitmap);
     let condition = match slot {
         None => Condition::Spare,

@@ -17,6 +17,7 @@ use md_format::{Role, Version};
 use crate::array::Options;
 use crate::error::Hindrance;
 use crate::examine::Examined;
+use crate::level::parity::log::private;
 
 /// A disk that takes part in assembly.
 #[derive(Clone, Debug)]
@@ -86,6 +87,11 @@ pub struct Set {
 }
 
 impl Set {
+    /// Whether its members remember a private log that does not count any more (ADR 18).
+    pub fn has_void_private_log(&self, candidates: &[Candidate]) -> bool {
+        private::is_void(self, candidates)
+    }
+
     /// What forbids opening it with these options.
     pub fn forbidding(&self, options: &Options) -> Vec<Hindrance> {
         let mut found = self.unreadable.clone();
@@ -317,8 +323,11 @@ impl Sorting<'_> {
         if at == freshest || !is_active(own.role) || !is_active(best.role) {
             return true;
         }
-        // A member that was absent is not called faulty by those that went on without it, only no longer active.
-        let knows_best = is_active(candidates[at].examined.superblock().role_of(best.dev_number));
+        // A member that was absent is not called faulty by those that went on without it, only no longer active. Nor is a
+        // spare, which may be the only one on which it is on record that it was given a slot: it tells nothing about halves.
+        let is_being_rebuilt = best.recovery.is_some() || best.replacement;
+        let knows_best =
+            is_being_rebuilt || is_active(candidates[at].examined.superblock().role_of(best.dev_number));
         let is_known = is_active(candidates[freshest].examined.superblock().role_of(own.dev_number));
         let equal = own.events == best.events;
         if knows_best && (is_known || !equal) {

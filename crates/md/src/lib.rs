@@ -9,7 +9,7 @@
 //! durable; a clean mark is written only after every member was flushed; a failed member is recorded before the request
 //! that noticed is answered; a failed flush is never retried into success.
 
-mod admission;
+pub mod admission;
 pub mod array;
 mod assembly;
 mod badblocks;

@@ -81,6 +81,8 @@ pub struct Member {
     pub(crate) noted: [Cell<Sectors>; 2],
     /// How much of a recovery was durable when its device was last flushed: what superblocks may say (S4).
     pub(crate) recovered_durably: Cell<Sectors>,
+    /// It is in sync, and its own superblock does not say so yet.
+    pub(crate) promoted: Cell<bool>,
     pub(crate) failure: Cell<Option<Failed>>,
     /// Who has taken its place while it still worked.
     pub(crate) replaced_by: OnceCell<String>,
@@ -160,6 +162,7 @@ impl Member {
             want: Cell::new(Want::Any),
             noted: [Cell::new(done), Cell::new(done)],
             recovered_durably: Cell::new(done),
+            promoted: Cell::new(false),
             failure: Cell::new(None),
             replaced_by: OnceCell::new(),
             place: Cell::new(examined.place),

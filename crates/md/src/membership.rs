@@ -17,7 +17,7 @@ use crate::assembly::Candidate;
 use crate::examine::Examined;
 use crate::level;
 use crate::member::{Condition, Member, Recovering, Want};
-use crate::sync::Rebuilt;
+use crate::sync::{Rebuilt, decide};
 use crate::wipe::wipe;
 
 /// A disk that is to become a member.
@@ -213,8 +213,8 @@ impl Array {
     /// actions (S2).
     pub(crate) async fn seat_member(&self, at: usize, slot: u16, replaces: bool) -> Outcome {
         let member = &self.members[at];
-        let by_bitmap =
-            member.want.replace(Want::Any) == Want::Former(slot) && !replaces && self.bitmap.now().is_some();
+        let want = member.want.replace(Want::Any);
+        let by_bitmap = decide::is_return(want, slot, replaces, self.bitmap.now().is_some());
         if let Some(log) = level::log(self)
             && let Err(failed) = log.admit(self, member, slot).await
         {
@@ -259,6 +259,7 @@ impl Array {
             replaced.slot.set(None);
         }
         member.condition.set(Condition::InSync);
+        member.promoted.set(true);
         if level::log(self).is_some_and(|log| log.is_whole_again(slot))
             && self.sync.first_uncovered().is_none()
         {

@@ -33,9 +33,8 @@ pub(crate) struct Metadata {
     /// Some member's superblock is an event behind the others, since a power cut. It has to catch up before the next event,
     /// or another cut could leave it two behind, and two behind is stale.
     behind: Cell<bool>,
-    /// Members that are not here and that the freshest superblock calls active: catching up changes nothing about them, or
-    /// one that comes back would find itself left out by superblocks as old as its own.
-    absent: Vec<Entry>,
+    /// What catching up records.
+    found: Found,
     wanted: Cell<u64>,
     written: Cell<u64>,
     membership_changed: Cell<bool>,
@@ -59,6 +58,16 @@ pub(crate) struct Metadata {
     idle: Event,
     /// The table of members as the superblocks have it, kept to be filled again without allocating.
     entries: RefCell<Vec<Entry>>,
+}
+
+/// What there was when the array was opened. Catching up records that, whatever has happened since, or a superblock would be
+/// as old as others that tell a different story.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// Who is here.
+    pub present: Vec<Entry>,
+    /// Who is not, and is active by the freshest superblock.
+    pub absent: Vec<Entry>,
 }
 
 /// While this lives, a write is under way and the array is marked dirty.
@@ -85,21 +94,21 @@ pub(crate) fn start(array: &Rc<Array>) {
 }
 
 impl Metadata {
-    /// `behind`: some member in sync is behind the events of `summary`, and these are the active ones that are not here.
+    /// `behind`: some member in sync is behind the events of `summary`, and this is what there is.
     pub fn new(
         summary: &Summary,
         resync: ResyncOffset,
         members: usize,
         short: bool,
-        behind: Option<Vec<Entry>>,
+        behind: Option<Found>,
     ) -> Metadata {
         Metadata {
             events: Cell::new(summary.events),
             behind: Cell::new(behind.is_some()),
             entries: RefCell::new(Vec::with_capacity(
-                members + MEMBERS_ADDED + behind.as_ref().map_or(0, Vec::len),
+                members + MEMBERS_ADDED + behind.as_ref().map_or(0, |found| found.absent.len()),
             )),
-            absent: behind.unwrap_or_default(),
+            found: behind.unwrap_or_default(),
             wanted: Cell::new(0),
             written: Cell::new(0),
             // Going on without a member is a change of membership: the first round records it.
@@ -338,6 +347,17 @@ async fn write_event(array: &Array, dirty: bool, resync: ResyncOffset) -> bool {
     if !plant::is(Plant::BoundTooLate) {
         bind(array).await;
     }
+    // Who was promoted says so before others call whom it replaced failed: of these two, one always counts.
+    let promoted = |member: &&Rc<Member>| member.promoted.get();
+    if array.members.iter().any(|member| promoted(&member)) {
+        for wave in array.members.waves() {
+            good &= write_wave(array, wave.filter(promoted)).await;
+        }
+        if !good {
+            return false;
+        }
+        array.members.iter().for_each(|member| member.promoted.set(false));
+    }
     let alone = written_alone(array);
     if let Some(alone) = alone
         && !write_wave(array, std::iter::once(&array.members[alone])).await
@@ -466,9 +486,20 @@ fn update(
     let mut entries = metadata.entries.borrow_mut();
     entries.clear();
     let known = array.members.iter().filter(|member| member.condition() != Condition::Removed);
-    entries.extend(known.map(|member| entry(member)));
-    if metadata.behind.get() {
-        entries.extend_from_slice(&metadata.absent);
+    let catches_up = metadata.behind.get();
+    if catches_up {
+        entries.extend_from_slice(&metadata.found.present);
+        let is_new = |entry: &Entry| entries_lack(&metadata.found.present, entry);
+        let new = known.map(|member| Entry { role: Role::Spare, in_sync: false, ..entry(member) });
+        entries.extend(new.filter(is_new));
+        // Where a newcomer has got the number of somebody who is not here, that number is the newcomer's.
+        for absent in &metadata.found.absent {
+            if entries_lack(&entries, absent) {
+                entries.push(*absent);
+            }
+        }
+    } else {
+        entries.extend(known.map(|member| entry(member)));
     }
     let view = md_format::Superblock::view(member.place.get(), bytes).expect("viewed when it was opened");
     let own = view.summary().expect("had a summary when it was opened");
@@ -486,17 +517,27 @@ fn update(
     let member_update = superblock::MemberUpdate {
         dev_number: member.dev_number,
         corrected_reads: member.corrected_reads.get(),
-        recovery: member.recovering().map(|recovering| Recovery {
-            offset_sectors: member.recovered_durably.get().0,
-            by_bitmap: recovering.by_bitmap,
-        }),
-        replacement: member.recovering().is_some_and(|recovering| recovering.replaces),
+        recovery: match catches_up {
+            true => own.recovery,
+            false => member.recovering().map(|recovering| Recovery {
+                offset_sectors: member.recovered_durably.get().0,
+                by_bitmap: recovering.by_bitmap,
+            }),
+        },
+        replacement: match catches_up {
+            true => own.replacement,
+            false => member.recovering().is_some_and(|recovering| recovering.replaces),
+        },
         has_bad_blocks: member.bad.is_any(),
         ppl: log::recorded(own.ppl),
         journal_tail: journal.filter(|journal| journal.is_on(member)).map(|journal| journal.tail()),
         ..own.member_update()
     };
     superblock::sync(bytes, &array_update, &member_update)
+}
+
+fn entries_lack(entries: &[Entry], of: &Entry) -> bool {
+    entries.iter().all(|entry| entry.dev_number != of.dev_number)
 }
 
 fn entry(member: &Member) -> Entry {

@@ -210,10 +210,18 @@ fn a_member_that_somebody_else_brought_up_to_date_makes_all_of_it_void() {
         md_format::superblock::seal(&mut superblock[..]).unwrap();
         let buf = bench.arena.take(4096).unwrap();
         buf.copy_from_slice(0, &superblock[..]);
+        let (set, candidates) = bench.set().await;
+        assert!(!set.has_void_private_log(&candidates), "nobody else has written yet");
         bench.devs()[3].start(Request::write(Sectors(8), buf).with_fua()).await.unwrap();
+        let (set, candidates) = bench.set().await;
+        assert!(set.has_void_private_log(&candidates));
         let array = bench.open().await;
         array.replayed().await;
         assert_ne!(array.sync_state(), SyncState::Idle);
+        assert_eq!(array.private_log(), Some(PrivateLogState::Void));
+        array.sync_settled().await;
+        bench.write(&array.device(), 0, 1, STRIPE).await.unwrap();
+        assert_eq!(array.private_log(), Some(PrivateLogState::Kept), "it begins anew");
     });
 }
 

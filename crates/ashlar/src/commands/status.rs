@@ -125,6 +125,9 @@ fn private_log_text(log: PrivateLog) -> &'static str {
         PrivateLog::Waiting => "on, kept as soon as everything is in sync",
         PrivateLog::Kept => "on, every write is in it first",
         PrivateLog::Ended => "taken away",
+        PrivateLog::Void => {
+            "void: superblocks were written by others; it begins anew when everything is in sync"
+        }
     }
 }
 

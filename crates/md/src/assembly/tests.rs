@@ -390,3 +390,30 @@ proptest! {
         prop_assert_eq!(decided(&disks), decided(&shuffled));
     }
 }
+
+/// A power cut in the middle of the round that records who took a slot leaves that on the newcomer alone.
+#[test]
+fn a_spare_that_alone_says_it_was_given_a_slot_leaves_nobody_out() {
+    let disks = pile(Level::Raid1, Version::V1_2, 2, 1);
+    let roles = [Role::Active(0), Role::Active(1), Role::Active(0)];
+    let taken = disks[2].written(1, &roles).with_bytes(|bytes| {
+        let view = Superblock::view(disks[2].examined.place, bytes).unwrap().summary().unwrap();
+        let entries: Vec<Entry> = (0..3)
+            .map(|number| Entry {
+                dev_number: number as u32,
+                role: roles[number],
+                in_sync: number < 2,
+                flags: view.flags,
+                device: (0, 0),
+            })
+            .collect();
+        let recovery = Some(Recovery { offset_sectors: 0, by_bitmap: false });
+        let member =
+            md_format::superblock::MemberUpdate { recovery, replacement: true, ..view.member_update() };
+        sync(bytes, &view.array_update(&entries), &member).unwrap();
+    });
+    let torn = [disks[0].clone(), disks[1].clone(), taken];
+    let set = only(&torn);
+    assert_eq!(seated(&set, &torn), [Some("0".to_owned()), Some("1".to_owned())]);
+    assert_eq!((set.replacements.len(), set.left_out.len()), (1, 0), "{:?}", set.left_out);
+}

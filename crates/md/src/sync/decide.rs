@@ -10,6 +10,7 @@
 use std::cell::Cell;
 
 use block::Sectors;
+use md_format::ResyncOffset;
 
 use super::Action;
 pub use crate::member::Want;
@@ -152,9 +153,12 @@ fn seat(view: &View<'_>) -> Option<Next> {
     };
     let empty = (0..view.slots).filter(|slot| !view.members.iter().any(|member| holds(member, *slot)));
     for slot in empty {
-        // A former member whose own slot is taken is as good as any other.
-        let any = || spare(Want::Any).or_else(|| (0..view.slots).find_map(|slot| spare(Want::Former(slot))));
-        if let Some(member) = spare(Want::Former(slot)).or_else(any) {
+        let own = || spare(Want::Former(slot)).or_else(|| spare(Want::Replace(slot)));
+        // A former member whose own slot is taken is as good as any other. One that is to replace a member that works is
+        // taken last, but it is: somebody who is missing comes before somebody who is unwanted.
+        let other = |want: fn(u16) -> Want| (0..view.slots).find_map(|slot| spare(want(slot)));
+        let any = || spare(Want::Any).or_else(|| other(Want::Former)).or_else(|| other(Want::Replace));
+        if let Some(member) = own().or_else(any) {
             return Some(Next::Seat { member, slot, replaces: false });
         }
     }
@@ -189,10 +193,41 @@ pub fn is_promoted(action: Action, standing: Standing, reached: Option<Reached>,
     if is(Plant::PromoteAll) {
         return is_in_slot;
     }
+    if is(Plant::ReplacementEarly) && matches!(standing, Standing::Recovering { replaces: true, .. }) {
+        return action == Action::Recover;
+    }
     if is(Plant::CompleteByNumber) && matches!(reached, Some(Reached::At(at)) if at >= end) {
         return is_in_slot;
     }
     action == Action::Recover && is_in_slot && reached == Some(Reached::Complete)
+}
+
+/// Whether who takes a slot needs only what the bitmap marks: it comes back to the slot that was its own.
+pub fn is_return(want: Want, slot: u16, replaces: bool, has_bitmap: bool) -> bool {
+    want == Want::Former(slot) && !replaces && has_bitmap
+}
+
+/// Whether a recovery passes over what the bitmap does not mark: only if none of those whom it is for lacks more.
+pub fn skips_unmarked(has_bitmap: bool, mut lacks_marked_only: impl Iterator<Item = bool>) -> bool {
+    has_bitmap
+        && match is(Plant::SkipForOne) {
+            false => lacks_marked_only.all(|it| it),
+            true => lacks_marked_only.any(|it| it),
+        }
+}
+
+/// What is believed of a recorded position. A number that lies at the end of the array, or behind it, is no completion:
+/// nothing is known then, and everything is synced again (S4).
+pub fn believed(recorded: ResyncOffset, size: Sectors) -> ResyncOffset {
+    match recorded {
+        ResyncOffset::At(position) if position >= size.0 => ResyncOffset::At(0),
+        other => other,
+    }
+}
+
+/// The same of a member's rows, which end at `end`.
+pub fn believed_rows(recorded: Sectors, end: Sectors) -> Sectors {
+    if recorded < end { recorded } else { Sectors::ZERO }
 }
 
 /// A defect that the model checker must find.
@@ -206,6 +241,12 @@ pub enum Plant {
     PromoteAll,
     /// Members are rebuilt from copies that a resync has not come by.
     RecoveryFirst,
+    /// A replacement takes over wherever its recovery ends.
+    ReplacementEarly,
+    /// A member comes back by the bitmap although bits were cleared that it has missed.
+    FormerWithoutEvents,
+    /// A recovery passes over what is not marked if one of its members lacks no more than that.
+    SkipForOne,
 }
 
 thread_local! {
@@ -217,6 +258,6 @@ pub fn plant(plant: Option<Plant>) {
     PLANTED.set(plant);
 }
 
-fn is(plant: Plant) -> bool {
+pub(crate) fn is(plant: Plant) -> bool {
     cfg!(debug_assertions) && PLANTED.get() == Some(plant)
 }

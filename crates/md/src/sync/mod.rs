@@ -137,17 +137,8 @@ pub(crate) struct Sync {
     standings: RefCell<Vec<Standing>>,
 }
 
-/// What is believed of a recorded position. A number that lies at the end of the array, or behind it, is no completion:
-/// nothing is known then, and everything is synced again (S4).
-pub(crate) fn believed(recorded: ResyncOffset, size: Sectors) -> ResyncOffset {
-    match recorded {
-        ResyncOffset::At(position) if position >= size.0 => ResyncOffset::At(0),
-        other => other,
-    }
-}
-
 impl Sync {
-    /// The state that goes on from what [`believed`] says.
+    /// The state that goes on from what [`decide::believed`] says.
     pub fn new(
         offset: ResyncOffset,
         bitmap: Rc<Kept>,

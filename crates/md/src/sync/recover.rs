@@ -95,7 +95,7 @@ pub(super) async fn run(array: &Rc<Array>) {
     let Some(from) = targets.iter().map(|target| target.from).min() else { return };
     let is_by_bitmap =
         |target: &Target| array.members[target.member].recovering().is_some_and(|member| member.by_bitmap);
-    let by_bitmap = array.bitmap().is_some() && targets.iter().all(is_by_bitmap);
+    let by_bitmap = decide::skips_unmarked(array.bitmap().is_some(), targets.iter().map(is_by_bitmap));
     array.happen(Happening::SyncStarted { action: Action::Recover, from: from.0 });
     let recovery = Rc::new(Recovery { targets, from, by_bitmap });
     let end = level::rows(array);

@@ -100,6 +100,8 @@ pub enum PrivateLogState {
     Kept,
     /// It was taken away.
     Ended,
+    /// What it held counts no more: others have written superblocks since. It begins anew when everything is consistent.
+    Void,
 }
 
 /// Rows of a slot whose content nobody knows.
@@ -221,8 +223,9 @@ impl Log {
 
     /// What is done with it, if it is a private one.
     pub fn private_state(&self) -> Option<PrivateLogState> {
-        self.private.as_ref()?;
+        let was_void = self.private.as_ref()?.was_void;
         Some(match self.state.get() {
+            State::Opened | State::Preparing | State::Empty if was_void => PrivateLogState::Void,
             State::Replaying => PrivateLogState::Replaying,
             State::Opened => PrivateLogState::Idle,
             State::Preparing | State::Empty => PrivateLogState::Waiting,

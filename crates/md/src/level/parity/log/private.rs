@@ -36,6 +36,8 @@ pub(crate) struct Start {
     generation: u64,
     /// Sectors of a member's bitmap.
     bitmap_sectors: u64,
+    /// There were records, and they are void.
+    is_void: bool,
     /// It is not to be kept any longer.
     is_ending: bool,
 }
@@ -47,6 +49,8 @@ pub(super) struct Private {
     session: Cell<Option<[u8; 16]>>,
     generation: Cell<u64>,
     bitmap_sectors: u64,
+    /// What it was opened with counts no more.
+    pub was_void: bool,
     /// It is not to be kept any longer than what it knows is needed.
     pub is_ending: bool,
 }
@@ -75,6 +79,12 @@ fn session(set: &Set, candidates: &[Candidate]) -> Option<[u8; 16]> {
 /// Whether the superblocks are as this program left them, so that the private log knows what may be wrong. Pure.
 pub(crate) fn is_bound(set: &Set, candidates: &[Candidate]) -> bool {
     session(set, candidates).is_some()
+}
+
+/// Whether members remember a private log that does not count any more: others have written superblocks since. Pure.
+pub(crate) fn is_void(set: &Set, candidates: &[Candidate]) -> bool {
+    let logs = seats(set).filter_map(|seat| candidates[seat.candidate].examined.private_log.as_ref());
+    logs.filter_map(|log| log.binding).next().is_some() && !is_bound(set, candidates)
 }
 
 /// What becomes of the private log of an array that is opened like this; `None`: nothing. Pure.
@@ -109,6 +119,7 @@ pub(crate) fn decide(
         session,
         generation: bindings().map(|binding| binding.generation).max().unwrap_or(0),
         bitmap_sectors: logs().map(|log| log.bitmap_sectors).max().unwrap_or(0),
+        is_void: is_void(set, candidates),
         is_ending: options.private_log == Some(false),
     }))
 }
@@ -139,6 +150,7 @@ impl Private {
             session: Cell::new(start.session),
             generation: Cell::new(start.generation),
             bitmap_sectors: start.bitmap_sectors,
+            was_void: start.is_void,
             is_ending: start.is_ending,
         }
     }
