@@ -84,30 +84,29 @@ impl Geometry {
 
     /// Whether the kernel would accept this key in a leaf.
     pub fn check_extent(&self, key: &Key) -> Result<(), FormatError> {
-        if key.sectors() > key.end().offset {
-            return Err(FormatError::KeySize { found: *key });
-        }
-        match self.lies_in_a_bucket(key) {
-            true => Ok(()),
-            false => Err(FormatError::KeyPointer { found: *key }),
+        match key.sectors() > key.end().offset {
+            true => Err(FormatError::KeySize { found: *key }),
+            false => self.check_place(key),
         }
     }
 
     /// Whether the kernel would accept this key in a node that has nodes below it.
     pub fn check_node(&self, key: &Key) -> Result<(), FormatError> {
-        if key.pointer().is_none() || key.sectors() == 0 || key.is_dirty() {
-            return Err(FormatError::KeyOfNode { found: *key });
-        }
-        match self.lies_in_a_bucket(key) {
-            true => Ok(()),
-            false => Err(FormatError::KeyPointer { found: *key }),
+        match key.pointer().is_none() || key.sectors() == 0 || key.is_dirty() {
+            true => Err(FormatError::KeyOfNode { found: *key }),
+            false => self.check_place(key),
         }
     }
 
-    fn lies_in_a_bucket(&self, key: &Key) -> bool {
-        let Some(pointer) = key.pointer() else { return true };
+    /// Whether what the key points to, if it does, lies within one bucket.
+    pub fn check_place(&self, key: &Key) -> Result<(), FormatError> {
+        let Some(pointer) = key.pointer() else { return Ok(()) };
         let bucket = pointer.bucket(self.bucket_sectors).0;
         let within = pointer.sector() % self.bucket_sectors;
-        (self.first_bucket..self.buckets).contains(&bucket) && within + key.sectors() <= self.bucket_sectors
+        let lies_within = within + key.sectors() <= self.bucket_sectors;
+        match (self.first_bucket..self.buckets).contains(&bucket) && lies_within {
+            true => Ok(()),
+            false => Err(FormatError::KeyPointer { found: *key }),
+        }
     }
 }
