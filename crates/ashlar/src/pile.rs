@@ -41,6 +41,9 @@ pub struct Stranger {
 impl std::fmt::Display for Stranger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.name, self.error)?;
+        if let Some(Err(error)) = &self.bcache {
+            write!(f, "; {error}")?;
+        }
         match self.holds.is_empty() {
             true => Ok(()),
             false => write!(f, "; it holds {}", self.holds.join(" and ")),

@@ -89,7 +89,7 @@ impl<'a> Stack<'a> {
 
     /// Members that nothing is made of.
     pub fn strangers(&self) -> impl Iterator<Item = &Stranger> {
-        self.pile.strangers.iter().filter(|stranger| !matches!(stranger.bcache, Some(Ok(_))))
+        self.pile.strangers.iter().filter(is_stranger)
     }
 
     /// The volume of that name; without a name, the only one.
@@ -154,11 +154,18 @@ pub async fn disks<'a>(world: &World, pile: &'a Pile, lenience: &Lenience) -> (V
     for volume in &pile.volumes {
         let array = open_to_read(pile, volume, lenience).ok();
         match examined(world, array).await {
-            Some((device, examined)) => disks.push(Disk { name: volume.name.clone(), device, examined }),
+            Some((device, examined)) => {
+                disks.push(Disk { name: format!("array {}", volume.name), device, examined })
+            }
             None => arrays.push(volume),
         }
     }
     (disks, arrays)
+}
+
+/// Whether a disk that is no md member is none of bcache's either.
+pub fn is_stranger(stranger: &&Stranger) -> bool {
+    !matches!(stranger.bcache, Some(Ok(_)))
 }
 
 async fn examined(world: &World, array: Option<Rc<Array>>) -> Option<(Dev, Examined)> {

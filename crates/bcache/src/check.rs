@@ -15,7 +15,6 @@ use crate::buckets::{Buckets, ahead};
 use crate::error::SetError;
 use crate::journal::chain::{self, Entry};
 use crate::journal::replay;
-use crate::limits::OPEN_KEYS;
 use crate::reader::Reader;
 
 /// What a set was found to be.
@@ -198,7 +197,7 @@ impl Check {
         Check {
             geometry,
             report: Report::default(),
-            buckets: Buckets::new(&geometry, [0; 4]),
+            buckets: Buckets::new(&geometry),
             holds: vec![None; geometry.buckets as usize],
             pending: Content::new(0, true, geometry.bucket_sectors),
             uuids: Vec::new(),
@@ -215,12 +214,14 @@ impl Check {
         outcome.map_err(|error| self.tell(Finding::Unreadable(error))).ok()
     }
 
-    /// A bucket was found to have something that shares it with nothing.
-    fn holds(&mut self, bucket: BucketNo, what: &'static str) {
-        let place = &mut self.holds[bucket.0 as usize];
-        match *place {
-            Some(first) => self.tell(Finding::Shared { bucket, first, second: what }),
-            None => *place = Some(what),
+    /// A bucket was found to have something that shares it with nothing. Whether it has nothing else.
+    fn holds(&mut self, bucket: BucketNo, what: &'static str) -> bool {
+        match self.holds[bucket.0 as usize].replace(what) {
+            None => true,
+            Some(first) => {
+                self.tell(Finding::Shared { bucket, first, second: what });
+                false
+            }
         }
     }
 
@@ -236,7 +237,7 @@ impl Check {
     async fn prios(&mut self, reader: &Reader, roots: &Roots) {
         let buckets = &mut self.buckets;
         let take = |bucket, prio: &bcache_format::prio::Prio| {
-            buckets.load(bucket, prio.priority.get(), prio.generation);
+            buckets.load(bucket, prio.generation);
         };
         let chain = reader.prios(roots.prios, take).await;
         for bucket in self.told(chain).unwrap_or_default() {
@@ -267,12 +268,14 @@ impl Check {
             return self.tell(Finding::Unreadable(error));
         }
         self.report.counts.levels = u64::from(roots.level) + 1;
-        let mut node = Node::room(&self.geometry, OPEN_KEYS);
+        let mut node = Node::room(&self.geometry);
         let mut ahead_of = vec![(roots.root, roots.level, Position::default())];
         while let Some((key, level, start)) = ahead_of.pop() {
             let pointer = key.pointer().expect("checked");
             self.buckets.learn(pointer);
-            self.holds(pointer.bucket(self.geometry.bucket_sectors), "a node");
+            if !self.holds(pointer.bucket(self.geometry.bucket_sectors), "a node") {
+                continue; // or a circle of nodes would never end
+            }
             let bytes = reader.node(&key).await;
             let Some(bytes) = self.told(bytes) else { continue };
             let buckets = &mut self.buckets;
@@ -385,7 +388,7 @@ impl Check {
     fn free(&mut self) {
         let geometry = &self.geometry;
         let is_free = |number: &u64| {
-            self.holds[*number as usize].is_none() && self.buckets.is_unreferenced(BucketNo(*number))
+            self.holds[*number as usize].is_none() && self.buckets.get(BucketNo(*number)).live == 0
         };
         let found = (geometry.first_free().0..geometry.buckets).filter(is_free).count() as u64;
         self.report.counts.free_buckets = found;

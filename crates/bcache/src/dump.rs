@@ -1,5 +1,7 @@
 //! What lies on a cache, piece by piece, for people who want to look. Reads, never writes.
 
+use std::collections::BTreeSet;
+
 use bcache_format::jset::{Jset, Roots};
 use bcache_format::prio::Prio;
 use bcache_format::uuids::{Use, UuidEntry};
@@ -11,7 +13,6 @@ use crate::buckets::Buckets;
 use crate::error::SetError;
 use crate::journal::chain::{self, Entry};
 use crate::journal::replay;
-use crate::limits::OPEN_KEYS;
 use crate::reader::Reader;
 
 /// A set whose journal, priorities and uuids were read.
@@ -41,9 +42,9 @@ impl Dump {
         let mut pending = Content::new(0, true, geometry.bucket_sectors);
         let (roots, _) = replay::read(&reader, &entries, &mut pending).await?;
         let mut prios = Vec::with_capacity(geometry.buckets as usize);
-        let mut buckets = Buckets::new(&geometry, [0; 4]);
+        let mut buckets = Buckets::new(&geometry);
         let take = |bucket, prio: &Prio| {
-            buckets.load(bucket, prio.priority.get(), prio.generation);
+            buckets.load(bucket, prio.generation);
             prios.push(*prio);
         };
         reader.prios(roots.prios, take).await?;
@@ -79,9 +80,13 @@ impl Dump {
     /// The nodes of the tree, each before those below it, in the order of their keys.
     pub async fn tree(&mut self, mut show: impl FnMut(u16, &Key, Used, &[Key])) -> Result<(), SetError> {
         let geometry = *self.reader.geometry();
-        let mut node = Node::room(&geometry, OPEN_KEYS);
+        let mut node = Node::room(&geometry);
         let mut next = vec![(self.roots.root, self.roots.level)];
+        let mut shown = BTreeSet::new();
         while let Some((key, level)) = next.pop() {
+            if !shown.insert(key.pointer().map(|pointer| pointer.sector())) {
+                continue; // or a circle of nodes would never end
+            }
             let bytes = self.reader.node(&key).await?;
             let buckets = &mut self.buckets;
             let seen = |key: &Key| key.pointer().into_iter().for_each(|pointer| buckets.learn(pointer));

@@ -81,11 +81,11 @@ impl CacheSet {
         };
         let reader = Reader::new(dev.clone(), geometry, arena.clone());
         let entries = chain::choose(reader.journal().await?)?;
-        let mut buckets = Buckets::new(&geometry, [0; 4]);
+        let mut buckets = Buckets::new(&geometry);
         let mut pending = Content::new(0, true, geometry.bucket_sectors);
         let (roots, keys) = replay::read(&reader, &entries, &mut pending).await?;
         let take = |bucket, prio: &bcache_format::prio::Prio| {
-            buckets.load(bucket, prio.priority.get(), prio.generation);
+            buckets.load(bucket, prio.generation);
         };
         reader.prios(roots.prios, take).await?;
         for key in [&roots.root, &roots.uuids].into_iter().chain(pending.keys()) {

@@ -14,14 +14,12 @@ pub struct Content {
     keeps_holes: bool,
     /// No key lies across a bucket's end.
     bucket_sectors: u64,
-    /// 64-bit words of all keys.
-    words: usize,
 }
 
 impl Content {
     /// No keys; room for so many without allocating.
     pub fn new(capacity: usize, keeps_holes: bool, bucket_sectors: u64) -> Content {
-        Content { keys: Vec::with_capacity(capacity), keeps_holes, bucket_sectors, words: 0 }
+        Content { keys: Vec::with_capacity(capacity), keeps_holes, bucket_sectors }
     }
 
     /// The keys.
@@ -29,15 +27,9 @@ impl Content {
         &self.keys
     }
 
-    /// Words that they take on disk.
-    pub fn words(&self) -> usize {
-        self.words
-    }
-
     /// Forgets all keys.
     pub fn clear(&mut self) {
         self.keys.clear();
-        self.words = 0;
     }
 
     /// Index of the first key that ends behind `at`.
@@ -92,8 +84,6 @@ impl Content {
     }
 
     fn replace_run(&mut self, first: usize, count: usize, new: &[Key]) {
-        let words = |keys: &[Key]| keys.iter().map(Key::words).sum::<usize>();
-        self.words = self.words - words(&self.keys[first..first + count]) + words(new);
         let (old_len, tail) = (self.keys.len(), first + count);
         if new.len() > count {
             self.keys.resize(old_len + new.len() - count, Key::default());
@@ -111,19 +101,6 @@ impl Content {
                 self.replace_run(left, 2, &[joined]);
             }
         }
-    }
-
-    /// Removes keys that `keep` does not want.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Key) -> bool) {
-        self.keys.retain(|key| keep(key));
-        self.words = self.keys.iter().map(Key::words).sum();
-    }
-
-    /// Changes the key at `at` to one that covers the same.
-    pub fn set(&mut self, at: usize, key: Key) {
-        debug_assert!(self.keys[at].start() == key.start() && self.keys[at].end() == key.end());
-        debug_assert!(self.keys[at].words() == key.words());
-        self.keys[at] = key;
     }
 }
 

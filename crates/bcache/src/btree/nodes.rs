@@ -14,7 +14,7 @@ use runtime::Event;
 use super::node::{Node, most_keys};
 use crate::buckets::Buckets;
 use crate::error::SetError;
-use crate::limits::{LEAST_NODES, OPEN_KEYS, WAITERS};
+use crate::limits::{LEAST_NODES, WAITERS};
 
 /// No node.
 const NONE: u32 = u32::MAX;
@@ -56,14 +56,14 @@ enum Leaf {
 
 /// Memory that each node takes, about.
 pub(crate) fn node_bytes(geometry: &Geometry) -> usize {
-    (most_keys(geometry) + OPEN_KEYS) * size_of::<Key>()
+    most_keys(geometry) * size_of::<Key>()
 }
 
 impl Nodes {
     /// Room for nodes of about `bytes` in all.
     pub fn new(dev: Dev, geometry: Geometry, bytes: usize) -> Nodes {
         let count = (bytes / node_bytes(&geometry)).max(LEAST_NODES);
-        let frame = || Frame { state: State::Empty, is_used: false, node: Node::room(&geometry, OPEN_KEYS) };
+        let frame = || Frame { state: State::Empty, is_used: false, node: Node::room(&geometry) };
         let room = geometry.node_sectors() as usize * 512;
         Nodes {
             dev,

@@ -30,14 +30,11 @@ pub fn choose(mut entries: Vec<Entry>) -> Result<Vec<Entry>, SetError> {
     entries.dedup_by_key(|entry| entry.seq);
     let newest = *entries.last().ok_or(SetError::JournalEmpty)?;
     entries.retain(|entry| entry.seq >= newest.last_seq);
-    let mut expected = newest.last_seq;
-    for entry in &entries {
-        if entry.seq != expected {
-            return Err(SetError::JournalGap { from: expected, to: entry.seq - 1 });
-        }
-        expected += 1;
+    let numbered = (newest.last_seq..).zip(&entries);
+    match numbered.into_iter().find(|(expected, entry)| entry.seq != *expected) {
+        Some((from, entry)) => Err(SetError::JournalGap { from, to: entry.seq - 1 }),
+        None => Ok(entries),
     }
-    Ok(entries)
 }
 
 #[cfg(test)]
