@@ -1,5 +1,6 @@
 //! The command line, defined once: parsing, help, man pages and completions are all made from this.
 
+mod cache;
 mod grow;
 mod monitor;
 mod update;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::text::parse_size;
 
+pub use cache::{Cache, CacheCheck, CacheCommand, CacheDump};
 pub use grow::Grow;
 pub use monitor::{Monitor, Telling};
 pub use update::Update;
@@ -56,6 +58,7 @@ pub enum Command {
     Examine(Examine),
     Cat(Cat),
     Create(Create),
+    Cache(Cache),
     Run(Run),
     Undo(Undo),
     Update(Update),

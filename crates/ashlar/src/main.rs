@@ -12,6 +12,7 @@ mod members;
 mod pile;
 mod remote;
 mod serve;
+mod stack;
 mod text;
 mod volumes;
 mod world;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Examine(args) => commands::examine::run(&args, driver),
         Command::Cat(args) => commands::cat::run(&args, driver),
         Command::Create(args) => commands::create::run(&args, driver),
+        Command::Cache(args) => commands::cache::run(&args, driver),
         Command::Run(args) => commands::run::run(args, driver),
         Command::Undo(args) => commands::undo::run(&args, driver),
         Command::Update(args) => commands::update::run(&args, driver),

@@ -1,6 +1,6 @@
 //! A pile of members: opened, examined, and sorted into the volumes that they make.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use block::Dev;
 use md::{Candidate, ExamineError, Hindrance, LeftOut, Reason, Set, SetKey, assemble, examine};
 use md_format::superblock::Summary;
@@ -32,11 +32,18 @@ pub struct Stranger {
     pub error: ExamineError,
     /// What it holds instead, as far as that is recognised.
     pub holds: Vec<&'static str>,
+    /// What it says as a cache or a backing device, if it is one.
+    pub bcache: Option<Result<bcache::Examined, bcache::ExamineError>>,
+    /// The disk itself.
+    pub device: Dev,
 }
 
 impl std::fmt::Display for Stranger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.name, self.error)?;
+        if let Some(Err(error)) = &self.bcache {
+            write!(f, "; {error}")?;
+        }
         match self.holds.is_empty() {
             true => Ok(()),
             false => write!(f, "; it holds {}", self.holds.join(" and ")),
@@ -71,7 +78,11 @@ impl Pile {
                 Err(error) => {
                     let holds = holds::recognise(&device, &world.arena).await;
                     let bytes = device.geometry().size.bytes();
-                    strangers.push(Stranger { name: member.name, bytes, error, holds });
+                    let bcache = match bcache::examine(&device, &world.arena).await {
+                        Err(bcache::ExamineError::NoSuperblock) => None,
+                        other => Some(other),
+                    };
+                    strangers.push(Stranger { name: member.name, bytes, error, holds, bcache, device });
                 }
             }
         }
@@ -115,26 +126,6 @@ impl Pile {
         self.members.iter().map(Member::device).collect()
     }
 
-    /// The volume of that name; without a name, the only one.
-    pub fn choose(&self, name: Option<&str>) -> Result<&Volume> {
-        let names = || self.volumes.iter().map(|volume| volume.name.as_str()).collect::<Vec<_>>().join(", ");
-        match (name, &self.volumes[..]) {
-            (_, []) => {
-                let lines: Vec<String> = self.strangers.iter().map(Stranger::to_string).collect();
-                Err(anyhow!("nothing to open: no md member among what was named\n  {}", lines.join("\n  ")))
-            }
-            (Some(name), volumes) => volumes
-                .iter()
-                .find(|volume| volume.name == name)
-                .ok_or_else(|| anyhow!("no volume {name:?}; the members make: {}", names())),
-            (None, [volume]) => Ok(volume),
-            (None, volumes) => {
-                let count = volumes.len();
-                Err(anyhow!("the members make {count} volumes; choose one with --volume: {}", names()))
-            }
-        }
-    }
-
     /// What is worth knowing about a volume before its content is believed.
     pub fn warnings(&self, volume: &Volume) -> Vec<String> {
         let set = &volume.set;
@@ -173,20 +164,34 @@ fn is_short(sets: &[Set], key: SetKey) -> bool {
 /// and the metadata version too where two arrays share even that.
 fn named(sets: Vec<Set>, candidates: &[Candidate]) -> Vec<Volume> {
     let summary = |set: &Set| &candidates[set.freshest].examined.summary;
-    let mut names: Vec<String> = sets.iter().map(|set| own_name(summary(set))).collect();
-    let suffixes: [&dyn Fn(&Set) -> String; 2] =
-        [&|set| summary(set).array_uuid_text().to_string()[..8].to_owned(), &|set| {
-            set.key.version.to_string()
-        }];
-    for suffix in suffixes {
+    let wishes = sets.iter().map(|set| Wish {
+        name: own_name(summary(set)),
+        suffixes: [summary(set).array_uuid_text().to_string()[..8].to_owned(), set.key.version.to_string()],
+    });
+    let names = distinct(wishes.collect());
+    names.into_iter().zip(sets).map(|(name, set)| Volume { name, set }).collect()
+}
+
+/// The name that something would like to have, and what tells it from others of that name.
+pub struct Wish {
+    /// The name.
+    pub name: String,
+    /// What stands behind it where it clashes, and behind that where it still does.
+    pub suffixes: [String; 2],
+}
+
+/// Names of their own for all of them.
+pub fn distinct(wishes: Vec<Wish>) -> Vec<String> {
+    let mut names: Vec<String> = wishes.iter().map(|wish| wish.name.clone()).collect();
+    for step in 0..2 {
         let clashing = names.clone();
-        for (name, set) in names.iter_mut().zip(&sets) {
+        for (name, wish) in names.iter_mut().zip(&wishes) {
             if clashing.iter().filter(|other| *other == name).count() > 1 {
-                *name = format!("{name}-{}", suffix(set));
+                *name = format!("{name}-{}", wish.suffixes[step]);
             }
         }
     }
-    names.into_iter().zip(sets).map(|(name, set)| Volume { name, set }).collect()
+    names
 }
 
 fn own_name(summary: &Summary) -> String {

@@ -97,6 +97,12 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year + era * 400 + next, month, day)
 }
 
+/// A uuid as everybody but md writes it.
+pub fn uuid(bytes: &[u8; 16]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+}
+
 /// Facts as aligned lines: label, value.
 #[derive(Default)]
 pub struct Facts {

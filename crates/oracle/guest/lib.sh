@@ -25,3 +25,28 @@ content() {
     echo "$(sha256sum < "$device" | cut -d ' ' -f 1)  $device  $(blockdev --getsize64 "$device") bytes"
   done
 }
+
+# Tells the kernel of caches and backing devices, as udev would.
+bcache_register() {
+  modprobe -q bcache
+  for device in "$@"; do
+    echo "$device" > /sys/fs/bcache/register || return 1
+  done
+  sleep 0.5
+}
+
+# Stops every volume of bcache, then every set, and waits until they are gone.
+bcache_stop() {
+  for volume in /sys/block/bcache*/bcache; do
+    [ -e "$volume/stop" ] && echo 1 > "$volume/stop"
+  done
+  sleep 0.5
+  for set in /sys/fs/bcache/*-*; do
+    [ -e "$set/stop" ] && echo 1 > "$set/stop"
+  done
+  tries=0
+  while ls -d /sys/fs/bcache/*-* /sys/block/bcache* > /dev/null 2>&1 && [ $tries -lt 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+  done
+}

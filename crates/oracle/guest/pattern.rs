@@ -2,9 +2,11 @@
 //!
 //!     pattern fill  DEVICE [OFFSET [LENGTH [SEED]]]
 //!     pattern check DEVICE [OFFSET [LENGTH [SEED]]]
+//!     pattern scatter DEVICE [COUNT [_ [SEED]]]
 //!
 //! OFFSET and LENGTH are whole sectors and take the suffixes k, m and g; a length of 0, or none, is all the rest.
-//! `fill` returns after the data is durable. `check` prints the first byte that differs and ends with status 1.
+//! `fill` returns after the data is durable, and so does `scatter`, which writes COUNT single sectors all over the device, one
+//! by one and past the page cache. `check` prints the first byte that differs and ends with status 1.
 
 #[allow(dead_code)] // the host's side of the file
 #[path = "../src/pattern.rs"]
@@ -12,6 +14,7 @@ mod pattern;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
 
 const CHUNK_BYTES: u64 = 256 << 10;
@@ -29,10 +32,13 @@ fn main() -> ExitCode {
 
 fn act(words: &[String]) -> Result<ExitCode, String> {
     let [verb, device, numbers @ ..] = words else {
-        return Err("usage: pattern fill|check DEVICE ...".into());
+        return Err("usage: pattern fill|check|scatter DEVICE ...".into());
     };
     let number = |i: usize| numbers.get(i).map_or(Ok(0), |text| size(text));
     let (offset, length, seed) = (number(0)?, number(1)?, number(2)?);
+    if verb == "scatter" {
+        return scatter(device, offset, seed).map_err(|error| format!("{device}: {error}"));
+    }
     let mut file = OpenOptions::new()
         .read(true)
         .write(verb == "fill")
@@ -52,6 +58,24 @@ fn act(words: &[String]) -> Result<ExitCode, String> {
         "check" => check(&mut file, offset, end, seed).map_err(|error| format!("{device}: {error}")),
         other => Err(format!("`{other}` is neither fill nor check")),
     }
+}
+
+fn scatter(device: &str, count: u64, seed: u64) -> std::io::Result<ExitCode> {
+    const O_DIRECT: i32 = 0x4000;
+    const ALIGNED: usize = 4096;
+    let mut file = OpenOptions::new().read(true).write(true).custom_flags(O_DIRECT).open(device)?;
+    let sectors = file.seek(SeekFrom::End(0))? / pattern::SECTOR_BYTES as u64;
+    let mut room = vec![0; 2 * ALIGNED];
+    let start = room.as_ptr().align_offset(ALIGNED);
+    let buffer = &mut room[start..start + pattern::SECTOR_BYTES];
+    for number in 0..count {
+        let sector = pattern::word(seed, number) % sectors;
+        pattern::fill(buffer, sector, seed);
+        file.seek(SeekFrom::Start(sector * pattern::SECTOR_BYTES as u64))?;
+        file.write_all(buffer)?;
+    }
+    file.sync_all()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn fill(file: &mut File, offset: u64, end: u64, seed: u64) -> std::io::Result<ExitCode> {

@@ -14,9 +14,9 @@ use serde::Serialize;
 use crate::Usage;
 use crate::cli::{Cat, Driver};
 use crate::members::How;
-use crate::pile::{Pile, Stranger};
-use crate::text::{print, print_json};
-use crate::volumes::open_to_read;
+use crate::pile::Pile;
+use crate::stack::{Stack, Top, TopKind};
+use crate::text::{print, print_json, uuid};
 use crate::world::World;
 
 /// Reads under way at once: enough for a stripe over many disks, and for a disk to run ahead of whoever takes the bytes.
@@ -40,10 +40,13 @@ pub fn run(args: &Cat, driver: Driver) -> Result<()> {
             warn(&format!("{name} is out of date and used all the same"));
         }
     }
-    match args.list {
-        true => list(&pile, args.json),
-        false => write_volume(&world, &pile, args),
-    }
+    world.runtime.block_on(async {
+        let stack = Stack::read(&world, &pile, &args.lenience).await;
+        match args.list {
+            true => list(&stack, args.json),
+            false => write_volume(&world, &stack, args).await,
+        }
+    })
 }
 
 /// A volume as `--list --json` prints it.
@@ -56,58 +59,57 @@ struct Listed<'a> {
     warnings: Vec<String>,
 }
 
-fn list(pile: &Pile, json: bool) -> Result<()> {
-    if pile.volumes.is_empty() {
-        pile.choose(None)?;
+impl<'a> Listed<'a> {
+    fn of(pile: &Pile, top: &'a Top<'_>) -> Listed<'a> {
+        let (uuid, level, readable) = match &top.kind {
+            TopKind::Array(volume) => {
+                let summary = &pile.candidates[volume.set.freshest].examined.summary;
+                let uuid = summary.array_uuid_text().to_string();
+                (uuid, summary.level.to_string(), volume.set.unreadable.is_empty())
+            }
+            TopKind::Cached(cached) => (uuid(&cached.uuid), "bcache".to_owned(), cached.device.is_ok()),
+        };
+        Listed { name: &top.name, uuid, level, readable, warnings: top.warnings(pile) }
     }
-    warn_of_strangers(&pile.strangers);
-    if !json {
-        return Ok(print(
-            &pile.volumes.iter().map(|volume| format!("{}\n", volume.name)).collect::<String>(),
-        )?);
-    }
-    let listed = pile.volumes.iter().map(|volume| {
-        let summary = &pile.candidates[volume.set.freshest].examined.summary;
-        Listed {
-            name: &volume.name,
-            uuid: summary.array_uuid_text().to_string(),
-            level: summary.level.to_string(),
-            readable: volume.set.unreadable.is_empty(),
-            warnings: pile.warnings(volume),
-        }
-    });
-    print_json(&listed.collect::<Vec<_>>())
 }
 
-fn write_volume(world: &World, pile: &Pile, args: &Cat) -> Result<()> {
-    let volume = pile.choose(args.volume.as_deref())?;
-    warn_of_strangers(&pile.strangers);
-    world.runtime.block_on(async {
-        let array = open_to_read(pile, volume, &args.lenience)?;
-        for warning in pile.warnings(volume) {
-            warn(&format!("{}: {warning}", volume.name));
-        }
-        let span = Span::new(array.shape().size, args.offset, args.length)?;
-        let device = array.device();
-        let (sender, receiver) = sync_channel(PIECES);
-        let writer = thread::spawn(move || write_pieces(&receiver));
-        let read = stream(&device, &world.arena, span, &sender).await;
-        drop(sender);
-        let written = writer.join().map_err(|_| anyhow!("the writing thread has panicked"))?;
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // whoever reads has seen enough
-            Err(error) => Err(error).context("standard output"),
-            Ok(()) => read.with_context(|| format!("volume {}", volume.name)),
-        }
-    })
+fn list(stack: &Stack<'_>, json: bool) -> Result<()> {
+    if stack.tops.is_empty() {
+        stack.choose(None)?;
+    }
+    warn_of_strangers(stack);
+    if !json {
+        return Ok(print(&stack.tops.iter().map(|top| format!("{}\n", top.name)).collect::<String>())?);
+    }
+    print_json(&stack.tops.iter().map(|top| Listed::of(stack.pile, top)).collect::<Vec<_>>())
+}
+
+async fn write_volume(world: &World, stack: &Stack<'_>, args: &Cat) -> Result<()> {
+    let top = stack.choose(args.volume.as_deref())?;
+    warn_of_strangers(stack);
+    let device = top.open(stack.pile, &args.lenience)?;
+    for warning in top.warnings(stack.pile) {
+        warn(&format!("{}: {warning}", top.name));
+    }
+    let span = Span::new(device.geometry().size, args.offset, args.length)?;
+    let (sender, receiver) = sync_channel(PIECES);
+    let writer = thread::spawn(move || write_pieces(&receiver));
+    let read = stream(&device, &world.arena, span, &sender).await;
+    drop(sender);
+    let written = writer.join().map_err(|_| anyhow!("the writing thread has panicked"))?;
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // whoever reads has seen enough
+        Err(error) => Err(error).context("standard output"),
+        Ok(()) => read.with_context(|| format!("volume {}", top.name)),
+    }
 }
 
 fn warn(text: &str) {
     eprintln!("ashlar: warning: {text}");
 }
 
-fn warn_of_strangers(strangers: &[Stranger]) {
-    strangers.iter().for_each(|stranger| warn(&format!("{stranger}; it is not used")));
+fn warn_of_strangers(stack: &Stack<'_>) {
+    stack.strangers().for_each(|stranger| warn(&format!("{stranger}; it is not used")));
 }
 
 /// A range of bytes of a volume.

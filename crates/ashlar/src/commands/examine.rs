@@ -1,5 +1,7 @@
 //! `ashlar examine`: what disks say they are, and what arrays they make. Reads, never writes.
 
+mod bcache;
+
 use anyhow::{Result, bail};
 use md::Hindrance;
 use serde::Serialize;
@@ -8,6 +10,7 @@ use crate::cli::{Driver, Examine, Lenience};
 use crate::facts::{BitmapFacts, MdFacts, PrivateLogFacts, ReshapeFacts};
 use crate::members::How;
 use crate::pile::{Pile, Volume};
+use crate::stack::{Stack, disks, is_stranger};
 use crate::text::{Facts, date, print, print_json, sectors, size};
 use crate::volumes::open_to_read;
 use crate::world::World;
@@ -17,6 +20,9 @@ use crate::world::World;
 struct Report {
     members: Vec<MemberReport>,
     arrays: Vec<ArrayReport>,
+    /// Caches and backing devices: disks, or arrays.
+    bcache: Vec<bcache::DiskReport>,
+    cached_volumes: Vec<bcache::VolumeReport>,
 }
 
 #[derive(Serialize)]
@@ -75,22 +81,26 @@ struct Document {
     not_members: Vec<StrangerReport>,
 }
 
-/// Runs the command. It fails when none of the disks is an md member.
+/// Runs the command. It fails when none of the disks is a member of anything.
 pub fn run(args: &Examine, driver: Driver) -> Result<()> {
     let world = World::new(driver)?;
     let pile = Pile::open(&world, &args.members, How::read(args.reading.live))?;
-    let report = world.runtime.block_on(async { report(&pile) });
+    let report = world.runtime.block_on(report(&world, &pile));
+    let is_nothing = pile.members.is_empty() && report.bcache.is_empty();
     match args.json.json {
         true => print_json(&Document { report, not_members: strangers(&pile) })?,
         false => print(&render(&pile, &report))?,
     }
-    match pile.members.is_empty() {
-        true => bail!("none of these is an md member"),
+    match is_nothing {
+        true => bail!("none of these is an md member, or belongs to bcache"),
         false => Ok(()),
     }
 }
 
-fn report(pile: &Pile) -> Report {
+async fn report(world: &World, pile: &Pile) -> Report {
+    let lenience = Lenience::default();
+    let (own, _) = disks(world, pile, &lenience).await;
+    let stack = Stack::read(world, pile, &lenience).await;
     let members = pile.candidates.iter().map(|candidate| MemberReport {
         member: candidate.name.clone(),
         bytes: candidate.examined.geometry.size.bytes(),
@@ -100,11 +110,13 @@ fn report(pile: &Pile) -> Report {
     Report {
         members: members.collect(),
         arrays: pile.volumes.iter().map(|volume| array(pile, volume)).collect(),
+        bcache: bcache::disks(&own),
+        cached_volumes: bcache::volumes(&stack),
     }
 }
 
 fn strangers(pile: &Pile) -> Vec<StrangerReport> {
-    let strangers = pile.strangers.iter().map(|stranger| StrangerReport {
+    let strangers = pile.strangers.iter().filter(is_stranger).map(|stranger| StrangerReport {
         member: stranger.name.clone(),
         bytes: stranger.bytes,
         error: stranger.error.to_string(),
@@ -152,9 +164,11 @@ fn array(pile: &Pile, volume: &Volume) -> ArrayReport {
 
 fn render(pile: &Pile, report: &Report) -> String {
     let members = report.members.iter().map(render_member);
-    let strangers = pile.strangers.iter().map(|stranger| format!("{stranger}\n"));
+    let strangers = pile.strangers.iter().filter(is_stranger).map(|stranger| format!("{stranger}\n"));
     let arrays = report.arrays.iter().map(render_array);
-    members.chain(strangers).chain(arrays).collect::<Vec<_>>().join("\n")
+    let disks = report.bcache.iter().map(bcache::DiskReport::render);
+    let volumes = report.cached_volumes.iter().map(bcache::VolumeReport::render);
+    members.chain(strangers).chain(arrays).chain(disks).chain(volumes).collect::<Vec<_>>().join("\n")
 }
 
 fn render_member(report: &MemberReport) -> String {

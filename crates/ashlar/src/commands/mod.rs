@@ -1,6 +1,7 @@
 //! The commands, one file each. Each has one door, `run`, that takes its arguments as the command line defines them.
 
 pub mod add;
+pub mod cache;
 pub mod cat;
 pub mod create;
 pub mod demo;

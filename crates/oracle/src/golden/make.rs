@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::{Content, Image, own_folder, sha256};
+use super::{Content, Image, Recipe, own_folder, sha256};
 use crate::error::Named;
 use crate::judge::{PART, parts};
 use crate::{Assembly, DiskOpts, Error, Run};
@@ -41,9 +41,7 @@ pub fn make(name: &str) -> Result<Made, Error> {
     let versions = said.split_once(PART).map_or("", |(versions, _)| versions);
     let content_made: Option<Content> = parts(&said)[0].lines().find_map(|line| line.parse().ok());
 
-    let members = recipe.members.iter().map(|&number| &paths[number]);
-    let read = Assembly::new(recipe.kernel, members).mdadm(&recipe.mdadm).before(&recipe.before).run()?;
-    let content = Content { sha256: read.sha256, name: "/dev/md0".to_owned(), size_bytes: read.size_bytes };
+    let content = read_back(name, &recipe, &paths)?;
     if let Some(made) = content_made
         && made != content
     {
@@ -62,6 +60,24 @@ pub fn make(name: &str) -> Result<Made, Error> {
     write("content.sha256", format!("{content}\n"))?;
     write("made-by.txt", versions.to_owned())?;
     Ok(Made { image, before: before.filter(|before| *before != content), content })
+}
+
+/// What the recipe's kernel reads from the members that it made; they stay as they are.
+fn read_back(name: &str, recipe: &Recipe, paths: &[PathBuf]) -> Result<Content, Error> {
+    let members = recipe.members.iter().map(|&number| &paths[number]);
+    if recipe.open.is_empty() {
+        let read = Assembly::new(recipe.kernel, members).mdadm(&recipe.mdadm).before(&recipe.before).run()?;
+        return Ok(Content { sha256: read.sha256, name: "/dev/md0".to_owned(), size_bytes: read.size_bytes });
+    }
+    let script = format!("{}\n{{ {}; }} || exit 1\ncontent /dev/bcache0\n", recipe.before, recipe.open);
+    let run = Run::new(recipe.kernel).mdadm(&recipe.mdadm).script(script);
+    let said = run.disks(members, &DiskOpts::default().snapshot()).run()?.success()?.stdout;
+    let unreadable = || Error::Unexpected {
+        what: format!("golden {name}, read back from its members"),
+        expected: "a line with hash, name and size",
+        found: said.clone(),
+    };
+    said.lines().find_map(|line| line.parse().ok()).ok_or_else(unreadable)
 }
 
 /// An archive that depends on the members alone, not on when and by whom it was packed.

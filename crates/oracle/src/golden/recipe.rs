@@ -14,6 +14,7 @@ use crate::{Error, Kernel};
 /// # disks: 8M 8M                          sizes of d0.img, d1.img, ...
 /// # members: d0 d1                        (all) those that belong to the array as it now is
 /// # before: echo 2 > /sys/...             (nothing) shell that comes before making and before assembling
+/// # open: bcache_register /dev/d0         (mdadm assembles them) shell that makes /dev/bcache0 of the disks
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
@@ -29,6 +30,8 @@ pub struct Recipe {
     pub members: Vec<usize>,
     /// Shell that comes before making and before assembling.
     pub before: String,
+    /// Shell that makes /dev/bcache0 of the disks; empty if they are an array for mdadm to assemble.
+    pub open: String,
     /// The script itself.
     pub script: String,
 }
@@ -70,6 +73,7 @@ impl Recipe {
             disks_bytes,
             members,
             before: value("before"),
+            open: value("open"),
             script: text.to_owned(),
         })
     }

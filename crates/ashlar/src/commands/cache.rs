@@ -1,0 +1,53 @@
+//! `ashlar cache`: what lies on the caches of bcache.
+
+mod check;
+mod dump;
+
+use anyhow::{Result, anyhow, bail};
+use bcache::Reader;
+use bcache_format::Geometry;
+use bcache_format::superblock::{Cache, Kind};
+
+use crate::cli::{CacheCommand, Driver, Lenience, Reading};
+use crate::members::How;
+use crate::pile::{Pile, Stranger};
+use crate::stack::{Disk, disks};
+use crate::world::World;
+
+/// Runs the command.
+pub fn run(args: &crate::cli::Cache, driver: Driver) -> Result<()> {
+    match &args.command {
+        CacheCommand::Check(args) => check::run(args, driver),
+        CacheCommand::Dump(args) => dump::run(args, driver),
+    }
+}
+
+/// The one cache that these members are, or make.
+async fn only_cache(world: &World, pile: &Pile) -> Result<Disk> {
+    let (disks, _) = disks(world, pile, &Lenience::default()).await;
+    let mut caches: Vec<Disk> = disks.into_iter().filter(|disk| disk.examined.is_cache()).collect();
+    match caches.len() {
+        1 => Ok(caches.remove(0)),
+        0 => {
+            let lines: Vec<String> = pile.strangers.iter().map(Stranger::to_string).collect();
+            Err(anyhow!("none of these is a cache, or makes one\n  {}", lines.join("\n  ")))
+        }
+        count => bail!("these are {count} caches; name one at a time"),
+    }
+}
+
+fn open(args: &[String], reading: &Reading, world: &World) -> Result<Pile> {
+    Pile::open(world, args, How::read(reading.live))
+}
+
+/// The shape of a cache that a set lies on.
+fn used_geometry(disk: &Disk) -> Result<Geometry> {
+    match disk.examined.summary.kind {
+        Kind::Cache(Cache { geometry, is_used: true, .. }) => Ok(geometry),
+        _ => Err(anyhow!("{}: {}", disk.name, bcache::SetError::NotUsed)),
+    }
+}
+
+fn reader(world: &World, disk: &Disk) -> Result<Reader> {
+    Ok(Reader::new(disk.device.clone(), used_geometry(disk)?, world.arena.clone()))
+}

@@ -1,0 +1,6 @@
+//! The tree of keys: nodes on disk as logs of sets, nodes in memory as what the sets come to.
+
+pub(crate) mod content;
+pub mod log;
+pub mod node;
+pub(crate) mod nodes;

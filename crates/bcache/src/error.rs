@@ -1,0 +1,132 @@
+//! Why a cache set cannot be opened or goes on no longer.
+
+use std::fmt;
+
+use bcache_format::{FormatError, Key, Position};
+use block::Failed;
+
+use crate::btree::log::LogError;
+use crate::btree::node::NodeError;
+
+/// Something that was to be read of a cache, and is not as it should be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SetError {
+    /// The device did not give or take it.
+    Device {
+        /// What it was.
+        what: &'static str,
+        /// Where, on the cache device.
+        sector: u64,
+        /// How it failed.
+        failed: Failed,
+    },
+    /// It is not of the form it should have.
+    Form {
+        /// What it was.
+        what: &'static str,
+        /// Where, on the cache device.
+        sector: u64,
+        /// What is wrong.
+        error: FormatError,
+    },
+    /// The journal has no entry.
+    JournalEmpty,
+    /// Entries of the journal that are needed are not there.
+    JournalGap {
+        /// The first of them.
+        from: u64,
+        /// The last of them.
+        to: u64,
+    },
+    /// The journal is full, and nothing of it can be let go of.
+    JournalFull,
+    /// A node of the tree is not one.
+    Node {
+        /// The key that names it.
+        key: Key,
+        /// Its level.
+        level: u16,
+        /// What is wrong.
+        error: NodeError,
+    },
+    /// A node has no node below it for a place that it covers.
+    NoNode {
+        /// The place.
+        at: Position,
+        /// The node.
+        parent: Key,
+    },
+    /// The tree is deeper than any tree.
+    TooDeep {
+        /// Levels.
+        found: u16,
+        /// The most there are.
+        most: u16,
+    },
+    /// The priorities lead to a bucket that is none of the pool, or in a circle.
+    PrioBucket {
+        /// The bucket.
+        found: u64,
+    },
+    /// There is no set on the cache yet.
+    NotUsed,
+    /// The cache was made by something that nobody is to write to.
+    ReadOnly,
+    /// It was left in a form that is only read here.
+    OldForm {
+        /// What it is.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for SetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SetError::Device { what, sector, failed } => write!(f, "{what} at sector {sector}: {failed}"),
+            SetError::Form { what, sector, error } => write!(f, "{what} at sector {sector}: {error}"),
+            SetError::JournalEmpty => {
+                f.write_str("the journal has no entry of this set, expected at least one")
+            }
+            SetError::JournalGap { from, to } => {
+                write!(f, "the journal's entries {from} to {to} are needed and missing")
+            }
+            SetError::JournalFull => {
+                f.write_str("the journal is full and none of its buckets can be written over")
+            }
+            SetError::Node { key, level, error } => {
+                let sector = key.pointer().map_or(0, |pointer| pointer.sector());
+                write!(f, "node of level {level} at sector {sector}, for keys up to {}: {error}", key.end())
+            }
+            SetError::NoNode { at, parent } => {
+                write!(f, "the node {parent} names no node for {at}, which lies in it")
+            }
+            SetError::TooDeep { found, most } => {
+                write!(f, "the tree has {found} levels, expected at most {most}")
+            }
+            SetError::PrioBucket { found } => {
+                write!(f, "the priorities go on in bucket {found}, which cannot have them")
+            }
+            SetError::NotUsed => f.write_str("the cache was made and never used: there is no set on it"),
+            SetError::ReadOnly => f.write_str("the cache has a feature for which it is only read"),
+            SetError::OldForm { what } => write!(f, "{what}: a form of before Linux 3.10, which is not read"),
+        }
+    }
+}
+
+impl std::error::Error for SetError {}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NodeError::Log(LogError::Set { sector, error }) => {
+                write!(f, "set of keys at its sector {sector}: {error}")
+            }
+            NodeError::Log(LogError::Leftover { sector }) => {
+                write!(f, "a set of keys at its sector {sector}, behind the end of its log")
+            }
+            NodeError::Behind { found, end } => {
+                write!(f, "key {found} lies behind the end of the node, {end}")
+            }
+        }
+    }
+}

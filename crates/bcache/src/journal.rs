@@ -1,0 +1,4 @@
+//! The journal.
+
+pub mod chain;
+pub(crate) mod replay;

@@ -1,0 +1,27 @@
+//! The bcache engine: sets, the tree, the journal, cached volumes.
+//!
+//! [`examine()`] reads what a disk says it is. [`CacheSet`] is the set on a cache; [`Volume`] a device that is read through
+//! it. Nothing here writes yet.
+
+mod btree;
+mod buckets;
+mod check;
+mod dump;
+mod error;
+mod examine;
+mod journal;
+pub mod limits;
+mod reader;
+mod set;
+mod volume;
+
+pub use btree::log::{Log, LogError};
+pub use btree::node::NodeError;
+pub use check::{Counts, Finding, Report, check};
+pub use dump::{Dump, Used};
+pub use error::SetError;
+pub use examine::{ExamineError, Examined, examine};
+pub use journal::chain::Entry;
+pub use reader::Reader;
+pub use set::{CacheSet, Found, JournalFacts, Options};
+pub use volume::Volume;

@@ -1,0 +1,168 @@
+//! A cache set that is open: what its journal, priorities and uuids say, and its tree.
+//!
+//! What the journal has and the tree has not yet is laid over the tree in memory. Nothing is written for it, so a set is
+//! open as soon as the journal, the priorities and the uuids were read, however large its tree is.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bcache_format::jset::Roots;
+use bcache_format::superblock::{Cache, Kind};
+use bcache_format::uuids::UuidEntry;
+use bcache_format::{Geometry, Key, Pointer, Position};
+use block::{Arena, Dev};
+
+use crate::btree::content::Content;
+use crate::btree::nodes::Nodes;
+use crate::buckets::Buckets;
+use crate::error::SetError;
+use crate::examine::Examined;
+use crate::journal::{chain, replay};
+use crate::reader::Reader;
+
+/// How a set is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Memory for nodes of the tree.
+    pub node_cache_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { node_cache_bytes: crate::limits::NODE_CACHE_BYTES }
+    }
+}
+
+/// An open set.
+pub struct CacheSet {
+    pub(crate) dev: Dev,
+    pub(crate) geometry: Geometry,
+    pub(crate) buckets: RefCell<Buckets>,
+    nodes: Nodes,
+    /// Where everything was found; the root is the tree's.
+    roots: Cell<Roots>,
+    /// What the journal has and the tree has not.
+    pending: RefCell<Content>,
+    uuids: RefCell<Vec<UuidEntry>>,
+    set_uuid: [u8; 16],
+    journal: JournalFacts,
+}
+
+/// What was found in the journal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct JournalFacts {
+    /// The number of the oldest entry that is needed.
+    pub oldest: u64,
+    /// The number of the newest.
+    pub newest: u64,
+    /// Keys of all of them.
+    pub keys: u64,
+}
+
+/// What is known of the sectors from a place on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Sectors that it is known of.
+    pub sectors: u64,
+    /// Where they lie in the cache, and whether only there; `None` if they are not there.
+    pub at: Option<(Pointer, bool)>,
+}
+
+impl CacheSet {
+    /// Opens the set on the cache that was examined. Reads, never writes.
+    pub async fn open(
+        dev: Dev,
+        examined: &Examined,
+        arena: &Rc<Arena>,
+        options: Options,
+    ) -> Result<CacheSet, SetError> {
+        let Kind::Cache(Cache { geometry, is_used: true, .. }) = examined.summary.kind else {
+            return Err(SetError::NotUsed);
+        };
+        let reader = Reader::new(dev.clone(), geometry, arena.clone());
+        let entries = chain::choose(reader.journal().await?)?;
+        let mut buckets = Buckets::new(&geometry);
+        let mut pending = Content::new(0, true, geometry.bucket_sectors);
+        let (roots, keys) = replay::read(&reader, &entries, &mut pending).await?;
+        let take = |bucket, prio: &bcache_format::prio::Prio| {
+            buckets.load(bucket, prio.generation);
+        };
+        reader.prios(roots.prios, take).await?;
+        for key in [&roots.root, &roots.uuids].into_iter().chain(pending.keys()) {
+            key.pointer().into_iter().for_each(|pointer| buckets.learn(pointer));
+        }
+        let uuids = reader.uuids(&roots.uuids).await?;
+        let (oldest, newest) = (entries[0].seq, entries[entries.len() - 1].seq);
+        Ok(CacheSet {
+            nodes: Nodes::new(dev.clone(), geometry, options.node_cache_bytes),
+            dev,
+            geometry,
+            buckets: RefCell::new(buckets),
+            roots: Cell::new(roots),
+            pending: RefCell::new(pending),
+            uuids: RefCell::new(uuids),
+            set_uuid: examined.summary.set_uuid,
+            journal: JournalFacts { oldest, newest, keys },
+        })
+    }
+
+    /// The uuid of the set.
+    pub fn uuid(&self) -> [u8; 16] {
+        self.set_uuid
+    }
+
+    /// The volumes of the set by their inodes: free entries too.
+    pub fn uuids(&self) -> Vec<UuidEntry> {
+        self.uuids.borrow().clone()
+    }
+
+    /// What was found in the journal.
+    pub fn journal(&self) -> JournalFacts {
+        self.journal
+    }
+
+    /// What is known of the sectors from `at` on: at least of one, at most of `most`.
+    pub async fn find(&self, at: Position, most: u64) -> Result<Found, SetError> {
+        let over = self.find_pending(at, most);
+        match over {
+            Found { at: None, sectors } if !self.is_pending(at) => self.find_in_tree(at, sectors).await,
+            over => Ok(over),
+        }
+    }
+
+    /// Whether the journal says something of this sector.
+    fn is_pending(&self, at: Position) -> bool {
+        let pending = self.pending.borrow();
+        pending.keys().get(pending.first_behind(at)).is_some_and(|key| key.start() <= at)
+    }
+
+    /// What the journal says from `at` on; where it says nothing, how far it says nothing.
+    fn find_pending(&self, at: Position, most: u64) -> Found {
+        let pending = self.pending.borrow();
+        let key = pending.keys().get(pending.first_behind(at));
+        self.found(key, at, most)
+    }
+
+    async fn find_in_tree(&self, at: Position, most: u64) -> Result<Found, SetError> {
+        let roots = self.roots.get();
+        let leaf = self.nodes.leaf((roots.root, roots.level), &self.buckets, at).await?;
+        let key = leaf.keys.keys().get(leaf.keys.first_behind(at));
+        let end = leaf.key.end();
+        let most = if end.inode == at.inode { most.min(end.offset - at.offset) } else { most };
+        Ok(self.found(key, at, most))
+    }
+
+    /// What `key`, the first that ends behind `at`, says of it.
+    fn found(&self, key: Option<&Key>, at: Position, most: u64) -> Found {
+        let Some(key) = key.filter(|key| key.inode() == at.inode) else {
+            return Found { sectors: most, at: None };
+        };
+        if key.start() > at {
+            return Found { sectors: most.min(key.start().offset - at.offset), at: None };
+        }
+        let sectors = most.min(key.end().offset - at.offset);
+        let left = key.cut_front(at.offset);
+        let fresh = left.pointer().filter(|pointer| self.buckets.borrow().is_fresh(*pointer));
+        Found { sectors, at: fresh.map(|pointer| (pointer, key.is_dirty())) }
+    }
+}
