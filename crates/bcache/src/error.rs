@@ -68,6 +68,13 @@ pub enum SetError {
         /// The bucket.
         found: u64,
     },
+    /// The cache has more buckets than are opened.
+    Buckets {
+        /// How many it has.
+        found: u64,
+        /// How many are opened.
+        most: u64,
+    },
     /// There is no set on the cache yet.
     NotUsed,
     /// The cache was made by something that nobody is to write to.
@@ -105,6 +112,9 @@ impl fmt::Display for SetError {
             }
             SetError::PrioBucket { found } => {
                 write!(f, "the priorities go on in bucket {found}, which cannot have them")
+            }
+            SetError::Buckets { found, most } => {
+                write!(f, "the cache has {found} buckets, at most {most} are opened here")
             }
             SetError::NotUsed => f.write_str("the cache was made and never used: there is no set on it"),
             SetError::ReadOnly => f.write_str("the cache has a feature for which it is only read"),

@@ -10,7 +10,7 @@ use block::{Arena, Dev, Origin, Request, Sectors};
 
 use crate::error::SetError;
 use crate::journal::chain::Entry;
-use crate::limits::READ_BYTES;
+use crate::limits::{MOST_BUCKETS, READ_BYTES};
 
 /// A cache that is read.
 pub struct Reader {
@@ -21,8 +21,11 @@ pub struct Reader {
 
 impl Reader {
     /// Reads from `dev`, a cache of this shape, through buffers of `arena`.
-    pub fn new(dev: Dev, geometry: Geometry, arena: Rc<Arena>) -> Reader {
-        Reader { dev, geometry, arena }
+    pub fn new(dev: Dev, geometry: Geometry, arena: Rc<Arena>) -> Result<Reader, SetError> {
+        match geometry.buckets <= MOST_BUCKETS {
+            true => Ok(Reader { dev, geometry, arena }),
+            false => Err(SetError::Buckets { found: geometry.buckets, most: MOST_BUCKETS }),
+        }
     }
 
     /// The cache's shape.

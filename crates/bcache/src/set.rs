@@ -79,7 +79,7 @@ impl CacheSet {
         let Kind::Cache(Cache { geometry, is_used: true, .. }) = examined.summary.kind else {
             return Err(SetError::NotUsed);
         };
-        let reader = Reader::new(dev.clone(), geometry, arena.clone());
+        let reader = Reader::new(dev.clone(), geometry, arena.clone())?;
         let entries = chain::choose(reader.journal().await?)?;
         let mut buckets = Buckets::new(&geometry);
         let mut pending = Content::new(0, true, geometry.bucket_sectors);

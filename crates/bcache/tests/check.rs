@@ -109,7 +109,9 @@ impl Patient {
 
     fn check(&self) -> Report {
         let geometry = self.geometry;
-        look(&self.bytes, async |dev, _| check(&Reader::new(dev, geometry, Arena::new(4 << 20))).await)
+        look(&self.bytes, async |dev, _| {
+            check(&Reader::new(dev, geometry, Arena::new(4 << 20)).unwrap()).await
+        })
     }
 
     /// That the check finds something like this.

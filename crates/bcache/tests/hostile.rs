@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use bcache::{CacheSet, Options, Reader, Volume, check, examine};
+use bcache::{CacheSet, Options, Reader, SetError, Volume, check, examine};
 use bcache_format::bset::Bset;
 use bcache_format::jset::{HEADER_BYTES, Jset};
-use bcache_format::superblock::{Cache, Kind};
+use bcache_format::superblock::{Cache, CachePlan, Kind, journal_buckets};
 use bcache_format::uuids::Use;
-use bcache_format::{Geometry, Superblock, bset};
+use bcache_format::{Geometry, Replacement, Superblock, bset};
 use block::{Arena, Buf, Dev, Request, Sectors};
 use runtime::Runtime;
 use runtime::sim::World;
@@ -87,7 +87,7 @@ async fn looks(cache: Dev, backing: Dev) {
     let arena = Arena::new(8 << 20);
     let Ok(examined) = examine(&cache, &arena).await else { return };
     let Kind::Cache(Cache { geometry, is_used: true, .. }) = examined.summary.kind else { return };
-    for finding in check(&Reader::new(cache.clone(), geometry, arena.clone())).await.findings {
+    for finding in check(&Reader::new(cache.clone(), geometry, arena.clone()).unwrap()).await.findings {
         assert!(!finding.to_string().is_empty());
     }
     let options = Options { node_cache_bytes: 0 };
@@ -129,4 +129,31 @@ fn a_cache_that_was_damaged_anywhere_is_an_error_or_data() {
             disks.iter().for_each(|disk| assert_eq!(disk.writes(), 0, "nothing is written"));
         }
     }
+}
+
+#[test]
+fn a_superblock_that_speaks_of_too_many_buckets_takes_no_memory() {
+    let world = World::new(1);
+    let (most, arena) = (bcache::limits::MOST_BUCKETS, Arena::new(1 << 20));
+    let disk = world.add_disk(Sectors(8 * (most + 1)), 512);
+    let mut superblock = vec![0; 4096];
+    let plan = CachePlan {
+        uuid: [1; 16],
+        set_uuid: [2; 16],
+        device_sectors: 8 * (most + 1),
+        block_sectors: 1,
+        bucket_sectors: 8,
+        replacement: Replacement::Lru,
+    };
+    Superblock::create_cache(&mut superblock, &plan).unwrap();
+    let edited = Superblock::edit(&mut superblock).unwrap();
+    edited.set_used(journal_buckets(most));
+    edited.seal();
+    disk.poke(Sectors(8), &superblock);
+    Runtime::new(world.clone()).block_on(async {
+        let dev: Dev = disk.clone();
+        let examined = examine(&dev, &arena).await.unwrap();
+        let opened = CacheSet::open(dev, &examined, &arena, Options::default()).await.err();
+        assert_eq!(opened, Some(SetError::Buckets { found: most + 1, most }));
+    });
 }

@@ -49,5 +49,5 @@ fn used_geometry(disk: &Disk) -> Result<Geometry> {
 }
 
 fn reader(world: &World, disk: &Disk) -> Result<Reader> {
-    Ok(Reader::new(disk.device.clone(), used_geometry(disk)?, world.arena.clone()))
+    Ok(Reader::new(disk.device.clone(), used_geometry(disk)?, world.arena.clone())?)
 }
