@@ -2,8 +2,8 @@
 //!
 //! Follows Linux 6.12's raid5-ppl.c: on each member the newest record counts; parity becomes the sum of the blocks found
 //! in what was written and of the partial parity; rows of which a written block is missing are left; the array is
-//! consistent if anything was recovered and no log failed to say its part. Beyond that: parity is compared before it is
-//! written; with a member missing a torn record counts as one that was never written, for its rows were not touched yet,
+//! consistent if anything was recovered and no log failed to say its part. Beyond that: where all data is there, parity is
+//! made from that, and the log says no more than where; parity is compared before it is written; with a member missing a torn record counts as one that was never written, for its rows were not touched yet,
 //! and the blocks of rows that were left are in doubt (S6).
 
 use std::rc::Rc;
@@ -226,6 +226,13 @@ impl Replay<'_> {
         }
         if !(piece.written & absent).is_empty() {
             self.doubt(piece.rows);
+            return;
+        }
+        // With all data there nothing else counts: a member that came back, and nobody recorded that it was away, brings a
+        // log of blocks that may have been written since.
+        let data = self.level.map.stripe(piece.rows.start.0 / self.level.map.chunk().0).data();
+        let whole = Piece { written: data, partial: None, ..*piece };
+        if (data & absent).is_empty() && self.make_sum(found, &whole).await.is_ok() {
             return;
         }
         if self.make_sum(found, piece).await.is_err() {
