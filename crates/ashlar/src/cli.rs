@@ -494,7 +494,7 @@ pub struct Sync {
     /// Where scrubs begin from now on (md: sync_min): bytes of the array where it is copied, of a member where it has parity
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub from: Option<u64>,
-    /// Where they end (md: sync_max); 0 for the end
+    /// Where they wait until this is moved, or `idle` ends them (md: sync_max); 0 for the end
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub to: Option<u64>,
     /// Fail a member that has had more read errors than this, though they were repaired; every hour half of them are
