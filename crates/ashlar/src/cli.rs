@@ -92,7 +92,8 @@ pub struct Lenience {
     /// Layout of a raid0 that does not say which one it has
     #[arg(long, value_enum)]
     pub layout: Option<Layout>,
-    /// Members are missing and the others were not in sync: take what parity says of the missing data; some of it may be wrong
+    /// Members are missing, or blocks are listed as bad, and the rest was not in sync: take what parity says of them; some of it
+    /// may be wrong
     #[arg(long)]
     pub dirty_degraded: bool,
     /// Use members that are out of date where nothing newer holds their place; parts of the content may be old
