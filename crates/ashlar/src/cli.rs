@@ -95,7 +95,8 @@ pub struct Lenience {
     /// Layout of a raid0 that does not say which one it has
     #[arg(long, value_enum)]
     pub layout: Option<Layout>,
-    /// Members are missing and the others were not in sync: take what parity says of the missing data; some of it may be wrong
+    /// Members are missing, or blocks are listed as bad, and the rest was not in sync: take what parity says of them; some of it
+    /// may be wrong
     #[arg(long)]
     pub dirty_degraded: bool,
     /// Use members that are out of date where nothing newer holds their place; parts of the content may be old
@@ -497,7 +498,7 @@ pub struct Sync {
     /// Where scrubs begin from now on (md: sync_min): bytes of the array where it is copied, of a member where it has parity
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub from: Option<u64>,
-    /// Where they end (md: sync_max); 0 for the end
+    /// Where they wait until this is moved, or `idle` ends them (md: sync_max); 0 for the end
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub to: Option<u64>,
     /// Fail a member that has had more read errors than this, though they were repaired; every hour half of them are

@@ -163,15 +163,23 @@ fn status_tells_who_is_where_and_why_and_when_everything_was_compared_last() {
     assert!(said.contains("FAULTY (replaced by ") && !said.contains("last check"), "{said}");
     bench.ok("sync data --from 1M --to 3M --max-read-errors 5");
     let said = bench.ok("scrub data");
-    assert!(said.contains("last check of 2 MiB from byte 1048576 on ended at"), "{said}");
+    assert!(said.contains("last check of 2 MiB from byte 1048576 on waits at its bound"), "{said}");
     bench.refused("sync data --from 4M", &["end before it begins"]);
+    bench.ok("sync data --to 4M");
+    bench.ok("sync data idle");
+    assert!(bench.ok("status data").contains("from byte 1048576 on was ended early at"));
+    bench.ok("sync data --from 1M --to 3M");
+    bench.ok("scrub data");
+    bench.ok("sync data --to 0");
+    bench.ok("wait data");
+    assert!(bench.ok("status data").contains("from byte 1048576 on ended at"));
     assert_eq!(bench.status("data")["arrays"][0]["max_read_errors"], 5);
     let found = bench.status("data")["arrays"][0]["scrub"].clone();
     bench.ok("stop data");
     assert_eq!(serving.wait(), Some(0));
     let _serving = bench.serve("run b c --nbd ./sock", "data");
     assert_eq!(bench.status("data")["arrays"][0]["scrub"], found, "it is kept beyond the run");
-    assert!(bench.ok("status data").contains("last check of 2 MiB"));
+    assert!(bench.ok("status data").contains("from byte 1048576 on ended at"));
 }
 
 #[test]

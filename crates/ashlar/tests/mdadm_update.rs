@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use md_format::{Place, Version};
+use md_format::{Place, Superblock, Version};
 use oracle::{Kernel, host_mdadm, required};
 use proof::shapes::{End, Job, boots, hashes};
 use proof::{Bench, hash};
@@ -406,4 +406,84 @@ fn mdadm_04update_metadata_under_a_kernel() {
     let options = ["-l", "raid6", "--metadata", "0.90", "--assume-clean", "--bitmap", "internal"];
     bench.create("bits", &options, &members);
     assert!(refusal(&bench, &members, &["metadata"]).contains("not with a bitmap"));
+}
+
+/// Where a member has its partial parity log, by its superblock.
+fn ppl_of(member: &Path, version: Version) -> Option<(i16, u16)> {
+    let bytes = fs::read(member).unwrap();
+    let place = Place::of(version, bytes.len() as u64 / 512).unwrap();
+    let at = place.sector as usize * 512;
+    let summary = Superblock::view(place, &bytes[at..at + 4096]).unwrap().summary().unwrap();
+    summary.ppl.map(|log| (log.offset_sectors, log.sectors))
+}
+
+/// mdadm 4.4 takes every array that it assembles for one that may have a bitmap, and refuses `--update=ppl` of all of them.
+/// So what it does to one that runs is the measure.
+#[test]
+fn a_partial_parity_log_is_added_where_mdadm_adds_it_and_kept_and_taken_away_under_a_kernel() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    let bench = Bench::new();
+    let shapes = [
+        ("ring", "-l5 -e1.2", Version::V1_2, &["no-bbl"][..]),
+        ("ring-1.1", "-l5 -e1.1 -c 1024", Version::V1_1, &["no-bbl"]),
+        ("beside", "-l5 -e1.2 -c 64", Version::V1_2, &["no-bbl", "bbl"]),
+    ];
+    let tight = [("tight", "-l5 -e1.2"), ("end", "-l5 -e1.0")];
+    let members = |name: &str| bench.members(name, &[MEMBER_KIB; 3]);
+    let sets: Vec<Vec<PathBuf>> = shapes.iter().map(|(name, ..)| members(name)).collect();
+    let tight: Vec<(&str, &str, Vec<PathBuf>)> =
+        tight.iter().map(|(name, made)| (*name, *made, members(name))).collect();
+    let made = shapes.iter().zip(&sets);
+    let made = made.map(|((name, made, ..), members)| ((*name).to_owned(), members.clone(), create(made, 3)));
+    let none = tight.iter().map(|(name, made, members)| {
+        let script = format!(
+            "mdadm -CR /dev/$MD --assume-clean {made} -n3 $DISKS && ! mdadm --grow --consistency-policy=ppl /dev/$MD \
+             && mdadm -S /dev/$MD"
+        );
+        ((*name).to_owned(), members.clone(), script)
+    });
+    guest(boot.kernel, &bench, made.chain(none));
+    for (name, _, members) in &tight {
+        let said = refusal(&bench, members, &["ppl"]);
+        assert!(said.contains("no room for a partial parity log"), "{name}: {said}");
+    }
+    let mut copies = Vec::new();
+    for ((.., before), members) in shapes.iter().zip(&sets) {
+        before.iter().for_each(|change| drop(update(&bench, members, &[change])));
+        let theirs = |member: &PathBuf| {
+            member.with_extension(format!("{}.theirs", member.extension().unwrap().display()))
+        };
+        let own: Vec<PathBuf> = members.iter().map(theirs).collect();
+        for (member, copy) in members.iter().zip(&own) {
+            fs::copy(member, copy).unwrap();
+        }
+        copies.push(own);
+    }
+    let grow =
+        "mdadm -A /dev/$MD $DISKS && mdadm --grow --consistency-policy=ppl /dev/$MD && mdadm -S /dev/$MD";
+    let theirs = shapes.iter().zip(&copies);
+    let theirs = theirs.map(|((name, ..), copies)| ((*name).to_owned(), copies.clone(), grow.to_owned()));
+    guest(boot.kernel, &bench, theirs);
+    for (((name, _, version, _), members), copies) in shapes.iter().zip(&sets).zip(&copies) {
+        update(&bench, members, &["ppl"]);
+        for (member, copy) in members.iter().zip(copies) {
+            let (ours, theirs) = (ppl_of(member, *version), ppl_of(copy, *version));
+            assert!(ours.is_some() && ours == theirs, "{name}: {ours:?}, and mdadm: {theirs:?}");
+        }
+    }
+    // The kernel keeps ours; and what we take away is gone for it.
+    let keeps = |policy: &str| {
+        format!(
+            "mdadm -A /dev/$MD $DISKS && cat /sys/block/$MD/md/consistency_policy | tee /dev/stderr | grep -qx {policy} && \
+             dd if=/dev/urandom of=/dev/$MD bs=64k count=20 conv=fsync && mdadm -S /dev/$MD"
+        )
+    };
+    for (policy, change) in [("ppl", "no-ppl"), ("resync", "ppl")] {
+        let jobs = shapes.iter().zip(&sets);
+        let jobs = jobs.map(|((name, ..), members)| ((*name).to_owned(), members.clone(), keeps(policy)));
+        guest(boot.kernel, &bench, jobs);
+        for members in &sets {
+            update(&bench, members, &[change]);
+        }
+    }
 }

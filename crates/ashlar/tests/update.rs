@@ -100,7 +100,7 @@ fn what_makes_no_sense_is_refused_by_its_name() {
     bench.misused("update a b --set uuid=12", "32 hexadecimal digits");
     bench.misused("update a b --set write-mostly=c", "c is not among the members");
     bench.misused("update a b --set resync --set metadata", "alone");
-    refuses(&bench, "update a b --set ppl", &["ppl", "create --consistency ppl"]);
+    refuses(&bench, "update a b --set ppl", &["ppl", "raid5"]);
     refuses(&bench, "update a b --set super-minor=3", &["super-minor", "only for metadata 0.90"]);
     refuses(&bench, "update a b --set layout-original", &["only for raid0", "raid1"]);
     refuses(&bench, "update a b --set metadata", &["only for metadata 0.90", "1.2"]);

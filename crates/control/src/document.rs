@@ -494,7 +494,7 @@ impl fmt::Display for Event {
             Happened::BadBlocks { member, sector, sectors } => {
                 write!(
                     f,
-                    "{sectors} sectors of {member} from {sector} on could not be rebuilt and are listed as bad"
+                    "{sectors} sectors of {member} from {sector} on could not be written or rebuilt and are listed as bad"
                 )
             }
             Happened::Broken { error } => write!(f, "broken, nothing can be written any more: {error}"),

@@ -235,6 +235,13 @@ impl Array {
             metadata::check_writable(&array)
                 .map_err(|error| OpenError::Hindered(vec![Hindrance::Format(error)]))?;
         }
+        if let Mapping::Parity(level) = &array.mapping
+            && array.options.write
+            && !array.options.dirty_degraded
+            && level.would_give_up(&array)
+        {
+            return Err(OpenError::Hindered(vec![Hindrance::DirtyBadBlocks]));
+        }
         metadata::start(&array);
         bitmap::start(&array);
         parity::start(&array, |array| sync::start(array, array.clone()));
@@ -454,6 +461,11 @@ impl Array {
         !self.is_degraded()
     }
 
+    /// Whether every slot has a member in sync, none of which lists any block as bad.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.is_whole() && !self.has_bad_blocks()
+    }
+
     /// Whether some member lists bad blocks.
     pub(crate) fn has_bad_blocks(&self) -> bool {
         self.members.iter().any(|member| member.bad.is_any())
@@ -464,6 +476,12 @@ impl Array {
         self.members.iter().any(|member| member.is_written() && member.is_bad(rows))
     }
 
+    /// What the member in place `at` lists as bad, in sectors of its disk.
+    pub fn bad_blocks_of(&self, at: usize) -> Vec<Range> {
+        let member = &self.members[at];
+        member.bad.within(Range::new(Sectors::ZERO, member.dev.geometry().size))
+    }
+
     /// `range` of a member's disk was written: what is listed as bad there is none any more. Whoever is told of the write
     /// waits for that to be on record.
     pub(crate) fn was_written(&self, member: &Member, range: Range) {
@@ -472,9 +490,9 @@ impl Array {
         }
     }
 
-    /// Nothing is left to rebuild these rows of a member from: they go on its list of bad blocks. The error where that has
-    /// no room.
-    pub(crate) fn cannot_rebuild(&self, member: &Member, rows: Range) -> Outcome {
+    /// A member does not take these rows, or nothing is left to rebuild them from: they go on its list of bad blocks. The
+    /// error where that has no room.
+    pub(crate) fn list_bad_rows(&self, member: &Member, rows: Range) -> Outcome {
         let on_disk = Range::new(member.place_of(rows.start), rows.count);
         if member.bad.has(on_disk) {
             return Ok(());
@@ -482,7 +500,14 @@ impl Array {
         if !member.bad.add(on_disk) {
             return Err(Failed::new(Cause::NoSpace));
         }
-        self.metadata.require_membership();
+        match plant::is(Plant::ListedAfterAnswer) {
+            _ if !self.options.write => {}
+            false => self.metadata.require_membership(),
+            true => self.metadata.require(),
+        }
+        if let Some(log) = level::log(self) {
+            log.wake_all(); // what it says of these blocks counts as said of a missing member
+        }
         let (name, row, sectors) = (member.name.clone(), rows.start.0, rows.count.0);
         self.happen(Happening::BadBlocks { name, row, sectors });
         Ok(())

@@ -23,6 +23,7 @@ use md_format::{FormatError, ResyncOffset};
 use runtime::rank::Step;
 use runtime::{Event, spawn};
 
+pub(crate) use self::chunks::NewRows;
 use self::chunks::{Chunks, Found};
 use crate::array::Array;
 use crate::error::Hindrance;

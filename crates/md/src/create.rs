@@ -411,7 +411,7 @@ fn plan_member(
 }
 
 /// An area with an empty log, as mdadm makes it.
-fn new_ppl(place: &PplPlace, uuid: &[u8; 16]) -> Result<(u64, Vec<u8>), FormatError> {
+pub(crate) fn new_ppl(place: &PplPlace, uuid: &[u8; 16]) -> Result<(u64, Vec<u8>), FormatError> {
     let mut area = vec![0; Sectors(place.sectors.into()).byte_len()];
     let header = PplHeader::edit(&mut area)?;
     header.clear(ppl::signature(uuid), 0);

@@ -33,6 +33,8 @@ pub enum Hindrance {
     },
     /// Members are missing, and what parity says of their data may be wrong: it was not in sync.
     DirtyDegraded,
+    /// Blocks are listed as bad that only parity could give back, and it was not in sync.
+    DirtyBadBlocks,
     /// A raid0 of several zones whose layout was not recorded.
     NoLayout,
     /// Two halves of a mirror have gone their own ways.
@@ -91,6 +93,11 @@ impl fmt::Display for Hindrance {
                 "members are missing and the others were not in sync when the array was last used: some blocks of \
                  what is missing would come out wrong, and nothing tells which; name the missing disks too, or say \
                  --dirty-degraded to take it as it is",
+            ),
+            Hindrance::DirtyBadBlocks => f.write_str(
+                "some blocks are listed as bad and live in parity alone, which was not in sync when the array was last \
+                 used: a resync would have to give them up; read them with `ashlar cat`, or say --dirty-degraded to \
+                 take what parity says of them",
             ),
             Hindrance::PrivateLog(why) => {
                 write!(f, "there can be no private log: {why}; run it without --private-log")

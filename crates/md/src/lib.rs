@@ -25,6 +25,7 @@ pub mod limits;
 mod member;
 mod membership;
 mod metadata;
+mod narrow;
 pub mod plant;
 mod redundancy;
 mod repair;

@@ -415,7 +415,8 @@ fn written_alone(array: &Array) -> Option<usize> {
     }
 }
 
-/// Writes a member's list of bad blocks, if it has changed. A member that does not take it is failed.
+/// Writes a member's list of bad blocks, if it has changed. A member that does not take it is failed. It is flushed before:
+/// what leaves the list is durable then, and never what was there before it was listed.
 async fn write_bad_blocks(array: &Array, member: &Member) {
     while let Some((at, area)) = member.bad.to_write() {
         array.rank(Step::Buffers).wait();
@@ -423,7 +424,11 @@ async fn write_bad_blocks(array: &Array, member: &Member) {
         buf.copy_from_slice(0, &area);
         let write = Request::write(at, buf).with_fua();
         let write = Request { origin: Origin::Metadata, priority: Priority::Urgent, ..write };
-        match member.dev.start(array.to_member(write)).await {
+        let mut written = member.dev.start(array.to_member(Request::flush())).await;
+        if written.is_ok() {
+            written = member.dev.start(array.to_member(write)).await;
+        }
+        match written {
             Ok(()) => member.bad.written(&area),
             Err(failed) if array.fail(member, failed) => return,
             Err(failed) => return array.set_broken(failed),

@@ -48,12 +48,16 @@ pub enum Plant {
     BoundTooLate,
     /// A block of data goes into the partial Q of a log with another one's coefficient (S6).
     WrongPartialQ,
+    /// A block that a member did not take is not listed as bad (S6).
+    WriteErrorUnlisted,
+    /// It is listed, and put on record after the request is answered (S5).
+    ListedAfterAnswer,
 }
 
 impl Plant {
     /// Those that the simulation must find. [`Plant::DoubtBelieved`] takes more than it meets by chance: `tests/recovery.rs`
     /// has it.
-    pub const ALL: [Plant; 19] = [
+    pub const ALL: [Plant; 21] = [
         Plant::MarkAfterWrite,
         Plant::FlushSwallowed,
         Plant::CleanBeforeFlush,
@@ -73,6 +77,8 @@ impl Plant {
         Plant::ReplayUnbound,
         Plant::BoundTooLate,
         Plant::WrongPartialQ,
+        Plant::WriteErrorUnlisted,
+        Plant::ListedAfterAnswer,
     ];
 }
 

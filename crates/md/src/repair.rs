@@ -1,11 +1,12 @@
 //! Repairing what a member could not read, by writing what the others gave.
 
 use block::{Buf, Cause, Failed, Moment, Origin, Outcome, Range, Request, Sectors};
-use runtime::now;
+use runtime::{Engine, now};
 
 use crate::array::{Array, Happening};
 use crate::limits::READ_ERRORS_HALVED_NS;
 use crate::member::{Condition, Member};
+use crate::narrow::{PAGE, list, may_list, parts};
 
 impl Array {
     /// Read errors that are repaired before a member is failed: md's `max_read_errors`.
@@ -31,8 +32,9 @@ impl Member {
 }
 
 /// Writes what others gave over the rows from `start` (from the data offset) that `member` could not read, and reads them
-/// again into `back`. `range` is where they lie in the space in which the array is synced. A member that does not take it, or has had too many such errors, is failed. The caller holds the
-/// lock of the range: a write that came meanwhile would be undone.
+/// again into `back`. `range` is where they lie in the space in which the array is synced. What a member does not take goes on
+/// its list of bad blocks; one that has no list, or has had too many such errors, is failed. The caller holds the lock of the
+/// range: a write that came meanwhile would be undone.
 pub(crate) async fn write_back(
     array: &Array,
     member: &Member,
@@ -59,9 +61,40 @@ pub(crate) async fn write_back(
             array.happen(Happening::ReadRepaired { name, sector });
         }
         Err(failed) => {
-            array.fail(member, failed);
+            if let Err(failed) = list_unrepaired(array, member, start, good, back, failed, trace).await {
+                array.fail(member, failed);
+            }
         }
     }
+}
+
+/// What the member does not take of a repair, or does not give back, page by page: that is listed. The error where it
+/// cannot be.
+async fn list_unrepaired(
+    array: &Array,
+    member: &Member,
+    start: Sectors,
+    good: &Buf,
+    back: &Buf,
+    failed: Failed,
+    trace: u32,
+) -> Outcome {
+    if !may_list(member, failed) {
+        return Err(failed);
+    }
+    array.replace_when_possible(member);
+    let block = Sectors::from_bytes(array.geometry().logical_block.into());
+    let on_disk = Range::new(member.place_of(start), good.sectors());
+    for part in parts(on_disk, PAGE.max(block)) {
+        let piece = |buf: &Buf| buf.slice((part.start - on_disk.start).byte_len(), part.count.byte_len());
+        match rewrite(array, member, part.start - member.data_offset, &piece(good), &piece(back), trace).await
+        {
+            Ok(()) => {}
+            Err(again) if may_list(member, again) => list(array, member, part)?,
+            Err(again) => return Err(again),
+        }
+    }
+    Ok(())
 }
 
 /// Writes `good` to the member, and reads it back into another buffer: what the client is given stays as it is.

@@ -14,14 +14,18 @@ use block::{Arena, Dev, Failed, Origin, Request, Sectors};
 use md_format::bitmap::{self, BitmapSuper, Kind};
 use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::superblock::{self, Amendment, V1_0_BYTES};
-use md_format::{ByteOrder, DeviceShape, Features, Superblock};
+use md_format::{ByteOrder, DeviceShape, Features, FormatError, Superblock};
 
 use crate::assembly::{Candidate, Reason, Set};
+use crate::create::new_ppl;
 use crate::error::Hindrance;
 use crate::examine::Examined;
 
 pub use change::{Change, Flag};
 pub use error::UpdateError;
+
+/// Bytes that are written at a time.
+const PIECE: usize = 64 << 10;
 
 /// What a person wants.
 #[derive(Clone, Debug)]
@@ -134,7 +138,7 @@ fn plan_member(
 ) -> Result<MemberChange, UpdateError> {
     let (name, examined) = (&candidates[at].name, &candidates[at].examined);
     let of_member = |why: String| UpdateError::Member { member: name.clone(), why };
-    let unusable = |error: md_format::FormatError| of_member(error.to_string());
+    let unusable = |error: FormatError| of_member(error.to_string());
     let shape = shape(examined);
     let mut bytes = examined.bytes.clone();
     let mut amendments: Vec<Amendment> = Vec::new();
@@ -151,6 +155,7 @@ fn plan_member(
     }
     let mut writes = Vec::new();
     writes.extend(bitmap_write(examined, &amendments).map_err(of_member)?);
+    writes.extend(ppl_write(examined, &bytes[..], &amendments).map_err(unusable)?);
     if bytes != examined.bytes {
         let after = Superblock::view(examined.place, &bytes[..]).map_err(unusable)?;
         after.check(shape).map_err(|flaw| of_member(format!("the result would not be valid: {flaw}")))?;
@@ -221,12 +226,23 @@ fn bitmap_write(examined: &Examined, amendments: &[Amendment]) -> Result<Option<
     Ok((!is_same).then_some(MetadataWrite { what: "bitmap", sector: place.sector, bytes }))
 }
 
-/// The new superblock of a member whose metadata was 0.90.
-fn converted(
-    at: usize,
+/// A log that is added is empty before the superblock, which `bytes` are to be, speaks of it.
+fn ppl_write(
     examined: &Examined,
-    update: &Update,
-) -> Result<MemberChange, md_format::FormatError> {
+    bytes: &[u8],
+    amendments: &[Amendment],
+) -> Result<Option<MetadataWrite>, FormatError> {
+    if !amendments.iter().any(|amendment| matches!(amendment, Amendment::Ppl { .. })) {
+        return Ok(None);
+    }
+    let summary = Superblock::view(examined.place, bytes)?.summary()?;
+    let place = summary.ppl.expect("added a moment ago");
+    let (sector, bytes) = new_ppl(&place, &summary.array_uuid)?;
+    Ok(Some(MetadataWrite { what: "partial parity log", sector, bytes }))
+}
+
+/// The new superblock of a member whose metadata was 0.90.
+fn converted(at: usize, examined: &Examined, update: &Update) -> Result<MemberChange, FormatError> {
     let device = shape(examined);
     let uuid = update.device_uuids.get(at).copied().unwrap_or_default();
     let mut bytes = [0; SUPERBLOCK_BYTES];
@@ -237,7 +253,7 @@ fn converted(
     Ok(MemberChange { candidate: at, writes: vec![write] })
 }
 
-/// Writes the changes, member by member, each durable before the next. `devs` are the candidates' devices.
+/// Writes the changes, member by member and in their order, each durable before the next. `devs` are the candidates' devices.
 pub async fn update(
     changes: &[MemberChange],
     devs: &[Dev],
@@ -247,12 +263,16 @@ pub async fn update(
         let failed = |failed| (change.candidate, failed);
         let dev = &devs[change.candidate];
         for write in &change.writes {
-            let buf = arena.wait_take(write.bytes.len()).await;
-            buf.copy_from_slice(0, &write.bytes);
-            let request = Request::write(Sectors(write.sector), buf).from_origin(Origin::Metadata);
-            dev.start(request).await.map_err(failed)?;
+            let mut sector = Sectors(write.sector);
+            for piece in write.bytes.chunks(PIECE) {
+                let buf = arena.wait_take(piece.len()).await;
+                buf.copy_from_slice(0, piece);
+                let request = Request::write(sector, buf).from_origin(Origin::Metadata);
+                dev.start(request).await.map_err(failed)?;
+                sector += Sectors::from_bytes(piece.len() as u64);
+            }
+            dev.start(Request::flush()).await.map_err(failed)?;
         }
-        dev.start(Request::flush()).await.map_err(failed)?;
     }
     Ok(())
 }

@@ -285,6 +285,64 @@ fn clean_space_is_taken_at_a_word_and_not_synced() {
     });
 }
 
+/// Where as many members are missing as there are parities the others say what all of it is: there is nothing to sync, and
+/// nothing to doubt.
+#[test]
+fn without_the_members_that_can_be_missing_what_is_new_is_whatever_the_others_say() {
+    for (level, gone, bitmap) in [
+        (Level::Raid4, vec![1], None),
+        (Level::Raid5, vec![1], Some(4096)),
+        (Level::Raid5, vec![0], None),
+        (Level::Raid6, vec![1, 2], Some(4096)),
+    ] {
+        let bench = Bench::new(1, Made { bitmap, ..made(level, Version::V1_2) });
+        for number in 0..bench.devs().len() {
+            let at = bench.run(async { bench.summary(number).await.data_offset }) + SMALL.0 + 100;
+            bench.disk(number).poke(Sectors(at), &[number as u8 + 1; 4096]);
+        }
+        let last = bench.devs().len();
+        gone.iter().for_each(|_| drop(bench.world.add_disk(SIZE, 512)));
+        bench.run(async {
+            let array = bench.open_members(last).await;
+            let device = array.device();
+            let before = device.geometry().size;
+            fill(&bench, &device, 0, before.0).await;
+            for at in &gone {
+                array.fail_member(*at).await.unwrap();
+            }
+            array.grow(TO_THE_END).await.unwrap();
+            let after = device.geometry().size;
+            assert!(after > before && array.doubtful(1).is_empty(), "{level}");
+            // What nobody has written is always the same, also after the rebuild.
+            let look = async || {
+                let mut found = Vec::new();
+                for start in (before.0..before.0 + 1024).step_by(64) {
+                    let buf = bench.arena.take(64 * 512).unwrap();
+                    device.start(Request::read(Sectors(start), buf.clone())).await.unwrap();
+                    let mut bytes = vec![0; buf.len()];
+                    buf.copy_to_slice(0, &mut bytes);
+                    found.push(bytes);
+                }
+                found
+            };
+            let found = look().await;
+            bench.write(&device, after.0 - 64, 5, 64).await.unwrap();
+            for (number, at) in gone.iter().enumerate() {
+                array.remove_member(*at).await.unwrap();
+                let (name, dev) = ((last + number).to_string(), bench.disk(last + number) as Dev);
+                array.add_member(Newcomer { name, dev, examined: None }).await.unwrap();
+            }
+            is_sound(&array).await;
+            assert_eq!(array.in_sync(), array.shape().slots, "{level}");
+            assert!(array.members().iter().all(|member| member.bad_blocks == 0), "{level}");
+            assert!(look().await == found, "{level}");
+            bench.reads(&device, after.0 - 64, 5, 64).await.unwrap();
+            is_filled(&bench, &device, 0, before.0).await;
+            array.stop().await.unwrap();
+        });
+    }
+}
+
 #[test]
 fn what_cannot_be_is_refused_and_changes_nothing() {
     let small = Growth::Size { size: Some(Sectors(64)), assume_clean: false };
@@ -293,6 +351,10 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         let array = bench.open().await;
         assert!(matches!(array.grow(small).await, Err(GrowError::Shrinks { .. })));
         assert_eq!(array.grow(Growth::Copies(2)).await, Err(GrowError::MovesData(Level::Raid5)));
+    });
+    let bench = Bench::new(1, made(Level::Raid6, Version::V1_2));
+    bench.run(async {
+        let array = bench.open().await;
         array.fail_member(1).await.unwrap();
         assert_eq!(array.grow(TO_THE_END).await, Err(GrowError::Degraded(1)));
     });

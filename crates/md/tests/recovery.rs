@@ -685,9 +685,9 @@ fn a_rebuild_that_comes_to_the_end_of_a_dirty_raid6_leaves_nothing_to_resync_tho
     });
 }
 
-/// md's sync_min and sync_max: what lies outside of them is not looked at.
+/// md's sync_min and sync_max: what lies outside of them is not looked at, and the kernel's check waits at the latter.
 #[test]
-fn a_scrub_looks_at_what_lies_between_its_bounds_and_at_nothing_else() {
+fn a_scrub_looks_at_what_lies_between_its_bounds_and_waits_at_the_last() {
     for (level, members) in [(Level::Raid1, 2), (Level::Raid5, 3)] {
         let bench = Bench::new(1, made(level, members));
         bench.run(async {
@@ -706,12 +706,45 @@ fn a_scrub_looks_at_what_lies_between_its_bounds_and_at_nothing_else() {
                 assert!(array.set_scrub_bounds(bounds) && array.scrub(Scrub::Check));
                 array.sync_settled().await;
                 let report = array.scrub_report().unwrap();
-                assert!(report.complete && report.places.len() == found, "{level} {bounds:?}: {report:?}");
+                assert!(report.places.len() == found, "{level} {bounds:?}: {report:?}");
+                assert_eq!((report.complete, array.is_scrub_waiting()), (to.is_none(), to.is_some()));
                 assert!(
                     report.rows.start <= Sectors(from)
                         && to.is_none_or(|to| report.rows.end() >= Sectors(to))
                 );
+                if to.is_some() {
+                    assert!(!array.scrub(Scrub::Check), "one waits already");
+                    assert_eq!(array.sync_state(), SyncState::Pending(Action::Check));
+                    array.idle().await;
+                    assert!(array.scrub_report().unwrap().ended_s.is_some() && !array.is_scrub_waiting());
+                }
             }
+            // The bound moves, and then there is none.
+            let bounds = |to| ScrubBounds { from: Sectors::ZERO, to };
+            assert!(array.set_scrub_bounds(bounds(Some(Sectors(2048)))) && array.scrub(Scrub::Repair));
+            for (to, found) in
+                [(Some(Sectors(2048)), 1), (Some(Sectors(1024)), 1), (Some(Sectors(5008)), 2), (None, 3)]
+            {
+                assert!(array.set_scrub_bounds(bounds(to)));
+                array.sync_settled().await;
+                let report = array.scrub_report().unwrap();
+                assert_eq!((report.places.len(), report.complete), (found, to.is_none()), "{to:?}");
+            }
+            assert_eq!(array.sync_state(), SyncState::Idle);
+            // Who waits holds nobody up.
+            assert!(array.set_scrub_bounds(bounds(Some(Sectors(2048)))) && array.scrub(Scrub::Check));
+            array.sync_settled().await;
+            bench.world.add_disk(SIZE, 512);
+            let spare = newcomer(&bench, members).await;
+            array.add_member(spare).await.unwrap();
+            array.fail_member(0).await.unwrap();
+            array.sync_settled().await;
+            assert_eq!((array.in_sync(), array.is_scrub_waiting()), (members as u32, true));
+            assert!(array.set_scrub_bounds(ScrubBounds::default()));
+            array.sync_settled().await;
+            let report = array.scrub_report().unwrap();
+            assert!(report.complete && report.mismatched == Sectors::ZERO, "{report:?}");
+            array.stop().await.unwrap();
         });
     }
 }

@@ -83,6 +83,9 @@ const LOG: u64 = 0x6c_6f67;
 /// The same for journals: `journal`.
 const JOURNAL: u64 = 0x6a_6f75_726e_616c;
 
+/// The same for rows that are not taken: `rows`.
+const ROWS: u64 = 0x726f_7773;
+
 fn scenario(world: &World, seed: u64) -> Scenario {
     let mut scenario = world.draw(Scenario::draw);
     scenario.draw_remote(&mut Random::new(seed ^ REMOTE));
@@ -90,6 +93,7 @@ fn scenario(world: &World, seed: u64) -> Scenario {
     scenario.draw_grown(&mut Random::new(seed ^ GROWN));
     scenario.draw_log(&mut Random::new(seed ^ LOG));
     scenario.draw_journal(&mut Random::new(seed ^ JOURNAL));
+    scenario.draw_bad_rows(&mut Random::new(seed ^ ROWS));
     scenario
 }
 
@@ -314,6 +318,7 @@ impl Play {
         let load = Rc::new(self.load(&array));
         load.take_stock(&self.scenario, self.crashed).await;
         let well = well(&self.world, &array, self.scenario.journal_fails);
+        self.break_rows(&array, &well);
         let faults = spawn(self.trouble(array.clone(), well.clone()));
         let asked = self.scenario.asked.then(|| {
             let asker = requests::Asker {
@@ -373,6 +378,20 @@ impl Play {
             }
         }
         true
+    }
+
+    /// Rows that members do not take in this era, but for those that stay well.
+    fn break_rows(&self, array: &Array, well: &[usize]) {
+        for member in array.members() {
+            let (disk, data) = (disk_of(&member), member.data_offset.0);
+            let own = self.scenario.bad_rows.iter().filter(|(number, _)| *number == disk);
+            if own.clone().next().is_some() && !well.contains(&disk) {
+                self.world.disks()[disk].set_faults(|faults| {
+                    faults.bad_sectors = own.map(|(_, row)| data + row).collect();
+                    faults.bad_for_good = true;
+                });
+            }
+        }
     }
 
     /// What goes wrong in an era, as a task of its own.
@@ -475,6 +494,8 @@ impl Play {
                 }
                 None
             }
+            // The same of blocks that are listed as bad.
+            Err(OpenError::Hindered(why)) if why == [Hindrance::DirtyBadBlocks] => None,
             // The journal has failed: what is left is read, and not written.
             Err(OpenError::Hindered(_)) if self.scenario.journal_fails && set.journal.is_none() => None,
             // A superblock of several sectors, torn on a member that cannot be done without: the price of 0.90 (ADR 4).
@@ -540,7 +561,8 @@ pub(crate) fn disk_of(member: &MemberStatus) -> usize {
     member.name.parse().expect("members are named by their disk")
 }
 
-/// Disks that stay well, so that no client ever sees an error: some of those in sync that are enough together.
+/// Disks that stay well, so that no client ever sees an error: some of those in sync that are enough together, also without
+/// those that list bad blocks, which others have.
 fn well(world: &World, array: &Array, journal_fails: bool) -> Vec<usize> {
     let members = array.members();
     let mut well: Vec<usize> =
@@ -549,7 +571,7 @@ fn well(world: &World, array: &Array, journal_fails: bool) -> Vec<usize> {
     while !candidates.is_empty() {
         let spared =
             candidates.swap_remove(world.draw(|random| random.below(candidates.len() as u64)) as usize);
-        if array.is_enough(|at| at != spared && well.contains(&at)) {
+        if array.is_enough(|at| at != spared && well.contains(&at) && members[at].bad_blocks == 0) {
             well.retain(|at| *at != spared);
         }
     }

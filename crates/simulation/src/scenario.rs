@@ -51,6 +51,8 @@ pub struct Scenario {
     pub journal_fails: bool,
     /// The private log of raid6.
     pub private_log: bool,
+    /// Rows that members with a list of bad blocks do not take, by member, as far as they are not to stay well.
+    pub bad_rows: Vec<(usize, u64)>,
     /// In which eras the array is opened by somebody who knows of no private log.
     pub strangers: Vec<bool>,
     /// Made of disks that are consistent: no first resync.
@@ -184,6 +186,7 @@ impl Scenario {
             journal: None,
             journal_fails: false,
             private_log: false,
+            bad_rows: Vec::new(),
             strangers: Vec::new(),
             assume_clean: false,
             bitmap_round_ms: *random.choose(&[1, 3, 20, 5000]),
@@ -254,6 +257,18 @@ impl Scenario {
             self.bitmap_chunk = None;
             self.assume_clean = !random.one_in(4);
             self.eras.extend((0..2).map(|_| End::PowerCut(300 + random.below(2500))));
+        }
+    }
+
+    /// Has members of some arrays with parity not take what is written to single sectors where the clients meet. Drawn apart
+    /// from the rest too.
+    pub fn draw_bad_rows(&mut self, random: &mut Random) {
+        if has_parity(self.level) && self.version.is_v1() && !random.one_in(3) {
+            let rows = self.playground.max(64);
+            let count = 1 + random.below(12);
+            self.bad_rows = (0..count)
+                .map(|_| (random.below(self.members.len() as u64) as usize, random.below(rows)))
+                .collect();
         }
     }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use block::{Moment, Range, Sectors};
 use md::{Array, Condition, MemberStatus};
+use md_format::badblocks;
 use md_format::bitmap::{BitmapSuper, bit};
 use md_format::limits::{SUPERBLOCK_BYTES, SUPERBLOCK_SECTORS};
 use md_format::superblock::Summary;
@@ -203,7 +204,8 @@ impl Watch {
         }
     }
 
-    /// S5: when a write or a flush is answered, every failed member is on record on all that are left. Those that are not.
+    /// S5: when a write or a flush is answered, every failed member is on record on all that are left, and so is every block
+    /// that is listed as bad on its member. Those that are not.
     pub fn unrecorded(&self, world: &World) -> Vec<String> {
         let array = self.array.borrow();
         let Some(array) = array.as_ref() else { return Vec::new() };
@@ -213,7 +215,7 @@ impl Watch {
             .filter(|member| member.condition == Condition::Faulty && member.slot.is_some())
             .map(|member| member.dev_number)
             .collect();
-        let mut found = Vec::new();
+        let mut found = self.unlisted(world, array);
         if failed.is_empty() {
             return found;
         }
@@ -225,6 +227,35 @@ impl Watch {
                 format!(
                     "a request was answered while the superblock on disk {disk} still calls member {number} active"
                 )
+            }));
+        }
+        found
+    }
+
+    /// Blocks that a member in sync lists as bad, in memory and not durably.
+    fn unlisted(&self, world: &World, array: &Array) -> Vec<String> {
+        let mut found = Vec::new();
+        for (at, member) in array.members().iter().enumerate() {
+            if member.bad_blocks == 0 || member.condition != Condition::InSync {
+                continue;
+            }
+            let disk = disk_of(member);
+            let log = self.in_sync(world, array).find(|(number, _)| *number == disk);
+            let Some(log) = log.and_then(|(_, summary)| summary.bad_block_log) else { continue };
+            let place = Range::new(Sectors(log.sector), Sectors(log.sectors.into()));
+            let area = world.disks()[disk].peek_durable(place);
+            let listed: Vec<Range> = badblocks::view(&area, log.shift)
+                .flatten()
+                .map(|run| Range::new(Sectors(run.sector), Sectors(run.sectors)))
+                .collect();
+            let is_listed = |sector: u64| {
+                let one = Range::new(Sectors(sector), Sectors(1));
+                log.in_use && listed.iter().any(|run| run.contains(one))
+            };
+            let missing = array.bad_blocks_of(at).into_iter();
+            let missing = missing.flat_map(|run| run.start.0..run.end().0).find(|sector| !is_listed(*sector));
+            found.extend(missing.map(|sector| {
+                format!("a request was answered while disk {disk} does not list sector {sector} as bad")
             }));
         }
         found

@@ -21,6 +21,7 @@ use super::Json;
 ///   no-bbl              no bad-block log; refused where it is not empty (1.x)
 ///   force-no-bbl        the same, and what it lists is forgotten (1.x)
 ///   no-bitmap           no bitmap
+///   ppl                 a partial parity log: raid5 without bitmap or journal (1.x)
 ///   no-ppl              no partial parity log (1.x)
 ///   layout-original, layout-alternate, layout-unspecified
 ///                       which layout a raid0 has, or that nobody knows (1.x)

@@ -172,7 +172,11 @@ fn render_sync(array: &ArrayStatus) -> String {
 /// One line about a scrub.
 pub fn render_scrub(scrub: &ScrubStatus) -> String {
     let ended = scrub.ended_s.map(|at| format!(" at {}", date(at))).unwrap_or_default();
-    let how = if scrub.complete { "ended" } else { "was ended early" };
+    let how = match (scrub.complete, scrub.ended_s) {
+        (true, _) => "ended",
+        (false, Some(_)) => "was ended early",
+        (false, None) => "waits at its bound (`ashlar sync NAME --to`), so far",
+    };
     let of = match scrub.bytes {
         Some((from, length)) if from > 0 => format!(" of {} from byte {from} on", size(length)),
         _ => String::new(),

@@ -84,7 +84,13 @@ fn any(random: &mut Random, candidates: usize) -> Change {
         4 => Change::BadBlockLog,
         5 => Change::NoBadBlockLog { forget: random.one_in(2) },
         6 => Change::NoBitmap,
-        7 => Change::NoPpl,
+        7 => {
+            if random.one_in(2) {
+                Change::Ppl
+            } else {
+                Change::NoPpl
+            }
+        }
         8 => Change::Raid0Layout(*random.choose(&[None, Some(Raid0Layout::Original)])),
         9 => Change::DeviceSize,
         10 => Change::PreferredMinor(random.below(100) as u32),

@@ -22,6 +22,13 @@ pub enum Amendment {
     NoBadBlockLog,
     /// No bitmap.
     NoBitmap,
+    /// A partial parity log, empty, of so many sectors at this signed distance from the superblock (1.x).
+    Ppl {
+        /// The distance.
+        offset_sectors: i16,
+        /// The sectors.
+        sectors: u16,
+    },
     /// No partial parity log (1.x).
     NoPpl,
     /// How chunks go round the members of a raid0, or that nobody knows (1.x).

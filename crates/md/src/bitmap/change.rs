@@ -6,7 +6,7 @@ use block::Sectors;
 use md_format::bitmap::{BitmapSuper, NewBitmap, SUPER_BYTES, bit, chunks, grown_chunk_bytes, space_sectors};
 use md_format::superblock::Summary;
 
-use super::chunks::{Chunks, Found};
+use super::chunks::{Chunks, Found, NewRows};
 use super::{Bitmap, fits, written_bytes};
 use crate::array::Array;
 use crate::create::DAEMON_SLEEP_S;
@@ -41,14 +41,14 @@ impl Bitmap {
         Ok(Bitmap::of(chunks, offset_sectors.into(), block, round_ms))
     }
 
-    /// From now on it describes `size` sectors; what is new is marked, and to be synced, if it `differs`. `members` are the
-    /// superblocks as they will be. Durable on all members when this returns. Nobody writes to the array meanwhile.
+    /// From now on it describes `size` sectors, of which those at the end are `new`. `members` are the superblocks as they will
+    /// be. Durable on all members when this returns. Nobody writes to the array meanwhile.
     pub async fn grow(
         self: &Rc<Bitmap>,
         array: &Rc<Array>,
         members: Vec<Summary>,
         size: Sectors,
-        differs: bool,
+        new: NewRows,
     ) -> Result<(), Hindrance> {
         let chunk_bytes = self.chunk_for(&members, size)?;
         self.end_clearing().await;
@@ -58,7 +58,7 @@ impl Bitmap {
             self.written(array).await;
         }
         let bytes = written_bytes(size, chunk_bytes, self.block)?;
-        let grown = self.chunks.grown(bytes, chunk_bytes, size, differs);
+        let grown = self.chunks.grown(bytes, chunk_bytes, size, new);
         let grown = Rc::new(Bitmap::of(grown, self.offset, self.block, self.round_ms));
         grown.start(array);
         array.bitmap.set(Some(grown.clone()));

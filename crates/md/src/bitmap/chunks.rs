@@ -43,6 +43,17 @@ impl Chunk {
 /// The age of a chunk whose bit goes when the members are flushed.
 const LEAVING: u16 = 3;
 
+/// What is known of rows that an array gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NewRows {
+    /// They are the same on all members.
+    Same,
+    /// They are consistent, and who is missing does not have them.
+    Missed,
+    /// They have to be synced.
+    Differ,
+}
+
 /// A bitmap as it was found.
 pub(super) struct Found<'a> {
     /// Superblock and bits, whole blocks.
@@ -140,9 +151,9 @@ impl Chunks {
         chunks
     }
 
-    /// The chunks of a bitmap in `bytes` bytes, each `chunk_bytes` long, over `size` sectors, with the marks of this one; what is
-    /// new is marked, and has to be synced, if it `differs`. Nothing of it is durable, and nobody writes.
-    pub fn grown(&self, bytes: usize, chunk_bytes: u32, size: Sectors, differs: bool) -> Chunks {
+    /// The chunks of a bitmap in `bytes` bytes, each `chunk_bytes` long, over `size` sectors, with the marks of this one; and of
+    /// what is new. Nothing of it is durable, and nobody writes.
+    pub fn grown(&self, bytes: usize, chunk_bytes: u32, size: Sectors, new: NewRows) -> Chunks {
         let mut image = self.image.borrow()[..SUPER_BYTES].to_vec();
         image.resize(bytes, 0);
         let bitmap = superblock(&mut image);
@@ -160,8 +171,8 @@ impl Chunks {
             let end = (start + self.chunk).min(self.size);
             grown.mark(Range::new(start, end - start), state.is_needed());
         }
-        if differs {
-            grown.mark(Range::new(self.size, size - self.size), true);
+        if new != NewRows::Same {
+            grown.mark(Range::new(self.size, size - self.size), new == NewRows::Differ);
         }
         grown
     }

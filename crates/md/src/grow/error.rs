@@ -62,7 +62,7 @@ pub enum GrowError {
     },
     /// Copies that lie apart would have to move.
     FarCopies,
-    /// Members are missing, and what is new could not be made consistent.
+    /// A member of a raid6 is missing, and what is new could not be made consistent.
     Degraded(u32),
     /// Something of it has no room, or cannot be recorded.
     Hindered(Hindrance),
@@ -114,7 +114,7 @@ impl fmt::Display for GrowError {
             GrowError::FarCopies => f.write_str("copies that lie far apart would have to move"),
             GrowError::Degraded(missing) => write!(
                 f,
-                "{missing} members are missing, so what is new could not be made consistent; add them first, or say \
+                "members are missing ({missing}), so what is new could not be made consistent; add them first, or say \
                  --assume-clean"
             ),
             GrowError::Hindered(hindrance) => hindrance.fmt(f),

@@ -2,20 +2,21 @@
 
 use std::rc::Rc;
 
-use block::{Geometry, Sectors};
+use block::{Geometry, Range, Sectors};
 use md_format::superblock::{self, Summary};
 use md_format::{FormatError, Place, ResyncOffset, Version, geometry};
 
 use super::GrowError;
 use super::plan::target;
 use crate::array::Array;
+use crate::bitmap::NewRows;
 use crate::level;
 use crate::member::Member;
 use crate::redundancy::Redundancy;
 
 /// Takes into use what all members have room for: superblocks that lie behind the data move to the ends of devices that
 /// have grown, the bitmap describes what is new, and then the superblocks say so. What is new is synced, unless somebody
-/// knows it to be the same everywhere.
+/// knows it to be the same everywhere, or whatever the members hold there is consistent.
 pub(super) async fn grow(
     array: &Rc<Array>,
     size: Option<Sectors>,
@@ -23,13 +24,20 @@ pub(super) async fn grow(
 ) -> Result<(), GrowError> {
     let before = array.sync_size();
     let summary = check(array, size, assume_clean)?;
+    let is_all_there_is = says_what_is_lost(array);
+    let new = match (assume_clean, is_all_there_is) {
+        (true, _) => NewRows::Same,
+        // Whoever comes back does not have what the others say of it.
+        (false, true) => NewRows::Missed,
+        (false, false) => NewRows::Differ,
+    };
     let size = level::size_of(&summary)?.round_down(block(array));
     let after = level::sync_size(&summary, size);
     take_devices_into_use(array).await?;
     if let Some(bitmap) = array.bitmap.now() {
         let members = array.known_members().map(|member| member.summary());
         let members = members.map(|own| Summary { size_sectors: summary.size_sectors, ..own }).collect();
-        bitmap.grow(array, members, after, !assume_clean).await?;
+        bitmap.grow(array, members, after, new).await?;
     }
     array.metadata.at_rest().await?;
     // Nothing is awaited until the array is what the next superblocks say.
@@ -44,7 +52,10 @@ pub(super) async fn grow(
     if !assume_clean && matches!(array.redundancy(), Redundancy::Parity(_)) {
         array.sync.track_rewritten(after);
     }
-    if !assume_clean && array.sync.first_uncovered().is_none() {
+    if is_all_there_is {
+        array.sync.note_rewritten(Range::new(before, after - before));
+    }
+    if new == NewRows::Differ && array.sync.first_uncovered().is_none() {
         array.sync.reopen(before);
         array.metadata.require_resync(ResyncOffset::At(before.0)); // up to there everything is durable for long
     }
@@ -61,7 +72,7 @@ fn check(array: &Array, size: Option<Sectors>, assume_clean: bool) -> Result<Sum
     }
     let missing = array.slots().saturating_sub(array.in_sync());
     let has_parity = matches!(array.redundancy(), Redundancy::Parity(_));
-    if missing > 0 && has_parity && !assume_clean {
+    if missing > 0 && has_parity && !assume_clean && !says_what_is_lost(array) {
         return Err(GrowError::Degraded(missing));
     }
     let mut rooms = Vec::with_capacity(array.members.len());
@@ -76,6 +87,13 @@ fn check(array: &Array, size: Option<Sectors>, assume_clean: bool) -> Result<Sum
     let summary = array.shape().summary;
     let size_sectors = target(&summary, rooms.into_iter(), size)?.0;
     Ok(Summary { size_sectors, ..summary })
+}
+
+/// Whether so many members are missing as there are parities: then whatever the others hold is consistent, for it says all
+/// that the missing ones have to hold.
+fn says_what_is_lost(array: &Array) -> bool {
+    let missing = array.slots().saturating_sub(array.in_sync());
+    matches!(array.redundancy(), Redundancy::Parity(parities) if missing == parities)
 }
 
 /// Where a member's superblock belongs now, and its sectors for data.

@@ -305,7 +305,7 @@ impl Array {
             } else if view.members.iter().any(anybody) {
                 Some(Action::Recover)
             } else {
-                view.scrub.map(Scrub::action)
+                self.sync.scrub.get().map(Scrub::action)
             }
         });
         wanted.map_or(SyncState::Idle, SyncState::Pending)
@@ -344,6 +344,7 @@ impl Array {
         self.sync.scrub.set(None);
         self.sync.scrub_from.set(None);
         self.interrupt().await;
+        self.sync.findings.borrow_mut().end(false); // also of one that does not run at the moment
         self.sync.wake();
     }
 
@@ -370,13 +371,21 @@ impl Array {
         self.sync.scrub_bounds.get()
     }
 
-    /// Sets that, for those that begin from now on. False where one would end before it begins.
+    /// Sets that: a scrub that waits at its bound goes on if that lies behind it now. One that runs goes as far as it was to.
+    /// False where a scrub would end before it begins.
     pub fn set_scrub_bounds(&self, bounds: ScrubBounds) -> bool {
         let is_sound = bounds.to.is_none_or(|to| bounds.from < to);
         if is_sound {
             self.sync.scrub_bounds.set(bounds);
+            self.sync.wake();
         }
         is_sound
+    }
+
+    /// Whether a scrub has come to its bound, and waits until that moves.
+    pub fn is_scrub_waiting(&self) -> bool {
+        let sync = &self.sync;
+        sync.running.get().is_none() && sync.scrub.get().is_some() && scrub::is_at_its_bound(self)
     }
 
     /// What the scrub that runs, or the last one, has found.
@@ -441,7 +450,7 @@ impl Array {
             enough: self.has_enough(),
             resync,
             stuck: sync.is_stuck(Action::Recover, epoch),
-            scrub: sync.scrub.get(),
+            scrub: sync.scrub.get().filter(|_| !scrub::is_at_its_bound(self)),
             members: &members,
         })
     }

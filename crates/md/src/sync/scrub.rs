@@ -65,12 +65,12 @@ pub struct ScrubReport {
     pub places: Vec<Mismatch>,
 }
 
-/// Where scrubs begin and end, in the space in which the array is synced.
+/// Where scrubs begin and how far they go, in the space in which the array is synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ScrubBounds {
     /// The first sector.
     pub from: Sectors,
-    /// The one behind the last; `None` for the end.
+    /// The one behind the last: there a scrub waits until this moves. `None` for the end.
     pub to: Option<Sectors>,
 }
 
@@ -96,7 +96,8 @@ impl Findings {
     }
 
     fn begin(&mut self, scrub: Scrub, rows: Range, goes_on: bool) {
-        if goes_on && self.report.as_ref().is_some_and(|report| report.scrub == scrub) {
+        if let Some(report) = self.report.as_mut().filter(|report| goes_on && report.scrub == scrub) {
+            report.rows.count = rows.end() - report.rows.start; // the bound may have moved
             return;
         }
         self.report = Some(ScrubReport {
@@ -136,8 +137,9 @@ impl Findings {
         }
     }
 
-    fn end(&mut self, complete: bool) {
-        if let Some(report) = &mut self.report {
+    /// Whatever was begun is over.
+    pub fn end(&mut self, complete: bool) {
+        if let Some(report) = self.report.as_mut().filter(|report| report.ended_s.is_none()) {
             report.ended_s = Some(wall_seconds());
             report.complete = complete;
         }
@@ -164,17 +166,29 @@ impl Walk for Scrubbing {
     }
 }
 
+/// The rows between the bounds.
+fn rows(array: &Array) -> Range {
+    array.sync.scrub_bounds.get().of(array.sync_size(), array.shape().summary.chunk_sectors)
+}
+
+/// Whether a scrub has come to its bound, which is not the end.
+pub(super) fn is_at_its_bound(array: &Array) -> bool {
+    let end = rows(array).end();
+    end < array.sync_size() && array.sync.scrub_from.get().is_some_and(|from| from >= end)
+}
+
 pub(super) async fn run(array: &Rc<Array>, scrub: Scrub) {
-    let sync = &array.sync;
-    let rows = sync.scrub_bounds.get().of(array.sync_size(), array.shape().summary.chunk_sectors);
+    let (sync, rows) = (&array.sync, rows(array));
     let goes_on = sync.scrub_from.get().filter(|from| *from >= rows.start);
     let from = goes_on.unwrap_or(rows.start);
     sync.findings.borrow_mut().begin(scrub, rows, goes_on.is_some());
     let action = scrub.action();
     array.happen(Happening::SyncStarted { action, from: from.0 });
     let ended = walk(array, Rc::new(Scrubbing { scrub, epoch: array.epoch() }), from, rows.end()).await;
-    // What was interrupted goes on from there in time; what a person has ended was taken back already.
-    if matches!(ended, Ended::At(_)) && sync.scrub.get().is_some() {
+    // What was interrupted goes on from there in time, and what has come to its bound when that moves; what a person has ended
+    // was taken back already.
+    let goes_on = matches!(ended, Ended::At(_)) || ended == Ended::AtTheEnd && rows.end() < array.sync_size();
+    if goes_on && sync.scrub.get().is_some() {
         return;
     }
     sync.scrub.set(None);

@@ -2,7 +2,8 @@
 
 use md_format::bitmap::{BitmapSuper, area_sectors};
 use md_format::geometry::raid0::Raid0Layout;
-use md_format::limits::{BAD_BLOCK_LOG_SECTORS, SUPERBLOCK_SECTORS};
+use md_format::limits::{BAD_BLOCK_LOG_SECTORS, PPL_AREA_SECTORS, SUPERBLOCK_SECTORS};
+use md_format::ppl::{HEADER_SECTORS, MAX_MEMBERS};
 use md_format::superblock::{Amendment, Summary};
 use md_format::{Features, Level, Name, Version};
 
@@ -38,6 +39,8 @@ pub enum Change {
     },
     /// No bitmap.
     NoBitmap,
+    /// A partial parity log (raid5).
+    Ppl,
     /// No partial parity log.
     NoPpl,
     /// The layout of a raid0, or that nobody knows it.
@@ -70,6 +73,10 @@ pub enum Flag {
     Failfast(bool),
 }
 
+/// Sectors of partial parity that mdadm wants room for at least, and has use for where a chunk is no longer: 4 and 128 KiB.
+const LEAST_PARTIAL_PARITY: i64 = 8;
+const PARTIAL_PARITY: i64 = 256;
+
 /// Room that mdadm leaves before a bad-block log that it adds behind the superblock: 32 KiB.
 const ROOM_BEFORE_LOG: i64 = 64;
 
@@ -85,6 +92,7 @@ impl Change {
             Change::NoBadBlockLog { forget: false } => "no-bbl",
             Change::NoBadBlockLog { forget: true } => "force-no-bbl",
             Change::NoBitmap => "no-bitmap",
+            Change::Ppl => "ppl",
             Change::NoPpl => "no-ppl",
             Change::Raid0Layout(Some(Raid0Layout::Original)) => "layout-original",
             Change::Raid0Layout(Some(Raid0Layout::Alternate)) => "layout-alternate",
@@ -117,6 +125,7 @@ impl Change {
                 Err(format!("{level} has no redundancy, so that there is nothing to sync"))
             }
             Change::Resync => Ok(()),
+            Change::Ppl => needs_v1().and_then(|()| ppl(summary)),
             Change::NoPpl => needs_v1(),
             Change::Raid0Layout(_) if level != Level::Raid0 => {
                 Err(format!("is only for raid0, and this is {level}"))
@@ -167,6 +176,8 @@ impl Change {
             }
             Change::NoBadBlockLog { .. } => Amendment::NoBadBlockLog,
             Change::NoBitmap => Amendment::NoBitmap,
+            Change::Ppl if summary.ppl.is_some() => return Ok(Vec::new()),
+            Change::Ppl => ppl_place(examined)?,
             Change::NoPpl => Amendment::NoPpl,
             Change::Raid0Layout(layout) => Amendment::Raid0Layout(*layout),
             Change::DeviceSize => {
@@ -196,6 +207,22 @@ fn no_log(summary: &Summary) -> Result<(), String> {
     match summary.ppl {
         Some(_) => Err("the partial parity log is bound to the uuid; --set no-ppl removes it".to_owned()),
         None => Ok(()),
+    }
+}
+
+fn ppl(summary: &Summary) -> Result<(), String> {
+    if summary.level != Level::Raid5 {
+        return Err(format!("is only for raid5, and this is {}", summary.level));
+    }
+    if summary.raid_disks > MAX_MEMBERS {
+        return Err("is kept on at most 64 members".to_owned());
+    }
+    if summary.bitmap.is_some() {
+        return Err("not with a bitmap, which does the same; --set no-bitmap removes it".to_owned());
+    }
+    match summary.features.has(Features::JOURNAL) {
+        true => Err("not with a write journal, which does the same".to_owned()),
+        false => Ok(()),
     }
 }
 
@@ -253,6 +280,39 @@ fn log_offset(examined: &Examined) -> Result<i32, String> {
         _ => superblock - data - signed(summary.data_size)?,
     };
     if space >= log { Ok(-(log as i32)) } else { Err(no_room()) }
+}
+
+/// Where mdadm puts a partial parity log that it adds: behind the superblock and before the bad-block log, if there is one; in
+/// 1.0 behind the data. A ring where there is room for one, or else as much as a chunk needs.
+fn ppl_place(examined: &Examined) -> Result<Amendment, String> {
+    let summary = &examined.summary;
+    let no_room = || "there is no room for a partial parity log".to_owned();
+    let signed = |sectors: u64| i64::try_from(sectors).map_err(|_| no_room());
+    let (superblock, data) = (signed(summary.super_offset)?, signed(summary.data_offset)?);
+    let log = summary.bad_block_log.map(|log| i64::from(log.offset_sectors));
+    let (offset, space) = match superblock < data {
+        true => {
+            let own = SUPERBLOCK_SECTORS as i64;
+            (own, log.unwrap_or(data - superblock) - own)
+        }
+        false => {
+            let behind = superblock - data - signed(summary.data_size)?;
+            let offset = (-behind).max(i16::MIN.into());
+            (offset, log.unwrap_or(0) - offset)
+        }
+    };
+    let header = HEADER_SECTORS as i64;
+    if space < header + LEAST_PARTIAL_PARITY {
+        return Err(match summary.bad_block_log {
+            Some(_) => format!("{} before its bad-block log; --set no-bbl removes that", no_room()),
+            None => no_room(),
+        });
+    }
+    let enough = header + i64::from(summary.chunk_sectors).max(PARTIAL_PARITY);
+    let ring = i64::from(PPL_AREA_SECTORS);
+    let sectors = if space >= ring { ring } else { space.min(enough).min(i64::from(u16::MAX)) };
+    let offset_sectors = i16::try_from(offset).map_err(|_| no_room())?;
+    Ok(Amendment::Ppl { offset_sectors, sectors: sectors as u16 })
 }
 
 /// What lies beside the superblock already: its signed distance and its length.

@@ -243,6 +243,7 @@ fn changes() -> impl Strategy<Value = Change> {
         Change::NoBadBlockLog { forget: false },
         Change::NoBadBlockLog { forget: true },
         Change::NoBitmap,
+        Change::Ppl,
         Change::NoPpl,
         Change::Raid0Layout(None),
         Change::DeviceSize,
@@ -261,7 +262,7 @@ proptest! {
     #[test]
     fn hostile_superblocks_never_panic(
         version in prop::sample::select(Version::ALL.to_vec()),
-        level in prop::sample::select(vec![Level::Raid0, Level::Raid1, Level::Raid10]),
+        level in prop::sample::select(vec![Level::Raid0, Level::Raid1, Level::Raid5, Level::Raid10]),
         pokes in prop::collection::vec((0usize..512, any::<u8>()), 0..6),
         sealed in any::<bool>(),
         changes in prop::collection::vec(changes(), 1..4),

@@ -22,7 +22,7 @@ pub fn differences(before: &Summary, after: &Summary) -> Vec<Difference> {
     differ.map(|((fact, before), (_, after))| Difference { fact, before, after }).collect()
 }
 
-fn facts(summary: &Summary) -> [(&'static str, String); 13] {
+fn facts(summary: &Summary) -> [(&'static str, String); 14] {
     let flags = [("write-mostly", summary.flags.write_mostly), ("failfast", summary.flags.failfast)];
     let flags: Vec<&str> = flags.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
     let log = summary.bad_block_log.map(|log| format!("{} sectors at {}", log.sectors, log.sector));
@@ -43,6 +43,10 @@ fn facts(summary: &Summary) -> [(&'static str, String); 13] {
         ),
         ("bad-block log", or_none(log)),
         ("bitmap", or_none(summary.bitmap.map(|place| format!("at sector {}", place.sector)))),
+        (
+            "partial parity log",
+            or_none(summary.ppl.map(|log| format!("{} sectors at {}", log.sectors, log.sector))),
+        ),
         ("features", summary.features.to_string()),
         ("flags", or_none((!flags.is_empty()).then(|| flags.join(", ")))),
         ("md device", or_none(summary.preferred_minor.map(|minor| format!("md{minor}")))),

@@ -17,7 +17,7 @@ enum Value {
 }
 
 /// Every word; of those in one group at most one is said, and those in group [`ALONE`] are said alone.
-const WORDS: [(&str, Value, u8); 21] = [
+const WORDS: [(&str, Value, u8); 22] = [
     ("name", Value::Needed("NAME"), 1),
     ("homehost", Value::Needed("HOST"), 2),
     ("uuid", Value::Optional, 3),
@@ -26,6 +26,7 @@ const WORDS: [(&str, Value, u8); 21] = [
     ("no-bbl", Value::None, 5),
     ("force-no-bbl", Value::None, 5),
     ("no-bitmap", Value::None, 6),
+    ("ppl", Value::None, 7),
     ("no-ppl", Value::None, 7),
     ("layout-original", Value::None, 8),
     ("layout-alternate", Value::None, 8),
@@ -47,11 +48,7 @@ const ALONE: u8 = 0;
 const OF_MEMBER: u8 = 100;
 
 /// Words of mdadm's that are not carried out here, and why.
-const REFUSED: [(&str, &str); 4] = [
-    (
-        "ppl",
-        "an array gets a partial parity log when it is made (ashlar create --consistency ppl), and not later",
-    ),
+const REFUSED: [(&str, &str); 3] = [
     ("nodes", "it is for clusters, which are not served here"),
     ("home-cluster", "it is for clusters, which are not served here"),
     ("revert-reshape", "arrays in the middle of a reshape are not changed here"),
@@ -142,6 +139,7 @@ impl<'a> Words<'a> {
                 "no-bbl" => Change::NoBadBlockLog { forget: false },
                 "force-no-bbl" => Change::NoBadBlockLog { forget: true },
                 "no-bitmap" => Change::NoBitmap,
+                "ppl" => Change::Ppl,
                 "no-ppl" => Change::NoPpl,
                 "layout-original" => Change::Raid0Layout(Some(Raid0Layout::Original)),
                 "layout-alternate" => Change::Raid0Layout(Some(Raid0Layout::Alternate)),
@@ -250,7 +248,6 @@ mod tests {
             ("bbl no-bbl", "excludes bbl"),
             ("failfast=a nofailfast=a", "excludes failfast"),
             ("metadata resync", "alone"),
-            ("ppl", "and not later"),
         ] {
             let error = Words::parse(&said(text)).err().unwrap().to_string();
             assert!(error.contains(words), "{text}: {error}");

@@ -1,6 +1,8 @@
 //! Changes of a 1.x superblock outside a running array. Follows mdadm's `update_super1`.
 
-use super::{FAILFAST, SuperblockV1, WRITE_MOSTLY};
+use zerocopy::IntoBytes;
+
+use super::{FAILFAST, PplField, SuperblockV1, WRITE_MOSTLY};
 use crate::error::FormatError;
 use crate::features::Features;
 use crate::geometry::raid0::Raid0Layout;
@@ -29,6 +31,11 @@ pub(in crate::superblock) fn amend(
             superblock.bblog_offset = 0.into();
         }
         Amendment::NoBitmap => set(features.with(Features::BITMAP_OFFSET, false)),
+        Amendment::Ppl { offset_sectors, sectors } => {
+            set(features.with(Features::PPL, true));
+            let field = PplField { offset: offset_sectors.into(), sectors: sectors.into() };
+            superblock.bitmap_offset.as_mut_bytes().copy_from_slice(field.as_bytes());
+        }
         Amendment::NoPpl => set(features.with(Features::PPL | Features::MULTIPLE_PPLS, false)),
         Amendment::Raid0Layout(layout) => {
             set(features.with(Features::RAID0_LAYOUT, layout.is_some()));

@@ -8,7 +8,6 @@
 mod choose;
 mod compare;
 mod copies;
-mod narrow;
 mod read;
 mod recover;
 mod repair;

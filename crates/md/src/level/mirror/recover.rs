@@ -9,6 +9,7 @@ use super::copies::Layout;
 use crate::array::Array;
 use crate::limits::FAN_OUT;
 use crate::member::Condition;
+use crate::narrow::{PAGE, not_taken};
 use crate::sync::{Target, on_behalf_of_sync};
 
 /// Rows of a member that have copies.
@@ -118,8 +119,8 @@ async fn copy_batch(
         }
     }
     for (index, job) in batch.iter().enumerate() {
-        if let (Some(job), Some(Err(failed))) = (job, writes.take(index).await) {
-            array.fail(&array.members[job.target], failed);
+        if let (Some(job), Some(written)) = (job, writes.take(index).await) {
+            settle_write(array, job, within(job), written).await;
         }
     }
     Ok(())
@@ -147,9 +148,8 @@ async fn copy_part(array: &Array, layout: &Layout, part: &Job, buf: Buf) -> Outc
         tried[place] = Some(source.copy);
         match start_read(array, layout, part, source, &buf).await {
             Ok(()) => {
-                if let Err(failed) = start_write(array, part, buf).await {
-                    array.fail(&array.members[part.target], failed);
-                }
+                let written = start_write(array, part, buf.clone()).await;
+                settle_write(array, part, buf, written).await;
                 return Ok(());
             }
             Err(failed) if failed.cause == Cause::Medium => {}
@@ -157,7 +157,7 @@ async fn copy_part(array: &Array, layout: &Layout, part: &Job, buf: Buf) -> Outc
             Err(failed) => return Err(failed),
         }
     }
-    array.cannot_rebuild(&array.members[part.target], Range::new(part.row, part.piece.count))
+    array.list_bad_rows(&array.members[part.target], Range::new(part.row, part.piece.count))
 }
 
 /// A copy to read from.
@@ -195,5 +195,21 @@ fn start_write(array: &Array, job: &Job, buf: Buf) -> block::Ticket {
     if !member.is_written() {
         return block::Ticket::ready(Err(member.failure.get().unwrap_or(Failed::new(Cause::Gone))));
     }
-    member.dev.start(array.to_member(on_behalf_of_sync(Request::write(member.place_of(job.row), buf))))
+    member.dev.start(array.to_member(request_of(array, job, buf)))
+}
+
+fn request_of(array: &Array, job: &Job, buf: Buf) -> Request {
+    on_behalf_of_sync(Request::write(array.members[job.target].place_of(job.row), buf))
+}
+
+/// What a target took is there; what it did not take is listed, or the target has failed.
+async fn settle_write(array: &Array, job: &Job, buf: Buf, written: Outcome) {
+    let (member, write) = (&array.members[job.target], request_of(array, job, buf));
+    match written {
+        Ok(()) => array.was_written(member, write.range),
+        Err(failed) => {
+            // Who is being rebuilt can always be failed.
+            let _ = not_taken(array, member, &write, PAGE, failed).await;
+        }
+    }
 }

@@ -9,6 +9,7 @@ use super::copies::Layout;
 use crate::array::Array;
 use crate::limits::FAN_OUT;
 use crate::member::Condition;
+use crate::narrow::{PAGE, not_taken};
 use crate::sync::{count_written, on_behalf_of_sync};
 
 /// Compares all copies of a window, under a lock of its range, and writes those that differ from the first.
@@ -42,7 +43,7 @@ async fn sync_batch(array: &Array, layout: &Layout, memory: &Copies, batch: Rang
         return Ok(true);
     }
     let mut fan = Fan::<FAN_OUT>::default();
-    let mut to = [0; FAN_OUT];
+    let mut sent = [const { None }; FAN_OUT];
     for (turn, piece) in pieces(layout, batch).enumerate() {
         let given = &read.given[turn * copies..][..copies];
         // The first copy is the one that clients are given where copies may differ (S8): it is the one to keep. Where
@@ -59,17 +60,21 @@ async fn sync_batch(array: &Array, layout: &Layout, memory: &Copies, batch: Rang
             }
             let write = Request::write(member.place_of(place.start), memory.of(piece, source));
             let write = array.to_member(on_behalf_of_sync(write));
-            to[turn * copies + copy] = array.seats[usize::from(place.slot)].get().expect("it has a member");
-            fan.put(turn * copies + copy, member.dev.start(write));
+            fan.put(turn * copies + copy, member.dev.start(write.clone()));
+            sent[turn * copies + copy] = Some((member, write));
             count_written(array, piece.count);
         }
     }
     let mut fatal = None;
-    for (index, to) in to.into_iter().enumerate() {
-        if let Some(Err(failed)) = fan.take(index).await
-            && !array.fail(&array.members[to], failed)
-        {
-            fatal = Some(failed);
+    for (index, sent) in sent.into_iter().enumerate() {
+        let Some((member, write)) = sent else { continue };
+        match fan.take(index).await.expect("it was sent") {
+            Ok(()) => array.was_written(member, write.range),
+            Err(failed) => {
+                if let Err(failed) = not_taken(array, member, &write, PAGE, failed).await {
+                    fatal = Some(failed);
+                }
+            }
         }
     }
     fatal.map_or(Ok(false), Err)

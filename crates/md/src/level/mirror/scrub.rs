@@ -8,6 +8,7 @@ use super::compare::{Copies, FINEST, fine_parts, first_batch, pieces, read_batch
 use super::copies::Layout;
 use crate::array::Array;
 use crate::limits::FAN_OUT;
+use crate::narrow::{PAGE, not_taken};
 use crate::sync::{Mismatch, Scrub, Verdict, count_written, on_behalf_of_sync};
 
 /// Compares all copies of a window, under a lock of its range.
@@ -80,7 +81,7 @@ async fn judge(array: &Array, layout: &Layout, memory: &Copies, part: Range, scr
     Ok(())
 }
 
-/// Writes one copy over another. False when the member did not take it, and has failed.
+/// Writes one copy over another. False when the member did not take it.
 async fn write(
     array: &Array,
     layout: &Layout,
@@ -105,8 +106,11 @@ async fn write(
         let member = &array.members[at];
         match fan.take(index).await {
             Some(Ok(())) => array.was_written(member, Range::new(member.place_of(place.start), part.count)),
-            Some(Err(failed)) if array.fail(member, failed) => good = false,
-            Some(Err(failed)) => return Err(failed),
+            Some(Err(failed)) => {
+                let write = Request::write(member.place_of(place.start), memory.of(part, source));
+                not_taken(array, member, &on_behalf_of_sync(write), PAGE, failed).await?;
+                good = false;
+            }
             None => {}
         }
     }

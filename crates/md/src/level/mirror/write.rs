@@ -1,13 +1,14 @@
 //! Writing to a mirror: all copies, or a record of those that failed.
 
 use block::{Cause, Failed, Fan, Op, Outcome, Range, Request, Sectors};
+use runtime::Engine;
 use runtime::rank::Step;
 
 use super::copies::Layout;
-use super::narrow::narrow;
 use crate::array::Array;
 use crate::limits::FAN_OUT;
 use crate::member::{Condition, Member};
+use crate::narrow::narrow;
 
 /// Bytes of zeroes written at a time where a member cannot make them by itself.
 const ZEROES: usize = 256 << 10;
@@ -101,10 +102,14 @@ async fn settle(
         // Only what others have can be done without here.
         let failed = match good {
             0 => failed,
-            _ => match narrow(array, member, request, piece, there, failed).await {
-                Ok(()) => continue,
-                Err(failed) => failed,
-            },
+            _ => {
+                let block = Sectors::from_bytes(array.geometry().logical_block.into());
+                let write = request.piece(piece, there.start);
+                match narrow(array, member, &write, block, failed).await {
+                    Ok(()) => continue,
+                    Err(failed) => failed,
+                }
+            }
         };
         if !array.fail(member, failed) {
             array.write_failed_for_good(request, failed);

@@ -1,7 +1,8 @@
 //! raid4, raid5, raid6: data and parity in stripes.
 //!
 //! `map` says where everything lies, `plan` what has to be read, `cut` which rows are written in one piece: those three
-//! are pure. Writes gather in `group` and are carried out by `write` and `stripe`; `read` gives back also what is lost;
+//! are pure. Writes gather in `group` and are carried out by `write` and `stripe`, and `settle` says what came of them; `read`
+//! gives back also what is lost;
 //! `zero` frees and zeroes whole stripes; `resync` makes parity belong to the data; `log` and `journal` are the two ways of
 //! closing the write hole. All of them hold a lock on the rows of
 //! the stripes they work on, so that data and parity are never seen, or left, halfway.
@@ -18,6 +19,7 @@ mod read;
 mod recover;
 mod resync;
 mod scrub;
+mod settle;
 mod slots;
 mod stripe;
 mod whole;
@@ -152,16 +154,44 @@ impl Striped {
             .chain(logged)
     }
 
+    /// Whether blocks are listed as bad that only parity could give back, where it may not belong to the data: a resync would
+    /// list that as well (ADR 15), and nobody could choose any more to believe it. What has a log is made right by that.
+    pub fn would_give_up(&self, array: &Array) -> bool {
+        if self.log.is_some() || self.journal.is_some() {
+            return false;
+        }
+        let written = array.members.iter().filter(|member| member.is_written());
+        let listed = written.flat_map(|member| member.bad_rows(Range::new(Sectors::ZERO, array.sync_size())));
+        listed.flat_map(|run| self.parts_of_rows(run)).any(|part| {
+            array.sync.uncovered(part).any(|gap| {
+                let (stripe, known) =
+                    (self.map.stripe(gap.start.0 / self.map.chunk().0), self.known(array, gap, Slots::NONE));
+                let unreadable = known.absent | known.unreadable | known.void;
+                let (lost, good) = (stripe.data() & unreadable, stripe.parities() - unreadable);
+                !lost.is_empty() && lost.count() == good.count()
+            })
+        })
+    }
+
     /// Whether rows hold what was half written when the power failed, on a member that is missing.
     fn is_in_doubt(&self, rows: Range) -> bool {
         self.log.as_ref().is_some_and(|log| log.is_doubtful(rows))
+    }
+
+    /// The slots that list a part of these rows as bad: what they should hold is in the others alone.
+    fn void(&self, array: &Array, rows: Range) -> Slots {
+        if !array.has_bad_blocks() {
+            return Slots::NONE;
+        }
+        let is_void = |slot: &u16| array.occupant(*slot).is_some_and(|m| m.is_written() && m.is_bad(rows));
+        (0..self.map.slots()).filter(is_void).collect()
     }
 
     /// What is known of some rows of a stripe.
     fn known(&self, array: &Array, rows: Range, unreadable: Slots) -> Known {
         let is_believed = array.sync.is_trusting() || plant::is(Plant::ModifyUnsynced);
         let (mut absent, mut unreadable, mut void) = (Slots::NONE, unreadable, Slots::NONE);
-        if !array.is_whole() || array.has_bad_blocks() {
+        if !array.is_intact() {
             for slot in 0..self.map.slots() {
                 match array.occupant(slot).filter(|member| member.is_written()) {
                     None => absent.add(slot),

@@ -6,7 +6,8 @@ use block::{Arena, Outcome, Range, Request, Sectors};
 use parity::Verdict as Blame;
 
 use super::map::Stripe;
-use super::whole::{Rows, Wanted, make_whole, read_rows, settle_writes};
+use super::settle::settle_copies;
+use super::whole::{Rows, Wanted, make_whole, read_rows};
 use super::work::Work;
 use super::{Striped, arithmetic};
 use crate::array::Array;
@@ -106,7 +107,8 @@ async fn judge(
             continue;
         }
         let blamed = blame(array, work, rows, &stripe, page);
-        let repaired = scrub == Scrub::Repair && repair(array, work, rows, &stripe, page, blamed).await?;
+        let repaired =
+            scrub == Scrub::Repair && repair(array, level, work, rows, &stripe, page, blamed).await?;
         let verdict = match blamed {
             Blamed::Slot(slot) => {
                 Verdict::Member(array.occupant(slot).map(|member| member.name.clone()).unwrap_or_default())
@@ -151,6 +153,7 @@ fn blame(array: &Array, work: &mut Work, rows: &Rows, stripe: &Stripe, page: Ran
 /// data. Where several are wrong nothing is written: it would hide that.
 async fn repair(
     array: &Array,
+    level: &Striped,
     work: &mut Work,
     rows: &Rows,
     stripe: &Stripe,
@@ -181,11 +184,11 @@ async fn repair(
         for at in array.written(slot) {
             let member = &array.members[at];
             let write = Request::write(member.place_of(page.start), rows.block(slot, page));
-            work.push(slot, at, member.dev.start(array.to_member(on_behalf_of_sync(write))));
+            work.write(array, slot, at, on_behalf_of_sync(write));
         }
     }
     count_written(array, page.count);
-    settle_writes(array, work).await?;
+    settle_copies(array, level, work).await?;
     Ok(true)
 }
 

@@ -12,6 +12,7 @@ use super::log::{Logged, split};
 use super::map::Stripe;
 use super::plan::{Method, Plan, plan_write};
 use super::read::{Trouble, settle_reads};
+use super::settle::settle_writes;
 use super::slots::Slots;
 use super::work::Work;
 use super::{Striped, arithmetic, failure, journal};
@@ -35,7 +36,8 @@ pub(super) async fn write(
     let bad = bad.map(|run| Range::new(run.start - rows.start, run.count));
     cut(&level.map, &stripe, parts, (level.window(), level.unit()), bad, &mut cuts, &mut segments);
     if level.log.is_some() {
-        split(&stripe, level.unseated(array), &segments, &mut work.split);
+        let alone = level.unseated(array) | level.void(array, rows);
+        split(&stripe, alone, &segments, &mut work.split);
         std::mem::swap(&mut segments, &mut work.split);
     }
     // What a journal has is durable already.
@@ -55,6 +57,7 @@ pub(super) async fn write(
         used: 0,
         logged: None,
         held: None,
+        lost: None,
     };
     work.outcomes.clear();
     work.outcomes.resize(parts.len(), Ok(()));
@@ -72,6 +75,7 @@ pub(super) async fn write(
         }
     }
     let all = writing.settle(work).await;
+    let all = all.and(writing.lost.map_or(Ok(()), Err));
     let all = all.and(array.recorded().await); // S5: nobody is told before every failure is on record
     drop(writing);
     (work.cuts, work.segments, work.fresh) = (cuts, segments, fresh);
@@ -98,6 +102,8 @@ struct Writing<'a> {
     logged: Option<Logged<'a>>,
     /// They are in the journal.
     held: Option<Held<'a>>,
+    /// Something that was written is listed as bad, and parity does not give it back.
+    lost: Option<Failed>,
 }
 
 impl Writing<'_> {
@@ -181,11 +187,10 @@ impl Writing<'_> {
         if plan.method != Method::DataOnly {
             self.start_parity(work, run, &p, q.as_ref());
         }
-        self.settle(work).await?;
         if matches!(plan.method, Method::Whole | Method::Reconstruct) {
             self.array.sync.note_rewritten(self.rows(run));
         }
-        Ok(())
+        self.settle(work).await
     }
 
     /// The content of blocks of which only a part is new: what was read, and the parts over it in their order.
@@ -378,26 +383,21 @@ impl Writing<'_> {
             let member = &self.array.members[at];
             let write = Request::write(member.place_of(row), content.clone()).for_trace(self.trace);
             let write = Request { fua: self.fua, ..write };
-            work.mends(at, member, write.range);
-            work.push(slot, at, member.dev.start(self.array.to_member(write)));
+            work.write(self.array, slot, at, write);
         }
     }
 
-    /// Waits for what is under way. A member that did not take a write is failed; where it cannot be done without, what
-    /// the stripe holds is not known any more, and nothing that depends on it is believed again.
+    /// Waits for what is under way. What a member did not take is listed, or the member is failed; where it cannot be done
+    /// without, what the stripe holds is not known any more, and nothing that depends on it is believed again.
     async fn settle(&mut self, work: &mut Work) -> Outcome {
         self.used = 0;
-        let mut outcome = Ok(());
-        work.settle(|_, at, failed| {
-            if !self.array.fail(&self.array.members[at], failed) {
-                self.array.set_broken(failed);
-                outcome = Err(failed);
-            }
-        })
-        .await;
-        work.mended(self.array);
+        let settled = settle_writes(self.array, self.level, work).await;
         (self.logged, self.held) = (None, None);
-        outcome
+        self.lost = self.lost.or(settled.lost);
+        settled.unknown.map_or(Ok(()), |failed| {
+            self.array.set_broken(failed);
+            Err(failed)
+        })
     }
 
     /// Whether a part writes something in a run.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use block::{Arena, Buf, Cause, Failed, Outcome, Range, Request, Sectors};
 
 use super::map::Stripe;
+use super::settle::settle_copies;
 use super::slots::Slots;
 use super::work::Work;
 use super::{Striped, arithmetic};
@@ -145,23 +146,11 @@ pub(super) async fn make_whole(
             let part = Part { array, level, stripe, rows, range, wanted };
             outcome = outcome.and(part.make_whole(work));
             if work.is_nearly_full() {
-                outcome = outcome.and(settle_writes(array, work).await);
+                outcome = outcome.and(settle_copies(array, level, work).await);
             }
         }
     }
-    outcome.and(settle_writes(array, work).await)
-}
-
-pub(super) async fn settle_writes(array: &Array, work: &mut Work) -> Outcome {
-    let mut outcome = Ok(());
-    work.settle(|_, at, failed| {
-        if !array.fail(&array.members[at], failed) {
-            outcome = Err(failed);
-        }
-    })
-    .await;
-    work.mended(array);
-    outcome
+    outcome.and(settle_copies(array, level, work).await)
 }
 
 /// Rows of one stripe.
@@ -238,9 +227,7 @@ impl Part<'_> {
     fn start(&self, work: &mut Work, slot: u16, at: usize, block: Buf) {
         let member = &self.array.members[at];
         let start = member.place_of(self.range.start);
-        let write = on_behalf_of_sync(Request::write(start, block));
-        work.mends(at, member, Range::new(start, self.range.count));
-        work.push(slot, at, member.dev.start(self.array.to_member(write)));
+        work.write(self.array, slot, at, on_behalf_of_sync(Request::write(start, block)));
     }
 
     fn recover(&self, work: &mut Work, lost: Slots, parities: Slots) {
@@ -317,7 +304,7 @@ impl Part<'_> {
                 let member = &self.array.members[at];
                 // Who is in sync and could not read a block of a stripe that was in sync says so himself.
                 if !is_believed || member.condition() != Condition::InSync {
-                    self.array.cannot_rebuild(member, self.range)?;
+                    self.array.list_bad_rows(member, self.range)?;
                 }
             }
         }

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use block::{Arena, Buf, Cause, Failed, MAX_BUFFER, Outcome, Range, Sectors, Ticket};
+use block::{Arena, Buf, Cause, Failed, MAX_BUFFER, Outcome, Request, Sectors, Ticket};
 use runtime::Event;
 use runtime::rank::{Holding, Rank, Step};
 
@@ -14,10 +14,28 @@ use super::map::Map;
 use super::slots::Slots;
 use crate::array::Array;
 use crate::limits::{PARITY_WINDOW, PARITY_WORKS, SLOTS};
-use crate::member::Member;
 
 /// Requests under way for each slot; half of them are for members that are to replace others.
 const TICKETS: usize = 8;
+
+/// A request under way.
+struct UnderWay {
+    slot: u16,
+    /// The member's place.
+    at: usize,
+    ticket: Ticket,
+    /// What is written, if anything is.
+    write: Option<Request>,
+}
+
+/// A write that a member did not take.
+pub(super) struct Refused {
+    pub slot: u16,
+    /// The member's place.
+    pub at: usize,
+    pub write: Request,
+    pub failed: Failed,
+}
 
 /// Memory and lists of one piece of work on one stripe.
 pub(crate) struct Work {
@@ -26,10 +44,10 @@ pub(crate) struct Work {
     pub blocks: Vec<Buf>,
     /// A block of each slot of an array with a journal, for new content that is old in part.
     pub fresh: Vec<Buf>,
-    /// Requests under way, each with the slot it went to, and the place of the member.
-    tickets: Vec<(u16, usize, Ticket)>,
-    /// Bad blocks that are being written: they are none any more when that has gone well.
-    mending: Vec<(usize, Range)>,
+    /// Requests under way.
+    tickets: Vec<UnderWay>,
+    /// Writes that members did not take: lent to whoever settles them, and given back.
+    pub refused: Vec<Refused>,
     /// The parts of the group.
     pub parts: Vec<(PartId, Part)>,
     /// What came of each of them.
@@ -59,7 +77,7 @@ impl Work {
             blocks: (0..slots).map(take).collect(),
             fresh: Vec::new(),
             tickets: Vec::with_capacity(TICKETS * slots),
-            mending: Vec::new(),
+            refused: Vec::with_capacity(TICKETS * slots),
             parts: Vec::with_capacity(2 * SLOTS),
             outcomes: Vec::with_capacity(2 * SLOTS),
             cuts: Vec::with_capacity(8 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
@@ -82,9 +100,15 @@ impl Work {
         self.blocks[usize::from(slot)] = fresh.expect("an arena has room for what it was made for");
     }
 
-    /// A request to a member is under way.
+    /// A read from a member is under way.
     pub fn push(&mut self, slot: u16, member: usize, ticket: Ticket) {
-        self.tickets.push((slot, member, ticket));
+        self.tickets.push(UnderWay { slot, at: member, ticket, write: None });
+    }
+
+    /// Starts a write to the member in place `at`. What comes of it says [`super::settle::settle_writes`].
+    pub fn write(&mut self, array: &Array, slot: u16, at: usize, write: Request) {
+        let ticket = array.members[at].dev.start(array.to_member(write.clone()));
+        self.tickets.push(UnderWay { slot, at, ticket, write: Some(write) });
     }
 
     /// Whether there is no room for a request to every member of a stripe, and its replacement.
@@ -97,37 +121,37 @@ impl Work {
         !self.tickets.is_empty()
     }
 
-    /// `range` of a member's disk is being written: what is listed as bad there is none when that has gone well.
-    pub fn mends(&mut self, at: usize, member: &Member, range: Range) {
-        if member.bad.overlap(range) {
-            self.mending.push((at, range));
-        }
-    }
-
-    /// What was under way has gone well, but for members that have failed.
-    pub fn mended(&mut self, array: &Array) {
-        for (at, range) in self.mending.drain(..) {
-            let member = &array.members[at];
-            if member.is_written() {
-                array.was_written(member, range);
-            }
-        }
-    }
-
-    /// Waits for all requests under way. `failed` is told of each that failed: the slot, the member's place, and how; the
-    /// slots concerned come back.
+    /// Waits for all reads under way. `failed` is told of each that failed: the slot, the member's place, and how; the slots
+    /// concerned come back.
     pub async fn settle(&mut self, mut failed: impl FnMut(u16, usize, Failed)) -> Slots {
         let mut slots = Slots::NONE;
-        while let Some((slot, member, ticket)) = self.tickets.pop() {
+        while let Some(UnderWay { slot, at, ticket, write }) = self.tickets.pop() {
+            debug_assert!(write.is_none(), "writes are settled by themselves");
             if let Err(failure) = ticket.await {
                 slots.add(slot);
                 if failure.cause == Cause::Timeout {
                     self.replace(slot);
                 }
-                failed(slot, member, failure);
+                failed(slot, at, failure);
             }
         }
         slots
+    }
+
+    /// Waits for all writes under way: `done` is told of each that a member took, those that it did not are `refused`.
+    pub async fn await_writes(&mut self, mut done: impl FnMut(usize, &Request)) {
+        while let Some(UnderWay { slot, at, ticket, write }) = self.tickets.pop() {
+            let write = write.expect("reads are settled by themselves");
+            match ticket.await {
+                Ok(()) => done(at, &write),
+                Err(failed) => {
+                    if failed.cause == Cause::Timeout {
+                        self.replace(slot);
+                    }
+                    self.refused.push(Refused { slot, at, write, failed });
+                }
+            }
+        }
     }
 }
 

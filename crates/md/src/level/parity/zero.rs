@@ -7,10 +7,11 @@ use block::{Cause, Failed, Op, Outcome, Range, Request, Sectors};
 
 use super::Striped;
 use super::log::Logged;
+use super::settle::settle_writes;
+use super::work::{Refused, Work};
 use super::write;
 use crate::array::Array;
 use crate::limits::FAN_OUT;
-use crate::member::Member;
 
 pub(super) async fn zero(array: &Array, level: &Striped, request: Request) -> Outcome {
     if level.journal.is_some() {
@@ -48,8 +49,8 @@ async fn zero_rows(array: &Array, level: &Striped, request: &Request, rows: Rang
     let mut work = level.works.take().await;
     let _writing = array.begin_write(rows).await?;
     let logged = log_stripe(array, level, rows).await?;
+    array.sync.note_rewritten(rows); // parity of zeroes is zeroes, wherever they arrive
     let may_unmap = request.may_unmap || request.op == Op::Discard;
-    let mut unable = [None; 2 * FAN_OUT];
     let mut outcome = Ok(());
     for first in (0..level.map.slots()).step_by(FAN_OUT) {
         let last = level.map.slots().min(first + FAN_OUT as u16);
@@ -61,28 +62,24 @@ async fn zero_rows(array: &Array, level: &Striped, request: &Request, rows: Rang
                 fua: request.fua,
                 ..Request::write_zeroes(there).for_trace(request.trace)
             };
-            work.mends(at, member, there);
-            work.push(slot, at, member.dev.start(array.to_member(zero)));
+            work.write(array, slot, at, zero);
         }
-        unable.fill(None);
-        let mut free = unable.iter_mut();
-        work.settle(|_, at, failed| match failed.cause {
-            Cause::Unsupported => *free.next().expect("as many as were asked") = Some(at),
-            _ => outcome = outcome.and(not_zeroed(array, at, failed)),
-        })
-        .await;
-        for at in unable.into_iter().flatten() {
-            if let Err(failed) = write_zeroes(array, level, &array.members[at], request, rows).await {
-                outcome = outcome.and(not_zeroed(array, at, failed));
-            }
+        work.await_writes(|at, zero| array.was_written(&array.members[at], zero.range)).await;
+        let mut refused = std::mem::take(&mut work.refused);
+        for Refused { slot, at, failed, .. } in &refused {
+            outcome = outcome.and(match failed.cause {
+                Cause::Unsupported | Cause::Medium => {
+                    write_zeroes(array, level, &mut work, (*slot, *at), request, rows).await
+                }
+                _ => not_zeroed(array, *at, *failed),
+            });
         }
-        work.mended(array);
+        refused.clear();
+        work.refused = refused;
     }
     drop(logged);
     array.recorded().await?; // S5
-    outcome?;
-    array.sync.note_rewritten(rows);
-    Ok(())
+    outcome
 }
 
 /// A whole stripe is to be written: its record.
@@ -105,15 +102,16 @@ fn not_zeroed(array: &Array, at: usize, failed: Failed) -> Outcome {
     Err(failed)
 }
 
-/// Writes zeroes to a member that cannot make them by itself.
+/// Writes zeroes to a member that cannot make them by itself, or not everywhere.
 async fn write_zeroes(
     array: &Array,
     level: &Striped,
-    member: &Member,
+    work: &mut Work,
+    (slot, at): (u16, usize),
     request: &Request,
     rows: Range,
 ) -> Outcome {
-    let mut left = rows;
+    let (member, mut left) = (&array.members[at], rows);
     while !left.count.is_zero() {
         let count = left.count.min(level.works.window());
         let zeroes = level.zeroes.slice(0, count.byte_len());
@@ -121,7 +119,12 @@ async fn write_zeroes(
             fua: request.fua,
             ..Request::write(member.place_of(left.start), zeroes).for_trace(request.trace)
         };
-        member.dev.start(array.to_member(write)).await?;
+        work.write(array, slot, at, write);
+        let settled = settle_writes(array, level, work).await;
+        if let Some(failed) = settled.unknown {
+            return not_zeroed(array, at, failed);
+        }
+        settled.lost.map_or(Ok(()), Err)?;
         left = Range::new(left.start + count, left.count - count);
     }
     Ok(())

@@ -379,16 +379,23 @@ impl Log {
         before > 0 && doubts.is_empty()
     }
 
-    /// Whether a slot's newest record puts in doubt what is whole, because a member went since.
+    /// Whether a slot's newest record puts in doubt what is whole, because a member went since, or some block is listed.
     fn is_doubting(&self, array: &Array, own: &MemberLog) -> bool {
-        let gone = || (0..self.map.slots()).filter(|slot| array.seat(*slot).is_none()).collect();
-        self.state.get() == State::Kept && array.written(own.slot).next().is_some() && own.is_doubting(gone())
+        if self.state.get() != State::Kept || array.written(own.slot).next().is_none() || array.is_intact() {
+            return false;
+        }
+        own.is_doubting(|entry| {
+            let first = self.map.rows_of(entry.stripe).start;
+            let rows = Range::new(first + entry.rows.start, entry.rows.count);
+            let is_gone = |slot: &u16| array.seat(*slot).is_none_or(|member| member.is_bad(rows));
+            (0..self.map.slots()).filter(is_gone).collect()
+        })
     }
 
     /// Waits until no log puts in doubt what was written as a whole: nobody is told of a write before.
     pub async fn undoubted(&self, array: &Array) {
-        // With all members there nothing can be in doubt.
-        for own in self.members.iter().filter(|_| array.is_degraded()) {
+        // With all members there, and no block listed, nothing can be in doubt.
+        for own in self.members.iter().filter(|_| !array.is_intact()) {
             let is_certain = || !self.is_doubting(array, own) && own.is_written();
             own.changed.wait_until(|| is_certain() || self.stopping.get() || array.broken().is_some()).await;
         }

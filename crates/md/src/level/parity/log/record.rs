@@ -118,11 +118,13 @@ impl MemberLog {
         self.closed.borrow().holders > 0
     }
 
-    /// Whether the closed record names blocks of members that went, beside others: who opened the array by it would take
-    /// what parity says of them for half of one write and half of another.
-    pub fn is_doubting(&self, gone: Slots) -> bool {
-        let is_torn =
-            |entry: &Entry| !(entry.written & gone).is_empty() && !(entry.written - gone).is_empty();
+    /// Whether the closed record names blocks that nobody has, beside others: who opened the array by it would take what
+    /// parity says of them for half of one write and half of another. Which slots nobody has, `gone` says of an entry.
+    pub fn is_doubting(&self, gone: impl Fn(&Entry) -> Slots) -> bool {
+        let is_torn = |entry: &Entry| {
+            let gone = gone(entry);
+            !(entry.written & gone).is_empty() && !(entry.written - gone).is_empty()
+        };
         self.closed.borrow().entries.iter().any(is_torn)
     }
 

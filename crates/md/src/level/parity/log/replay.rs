@@ -2,8 +2,8 @@
 //!
 //! Follows Linux 6.12's raid5-ppl.c: on each member the newest record counts; parity becomes the sum of the blocks found
 //! in what was written and of the partial parity; rows of which a written block is missing are left; the array is
-//! consistent if anything was recovered and no log failed to say its part. Beyond that: parity is compared before it is
-//! written; with a member missing a torn record counts as one that was never written, for its rows were not touched yet,
+//! consistent if anything was recovered and no log failed to say its part. Beyond that: where all data is there, parity is
+//! made from that, and the log says no more than where; parity is compared before it is written; with a member missing a torn record counts as one that was never written, for its rows were not touched yet,
 //! and the blocks of rows that were left are in doubt (S6).
 
 use std::rc::Rc;
@@ -180,9 +180,13 @@ impl Replay<'_> {
             return;
         };
         for piece in pieces {
-            // Of a member that is being rebuilt only the rows below its position count.
-            let ends: Vec<Sectors> =
-                self.array.members.iter().filter_map(|member| Some(member.recovering()?.done)).collect();
+            // Of a member that is being rebuilt only the rows below its position count, of none those that it lists.
+            let members = || self.array.members.iter().filter(|member| member.is_written());
+            let listed = members().flat_map(|member| member.bad_rows(piece.rows));
+            let ends: Vec<Sectors> = members()
+                .filter_map(|member| Some(member.recovering()?.done))
+                .chain(listed.flat_map(|run| [run.start, run.end()]))
+                .collect();
             for part in piece.cut_at(&ends) {
                 match is_pair {
                     true => self.paired(all, found, &part).await,
@@ -213,12 +217,22 @@ impl Replay<'_> {
 
     /// Makes the parity of some rows right, or says what is in doubt.
     async fn piece(&mut self, found: &Found, piece: &Piece) {
-        let absent = self.level.gone(self.array, piece.rows);
+        let absent = self.level.gone(self.array, piece.rows) | self.level.void(self.array, piece.rows);
+        if found.member.is_bad(piece.rows) {
+            return; // its parity counts for nothing as it is
+        }
         if (piece.written - absent).is_empty() {
             return; // what exists in parity alone is there as a whole, old or new
         }
         if !(piece.written & absent).is_empty() {
             self.doubt(piece.rows);
+            return;
+        }
+        // With all data there nothing else counts: a member that came back, and nobody recorded that it was away, brings a
+        // log of blocks that may have been written since.
+        let data = self.level.map.stripe(piece.rows.start.0 / self.level.map.chunk().0).data();
+        let whole = Piece { written: data, partial: None, ..*piece };
+        if (data & absent).is_empty() && self.make_sum(found, &whole).await.is_ok() {
             return;
         }
         if self.make_sum(found, piece).await.is_err() {
@@ -306,10 +320,17 @@ impl Replay<'_> {
         }
     }
 
-    /// The blocks of members that are missing are in doubt in these rows.
-    pub fn doubt(&self, rows: Range) {
+    /// The blocks of members that are missing are in doubt in these rows. Those that are listed as bad can be written where
+    /// they are: they stay lost until then, and all parity with them (ADR 15).
+    pub fn doubt(&mut self, rows: Range) {
         let map = &self.level.map;
         let stripe = map.stripe(rows.start.0 / map.chunk().0);
+        if !(self.level.void(self.array, rows) & stripe.data()).is_empty() {
+            for member in stripe.parities().iter().filter_map(|slot| self.array.holder(slot, rows)) {
+                let has_room = self.array.list_bad_rows(member, rows).is_ok();
+                self.lost += u32::from(!has_room);
+            }
+        }
         let absent = self.level.gone(self.array, rows) & stripe.data();
         let mut doubts = self.log.doubts.borrow_mut();
         for slot in absent.iter() {
