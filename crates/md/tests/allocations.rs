@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::fs::File;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
 
 use block::counting::Counting;
 use block::{Arena, Cause, Dev, Device, Failed, Geometry, Request, Sectors, Ticket};
@@ -17,6 +16,43 @@ use md_format::{Level, Version};
 use runtime::os::{Choice, OpenMode, Os};
 use runtime::sim::Random;
 use runtime::{Runtime, Task, sleep_ms, spawn};
+
+/// The tests by their names. They run one after the other in a process of their own and without the usual harness: its
+/// thread allocates when a test takes long, and what is counted is all that the process allocates.
+const TESTS: [(&str, fn()); 5] = [
+    (
+        "a_loaded_array_allocates_nothing_and_makes_no_thread",
+        a_loaded_array_allocates_nothing_and_makes_no_thread,
+    ),
+    (
+        "an_array_with_a_write_journal_allocates_nothing_and_makes_no_thread",
+        an_array_with_a_write_journal_allocates_nothing_and_makes_no_thread,
+    ),
+    (
+        "an_array_with_a_private_log_allocates_nothing_either",
+        an_array_with_a_private_log_allocates_nothing_either,
+    ),
+    (
+        "an_array_that_is_loaded_while_it_resyncs_allocates_nothing",
+        an_array_that_is_loaded_while_it_resyncs_allocates_nothing,
+    ),
+    (
+        "a_member_that_fails_under_load_costs_no_allocation_but_its_name_for_people",
+        a_member_that_fails_under_load_costs_no_allocation_but_its_name_for_people,
+    ),
+];
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
+    let (run, left): (Vec<_>, Vec<_>) = TESTS.into_iter().partition(|(name, _)| is_wanted(name));
+    for (name, test) in &run {
+        println!("test {name} ...");
+        test(); // one that fails ends the process
+    }
+    let (passed, filtered) = (run.len(), left.len());
+    println!("\ntest result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured; {filtered} filtered out");
+}
 
 #[global_allocator]
 static COUNTING: Counting = Counting::new();
@@ -58,14 +94,12 @@ impl Device for Mortal {
     }
 }
 
-#[test]
 fn a_loaded_array_allocates_nothing_and_makes_no_thread() {
     for level in [Level::Raid1, Level::Raid10, Level::Raid5, Level::Raid6, Level::Raid0, Level::Linear] {
         each_way(|os, folder, choice| load(os, folder, level, false, &format!("{level} over {choice:?}")));
     }
 }
 
-#[test]
 fn an_array_with_a_write_journal_allocates_nothing_and_makes_no_thread() {
     each_way(|os, folder, choice| {
         let (runtime, mut devs, arena) = stage(&os, folder, MEMBER);
@@ -87,16 +121,12 @@ fn an_array_with_a_write_journal_allocates_nothing_and_makes_no_thread() {
     });
 }
 
-#[test]
 fn an_array_with_a_private_log_allocates_nothing_either() {
     each_way(|os, folder, choice| load(os, folder, Level::Raid6, true, &format!("logged over {choice:?}")));
 }
 
-/// Runs a test with each way of reading and writing files that there is here; one test at a time, for allocations and
-/// threads are those of the whole process.
+/// Runs a test with each way of reading and writing files that there is here.
 fn each_way(test: impl Fn(Rc<Os>, &Path, Choice)) {
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for choice in [Choice::Uring, Choice::Threads] {
         match Os::new(choice) {
             Ok(os) => test(os, tempfile::tempdir().unwrap().path(), choice),
@@ -136,7 +166,6 @@ fn load(os: Rc<Os>, folder: &Path, level: Level, logged: bool, what: &str) {
     });
 }
 
-#[test]
 fn an_array_that_is_loaded_while_it_resyncs_allocates_nothing() {
     each_way(|os, folder, choice| {
         let (runtime, devs, arena) = stage(&os, folder, LARGE_MEMBER);
@@ -165,7 +194,6 @@ fn an_array_that_is_loaded_while_it_resyncs_allocates_nothing() {
     });
 }
 
-#[test]
 fn a_member_that_fails_under_load_costs_no_allocation_but_its_name_for_people() {
     each_way(|os, folder, choice| {
         let (runtime, mut devs, arena) = stage(&os, folder, MEMBER);
