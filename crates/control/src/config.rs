@@ -49,7 +49,7 @@ pub struct Config {
     /// Use members that are out of date where nothing newer holds their place.
     #[serde(default)]
     pub accept_stale: bool,
-    /// Members are missing and the others were not in sync: take what parity says of the missing data.
+    /// Take what parity says where it may not belong to the data: members are missing, or blocks are listed as bad, and the others were not in sync.
     #[serde(default)]
     pub dirty_degraded: bool,
     /// Whether a raid6 keeps a private log; without a word, if it has one.
