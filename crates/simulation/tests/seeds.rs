@@ -39,6 +39,7 @@ const FOUND: [(u64, &str); 4] = [
         "data that was journaled while parity's member was missing undid that member's rebuild in a replay",
     ),
     (9035, "a resync with one member in sync and one half rebuilt compared nothing"),
+    (583, "a rebuild of two members wrote to one of them what it had been given already"),
 ];
 
 #[test]

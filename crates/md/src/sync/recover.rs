@@ -48,10 +48,14 @@ impl Walk for Recovery {
         if self.live(array).next().is_none() || !array.has_enough() {
             return None;
         }
-        Some(match self.by_bitmap {
+        let part = match self.by_bitmap {
             true => level::next_marked_rows(array, wanted),
             false => wanted,
-        })
+        };
+        // Rows that a target has been given already are none that it lacks: no window has both.
+        let begins = self.targets.iter().map(|target| target.from).filter(|from| *from > part.start).min();
+        let end = begins.map_or(part.end(), |begins| begins.min(part.end()));
+        Some(Range::new(part.start, end - part.start))
     }
 
     async fn window(&self, array: &Array, memory: &Rc<Arena>, window: Range) -> Outcome {
