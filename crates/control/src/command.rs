@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::document::StackStatus;
+use crate::document::{JournalMode, StackStatus};
 
 /// A message from the control interface to the stack's core, with the way back.
 pub enum Command {
@@ -80,6 +80,11 @@ pub enum GrowOrder {
         bytes: Option<u64>,
         /// What is new is the same on all of them.
         assume_clean: bool,
+    },
+    /// When writes to an array with a write journal are answered.
+    JournalMode {
+        /// When.
+        mode: JournalMode,
     },
 }
 

@@ -17,6 +17,7 @@ use block::Sectors;
 
 use crate::array::{Array, Shape};
 use crate::create::BitmapWish;
+use crate::level::{self, parity::journal::JournalMode};
 pub use error::GrowError;
 
 /// A change that a person asks for.
@@ -35,6 +36,8 @@ pub enum Growth {
         /// What is new is the same on all members already: it is not synced.
         assume_clean: bool,
     },
+    /// When writes to an array with a write journal are answered.
+    JournalMode(JournalMode),
 }
 
 impl Array {
@@ -51,11 +54,21 @@ impl Array {
         if let Some(failed) = self.broken() {
             return Err(failed.into());
         }
+        if let Some(journal) = level::journal(self) {
+            // Nothing is written beside what changes.
+            journal.drained(self).await?;
+        }
         match growth {
             Growth::AddBitmap(wish) => bitmap::add(self, wish).await,
             Growth::RemoveBitmap => bitmap::remove(self).await,
             Growth::Copies(copies) => copies::change(self, copies).await,
             Growth::Size { size, assume_clean } => size::grow(self, size, assume_clean).await,
+            Growth::JournalMode(mode) => {
+                let journal = level::journal(self).ok_or(GrowError::NoJournal)?;
+                journal.failure().map_or(Ok(()), Err)?;
+                journal.set_mode(mode);
+                Ok(())
+            }
         }
     }
 

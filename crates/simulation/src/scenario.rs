@@ -49,6 +49,8 @@ pub struct Scenario {
     pub journal: Option<Sectors>,
     /// Which may fail like any other.
     pub journal_fails: bool,
+    /// In write-back mode, with so many bytes of memory.
+    pub write_back: Option<usize>,
     /// The private log of raid6.
     pub private_log: bool,
     /// In which eras the array is opened by somebody who knows of no private log.
@@ -183,6 +185,7 @@ impl Scenario {
             ppl: false,
             journal: None,
             journal_fails: false,
+            write_back: None,
             private_log: false,
             strangers: Vec::new(),
             assume_clean: false,
@@ -254,6 +257,13 @@ impl Scenario {
             self.bitmap_chunk = None;
             self.assume_clean = !random.one_in(4);
             self.eras.extend((0..2).map(|_| End::PowerCut(300 + random.below(2500))));
+        }
+    }
+
+    /// Has most write journals in write-back mode, with much memory or hardly any. Drawn apart from the rest too.
+    pub fn draw_write_back(&mut self, random: &mut Random) {
+        if self.journal.is_some() && !random.one_in(3) {
+            self.write_back = Some(*random.choose(&[4096, 32 << 10, 1 << 20, 1 << 20]));
         }
     }
 

@@ -11,6 +11,7 @@ use md::{
 
 use super::{Stack, Volume, not_here};
 use crate::command::{AddWish, Added, GrowOrder, Order, Refusal, SyncOrder};
+use crate::document::JournalMode;
 use crate::hold::Hold;
 
 /// A disk that was opened to be added.
@@ -100,6 +101,10 @@ impl Stack {
             GrowOrder::Size { bytes, assume_clean } => {
                 Growth::Size { size: bytes.map(Sectors::from_bytes), assume_clean }
             }
+            GrowOrder::JournalMode { mode } => Growth::JournalMode(match mode {
+                JournalMode::WriteThrough => md::JournalMode::WriteThrough,
+                JournalMode::WriteBack => md::JournalMode::WriteBack,
+            }),
         };
         volume.array.grow(growth).await.map_err(|error| match error {
             GrowError::Failed(_) => Refusal::Failed(format!("{}: {error}", volume.name)),

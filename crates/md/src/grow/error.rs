@@ -24,6 +24,8 @@ pub enum GrowError {
     HasLog,
     /// It has a write journal, which excludes what was asked for.
     HasJournal,
+    /// It has no write journal.
+    NoJournal,
     /// Members of this level come and go only by moving data.
     MovesData(Level),
     /// It is so already.
@@ -86,6 +88,7 @@ impl fmt::Display for GrowError {
                 f.write_str("it has a partial parity log or a private one, which excludes this")
             }
             GrowError::HasJournal => f.write_str("it has a write journal, which excludes this"),
+            GrowError::NoJournal => f.write_str("it has no write journal"),
             GrowError::MovesData(level) => {
                 write!(
                     f,

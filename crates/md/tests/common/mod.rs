@@ -1,6 +1,8 @@
 //! Arrays in a simulated world, for the tests of rules.
 #![allow(dead_code, reason = "each file of tests uses a part of it")]
 
+pub mod journals;
+
 use std::rc::Rc;
 
 use block::{Arena, Buf, Dev, Device, Outcome, Range, Request, Sectors};

@@ -29,6 +29,7 @@ use std::rc::Rc;
 
 use block::{Arena, Buf, Cause, Failed, Op, Outcome, Range, Request, Sectors};
 use md_format::superblock::Summary;
+use runtime::rank::{Rank, Step};
 
 pub(super) use recover::recover_window;
 pub(super) use resync::sync_window;
@@ -42,9 +43,9 @@ use self::offers::Offers;
 use self::plan::{Known, NoPlan};
 use self::slots::Slots;
 use self::work::Works;
-use crate::array::Array;
+use crate::array::{Array, Options};
 use crate::level::Mapping;
-use crate::limits::{OFFERS, SLOTS, STRIPES_JOINED};
+use crate::limits::{OFFERS, PARITY_WORKS, SLOTS, STRIPES_JOINED};
 use crate::member::Member;
 use crate::plant::{self, Plant};
 
@@ -67,7 +68,7 @@ pub(crate) struct Striped {
 impl Striped {
     /// Makes what `lanes` lanes of an array of this height need.
     pub fn new(map: Map, lanes: usize, height: u8, log: Option<Log>) -> Striped {
-        let works = Works::new(&map, height);
+        let works = Works::new(&map, PARITY_WORKS, Rank::new(height, Step::Buffers));
         let bytes = works.window().byte_len();
         let zeroes = Arena::new(bytes).take_zeroed(bytes).expect("the arena was made for it");
         let groups = || Groups::new(SLOTS * STRIPES_JOINED);
@@ -78,9 +79,9 @@ impl Striped {
     }
 
     /// The array, of this height, has its journal on this device.
-    pub fn set_journal(&mut self, member: Rc<Member>, height: u8) {
-        self.works.add_fresh(self.map.slots(), journal::BLOCK.byte_len());
-        self.journal = Some(Box::new(Journal::new(member, &self.map, height)));
+    pub fn set_journal(&mut self, member: Rc<Member>, height: u8, options: &Options) {
+        self.works.add_lists(&self.map);
+        self.journal = Some(Box::new(Journal::new(member, &self.map, height, options)));
     }
 
     /// The array, a raid6, has a private log.
@@ -157,6 +158,27 @@ impl Striped {
         self.log.as_ref().is_some_and(|log| log.is_doubtful(rows))
     }
 
+    /// Locks rows, waiting for everybody who came before.
+    async fn lock<'a>(&'a self, array: &'a Array, rows: Range) -> Locked<'a> {
+        let lock = array.lanes.of(rows.start).ranges.lock(rows).await;
+        Locked { level: self, lock: Some(lock) }
+    }
+
+    /// Locks rows if nobody has, or waits for, any of them.
+    fn try_lock<'a>(&'a self, array: &'a Array, rows: Range) -> Option<runtime::Held<'a>> {
+        array.lanes.of(rows.start).ranges.try_lock(rows)
+    }
+
+    /// Whether new blocks of these rows may stay in a journal and in memory for a while: everything is there that writing
+    /// them out will need.
+    fn may_cache(&self, array: &Array, rows: Range) -> bool {
+        if !array.is_whole() || !array.sync.covers(rows) || array.broken().is_some() {
+            return false;
+        }
+        let known = self.known(array, rows, Slots::NONE);
+        (known.absent | known.unreadable | known.void).is_empty()
+    }
+
     /// What is known of some rows of a stripe.
     fn known(&self, array: &Array, rows: Range, unreadable: Slots) -> Known {
         let is_believed = array.sync.is_trusting() || plant::is(Plant::ModifyUnsynced);
@@ -212,6 +234,22 @@ impl Striped {
     }
 }
 
+/// Rows that are locked until this is dropped.
+struct Locked<'a> {
+    level: &'a Striped,
+    lock: Option<runtime::Held<'a>>,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.lock = None;
+        // What is written out of memory beside requests takes only rows that are free.
+        if let Some(journal) = self.level.journal() {
+            journal.unlocked();
+        }
+    }
+}
+
 /// Starts the replay of logs and journal, what keeps them, and what is to begin after the replay.
 pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) {
     match &array.mapping {
@@ -238,6 +276,9 @@ pub(super) async fn serve(array: &Rc<Array>, level: &Striped, request: Request) 
         // What was answered is durable in the journal.
         Op::Flush if level.journal.is_some() && without_journal.is_none() => array.recorded().await,
         Op::Flush => {
+            if let Some(journal) = level.journal() {
+                journal.drained(array).await?;
+            }
             array.flush_members(request.trace).await?;
             array.recorded().await
         }

@@ -5,17 +5,23 @@
 //! blocks that are in the journal alone, or an empty unit if there are none; then the tail moves there, and those blocks
 //! are written as any write is. Whenever the power fails, what the superblock calls the tail has all that is needed.
 
+use std::collections::VecDeque;
+
 use block::{Arena, Buf, Cause, Failed, Outcome, Range, Request, Sectors, lend};
 use md_format::journal::{
     BLOCK_BYTES, BLOCK_SECTORS, MetaBlock, Payload, RECOVERY_STEP, block_checksum, payload_bytes, ring_add,
 };
 
+use super::super::group::{Part, PartId};
+use super::super::stripe::carry_out;
+use super::super::work::Lists;
 use super::super::{Striped, write};
 use super::plan::{DataOnly, Position, Rows, Whole};
 use super::reclaim::move_tail;
 use super::ring::Ring;
 use super::{BLOCK, Held, Journal};
 use crate::array::Array;
+use crate::limits::JOURNAL_WRITTEN_OUT;
 
 /// Replays the journal.
 pub(super) async fn run(array: &Array, level: &Striped, journal: &Journal) -> Outcome {
@@ -23,6 +29,19 @@ pub(super) async fn run(array: &Array, level: &Striped, journal: &Journal) -> Ou
     let take = || arena.take(BLOCK_BYTES).expect("the arena was made for it");
     let replay = Replay { array, level, journal, meta: take(), block: take() };
     replay.all().await
+}
+
+/// How many blocks from the first on lie in whole rows of one stripe, and are few enough for one piece of work.
+fn first_rows(blocks: &[DataOnly], chunk: u64) -> usize {
+    let mut count = 0;
+    for row in blocks.chunk_by(|one, other| one.row == other.row) {
+        let is_near = row[0].row / chunk == blocks[0].row / chunk;
+        if count > 0 && (!is_near || count + row.len() > JOURNAL_WRITTEN_OUT) {
+            break;
+        }
+        count += row.len();
+    }
+    count
 }
 
 struct Replay<'a> {
@@ -80,10 +99,11 @@ impl Replay<'_> {
             None => Ring::new(journal.size, 0, runtime::random() >> 32),
         };
         let mut moved = Vec::with_capacity(open.len());
-        let mut held = Vec::new();
-        let most = journal.open.borrow().most();
-        for blocks in open.chunks(most) {
-            held.push(self.move_blocks(blocks, &mut moved).await?);
+        let mut held = VecDeque::new();
+        // So short that the first can be let go of before the others leave no room.
+        let each = (journal.open.borrow().most() / 4).max(1);
+        for blocks in open.chunks(each) {
+            held.push_back(self.move_blocks(blocks, &mut moved).await?);
         }
         if open.is_empty() {
             self.check_room(BLOCK_SECTORS)?;
@@ -105,10 +125,41 @@ impl Replay<'_> {
                 array.metadata.settled().await?;
             }
         }
-        for block in &moved {
-            self.write(block).await?;
+        self.write_out_moved(&moved, held, each).await
+    }
+
+    /// Writes out what is in the journal alone, row by row: all blocks of a row together, for their parity is one. A unit is
+    /// let go of when nothing in it is needed any more; each has so many of the blocks.
+    async fn write_out_moved(
+        &self,
+        moved: &[DataOnly],
+        mut held: VecDeque<Held<'_>>,
+        each: usize,
+    ) -> Outcome {
+        let (array, level) = (self.array, self.level);
+        let most = JOURNAL_WRITTEN_OUT + usize::from(level.map.slots());
+        let arena = Arena::new(most * BLOCK_BYTES);
+        let mut lists = Lists::new(&level.map, level.works.window(), most);
+        let mut work = level.works.take().await;
+        let (mut done, mut free) = (0, 0);
+        while done < moved.len() {
+            let count = first_rows(&moved[done..], level.map.chunk().0);
+            for block in &moved[done..done + count] {
+                let buf = arena.take(BLOCK_BYTES).expect("the arena was made for them");
+                self.read(block.at, &buf).await?;
+                let range = self.place_of(block)?;
+                lists.parts.push((PartId::NOBODY, Part { range, buf: Some(buf), fua: false, trace: 0 }));
+            }
+            let stripe = moved[done].row / level.map.chunk().0;
+            let _writing = array.begin_write(level.map.rows_of(stripe)).await?;
+            carry_out(array, level, stripe, &mut work, &mut lists).await?;
+            lists.parts.clear();
+            done += count;
+            while (free + 1) * each <= done {
+                held.pop_front();
+                free += 1;
+            }
         }
-        drop(held);
         Ok(())
     }
 
