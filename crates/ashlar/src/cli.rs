@@ -444,6 +444,10 @@ pub struct Add {
     /// The array, where several run under NAME
     #[arg(long, value_name = "ARRAY")]
     pub array: Option<String>,
+    /// The DISK becomes the write journal of a raid4, raid5 or raid6, which has none or whose own has failed; what it holds
+    /// is lost
+    #[arg(long)]
+    pub journal: bool,
     /// Use disks that hold something: what they hold is lost
     #[arg(long)]
     pub overwrite: bool,

@@ -181,3 +181,53 @@ fn what_the_kernel_lost_the_power_over_is_made_whole_by_its_journal() {
 fn what_the_kernel_had_in_its_journal_alone_is_read_and_written_out() {
     lost_by_the_kernel("write-back");
 }
+
+#[test]
+fn the_kernel_takes_a_journal_that_was_added_and_an_array_from_which_one_was_taken_away() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    let bench = Bench::new();
+    let (mut jobs, mut expected) = (Vec::new(), Vec::new());
+    for (number, made_of) in JOURNALED.into_iter().enumerate() {
+        for adds in [true, false] {
+            let name = format!("m{number}{adds}");
+            let all = members(&bench, &name, made_of);
+            let (slots, journal) = all.split_at(made_of.0.slots);
+            let sure = ["--assume-clean", "--bitmap", "none"];
+            let with = ["--assume-clean", "--write-journal", journal[0].to_str().unwrap()];
+            let given: Vec<Option<PathBuf>> = slots.iter().cloned().map(Some).collect();
+            made_of.0.create(&bench, &name, if adds { &sure } else { &with }, &given);
+            let running = bench.run(&name, &[], if adds { slots } else { &all });
+            let mut client = running.connect();
+            client.fill(0, 1 << 20, 3);
+            match adds {
+                true => {
+                    let words = ["add".as_ref(), name.as_ref(), "--journal".as_ref(), journal[0].as_os_str()];
+                    bench.manage(&words);
+                    bench.manage(&["grow", &name, "--journal-mode", "write-back"]);
+                }
+                false => drop(bench.manage(&["grow", &name, "--remove-journal"])),
+            }
+            for at in 0..40 {
+                client.fill(at * 24 * 512, 3000 / 512 * 512, 4 + at);
+            }
+            client.flush().unwrap();
+            expected.push(hash(&client.content()));
+            if adds {
+                running.kill()
+            } else {
+                running.stop()
+            }
+            let disks = if adds { all } else { slots.to_vec() };
+            let policy = if adds { "journal" } else { "resync" };
+            let script = format!(
+                "mdadm -A /dev/$MD $DISKS && is consistency_policy {policy} && is resync_start none || exit 1\n\
+                 scrub || exit 2\ncontent /dev/$MD; mdadm --stop /dev/$MD"
+            );
+            jobs.push(Job { name: format!("{name} {made_of:?}"), disks, script });
+        }
+    }
+    let printed = boots(boot.kernel, bench.folder(), &jobs, End::Clean);
+    for (printed, expected) in printed.iter().zip(&expected) {
+        assert_eq!(hashes(printed), [expected], "{printed}");
+    }
+}

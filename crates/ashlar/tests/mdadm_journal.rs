@@ -1,7 +1,7 @@
 //! What mdadm's own tests of the write journal ask of the kernel, asked of `ashlar`, each under the name it has there.
 //!
-//! Left out, until there is something to ask: adding a journal to an array that lost its own (20raid5journal). What the kernel
-//! had in its journal alone is asked of `ashlar` in `kernel_journal.rs`.
+//! Left out: adding a journal to an array that was stopped without its own (20raid5journal), which is read and not run here.
+//! What the kernel had in its journal alone is asked of `ashlar` in `kernel_journal.rs`.
 
 mod proof;
 
@@ -182,5 +182,68 @@ fn an_array_without_a_journal_has_no_mode() {
     let output = bench.ashlar(words.map(PathBuf::from).into_iter().chain([run]));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && said.contains("no write journal"), "{said}");
+    running.stop();
+}
+
+#[test]
+fn a_journal_is_added_instead_of_one_that_failed_20raid5journal() {
+    let bench = Bench::new();
+    let members = made(&bench, "m", "5", 3);
+    let other = bench.members("other", &[4096]).remove(0);
+    let running = bench.run("m", &["--journal-mode", "write-back"], &members);
+    let mut client = running.connect();
+    client.fill(0, MIB as usize, 3);
+    client.fill(5 * 4096, 4096, 4);
+    bench.fail("m", &members[3]);
+    client.write(0, &[1; 4096]).unwrap_err();
+    bench.manage(&["remove".as_ref(), "m".as_ref(), members[3].as_os_str()]);
+    let words = |disk: &PathBuf| {
+        ["add", "m", "--journal"].map(PathBuf::from).into_iter().chain([disk.clone()]).collect()
+    };
+    let words: Vec<PathBuf> = words(&other);
+    let said = String::from_utf8(bench.manage(&words)).unwrap();
+    assert!(said.contains("is the write journal"), "{said}");
+    client.fill(9 * 4096, 4096, 5);
+    assert_eq!(bench.array("m")["journal"]["cached_bytes"], 4096);
+    let content = client.content();
+    running.kill();
+    let now = [&members[..3], &[other]].concat();
+    let examined = bench.examined(&now);
+    assert_eq!(examined[3]["role"], "journal", "{examined:?}");
+    assert!(bench.cat(&now) == content);
+    let running = bench.run("m", &[], &now);
+    assert!(running.connect().content() == content);
+    running.stop();
+}
+
+#[test]
+fn a_journal_comes_and_goes_while_it_runs() {
+    let bench = Bench::new();
+    let members = bench.members("m", &[8192; 3]);
+    bench.create("m", &["--level", "5", "--bitmap", "none"], &members);
+    let journal = bench.members("journal", &[4096]).remove(0);
+    let running = bench.run("m", &[], &members);
+    let mut client = running.connect();
+    client.fill(0, MIB as usize, 3);
+    let add = ["add".as_ref(), "m".as_ref(), "--journal".as_ref(), journal.as_os_str()];
+    bench.manage(&add);
+    assert_eq!(bench.array("m")["journal"]["mode"], "write-through");
+    client.fill(MIB, 40_000, 4);
+    let said = String::from_utf8(bench.manage(&["grow", "m", "--remove-journal"])).unwrap();
+    assert!(said.contains("has no journal"), "{said}");
+    client.fill(2 * MIB, 40_000, 5);
+    let content = client.content();
+    let run = bench.path("run");
+    let words = add.iter().map(|word| word.to_os_string());
+    let again = bench.ashlar(words.chain(["--run-dir".into(), run.into_os_string()]));
+    let said = String::from_utf8(again.stderr).unwrap();
+    assert!(!again.status.success() && said.contains("a member of this array"), "{said}");
+    running.stop();
+    assert!(bench.cat(&members) == content);
+    // A disk that was the journal is no member of anything.
+    let all = [&members[..], &[journal]].concat();
+    let running = bench.run("m", &[], &all);
+    assert!(bench.array("m")["journal"].is_null());
+    assert!(running.connect().content() == content);
     running.stop();
 }

@@ -86,6 +86,8 @@ pub enum GrowOrder {
         /// When.
         mode: JournalMode,
     },
+    /// No write journal.
+    RemoveJournal,
 }
 
 /// What the sync engine of an array can be told.
@@ -134,6 +136,9 @@ pub struct AddWish {
     pub array: Option<String>,
     /// What it holds may be lost.
     pub overwrite: bool,
+    /// It is to be the write journal.
+    #[serde(default)]
+    pub journal: bool,
     /// Nobody else writes to it, though it is remote.
     pub sole_writer: bool,
 }

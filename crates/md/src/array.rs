@@ -130,7 +130,7 @@ pub struct Array {
     pub(crate) still: Still,
     pub(crate) max_read_errors: Cell<u32>,
     broken: Cell<Option<Failed>>,
-    height: u8,
+    pub(crate) height: u8,
     pub(crate) geometry: Cell<Geometry>,
     pub(crate) sync_size: Cell<Sectors>,
     pub(crate) happenings: RefCell<Vec<Happening>>,
@@ -178,7 +178,7 @@ impl Array {
         let height = 1 + all.map(|member| member.dev.height()).max().unwrap_or(0);
         let (mut mapping, size) = level::map(&summary, &members, options.layout, options.lanes, height)
             .map_err(|hindrance| OpenError::Hindered(vec![hindrance]))?;
-        if let (Mapping::Parity(level), Some(journal)) = (&mut mapping, &journal) {
+        if let (Mapping::Parity(level), Some(journal)) = (&mapping, &journal) {
             level.set_journal(journal.clone(), height, &options);
         }
         let private_log =

@@ -100,10 +100,18 @@ impl Asker {
         self.watch.see_growth();
     }
 
-    /// Has the journal write through, and back again after a while.
+    /// Has the journal write through, and back again after a while; or takes it away, and gives it back.
     async fn change_mode(&self) {
-        let _ = self.array.grow(Growth::JournalMode(JournalMode::WriteThrough)).await;
-        sleep_ms(self.world.draw(|random| random.below(20))).await;
+        let pause = || sleep_ms(self.world.draw(|random| random.below(20)));
+        if self.world.draw(|random| random.one_in(2)) {
+            let _ = self.array.grow(Growth::JournalMode(JournalMode::WriteThrough)).await;
+            pause().await;
+        } else {
+            let _ = self.array.grow(Growth::RemoveJournal).await;
+            pause().await;
+            let (name, dev) = ((self.devs.len() - 1).to_string(), self.devs[self.devs.len() - 1].clone());
+            let _ = self.array.add_journal(Newcomer { name, dev, examined: None }).await;
+        }
         let _ = self.array.grow(Growth::JournalMode(JournalMode::WriteBack)).await;
     }
 

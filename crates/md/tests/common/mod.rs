@@ -113,7 +113,7 @@ impl Bench {
         self.candidates_of(self.devs().len()).await
     }
 
-    async fn candidates_of(&self, count: usize) -> Vec<Candidate> {
+    pub async fn candidates_of(&self, count: usize) -> Vec<Candidate> {
         let mut candidates = Vec::new();
         for (number, dev) in self.devs().iter().take(count).enumerate() {
             let examined = examine(dev, &self.arena).await.unwrap();

@@ -25,6 +25,7 @@ mod work;
 mod write;
 mod zero;
 
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use block::{Arena, Buf, Cause, Failed, Op, Outcome, Range, Request, Sectors};
@@ -45,7 +46,7 @@ use self::slots::Slots;
 use self::work::Works;
 use crate::array::{Array, Options};
 use crate::level::Mapping;
-use crate::limits::{OFFERS, PARITY_WORKS, SLOTS, STRIPES_JOINED};
+use crate::limits::{JOURNALS, OFFERS, PARITY_WORKS, SLOTS, STRIPES_JOINED};
 use crate::member::Member;
 use crate::plant::{self, Plant};
 
@@ -62,7 +63,7 @@ pub(crate) struct Striped {
     /// What closes the write hole.
     log: Option<Box<Log>>,
     /// What everything is written to before it is written to the members.
-    journal: Option<Box<Journal>>,
+    journals: Journals,
 }
 
 impl Striped {
@@ -75,13 +76,19 @@ impl Striped {
         let lanes = 0..lanes.max(1);
         let offers = lanes.clone().map(|_| Offers::new(OFFERS)).collect();
         let (groups, log) = (lanes.map(|_| groups()).collect(), log.map(Box::new));
-        Striped { map, groups, offers, works, zeroes, log, journal: None }
+        Striped { map, groups, offers, works, zeroes, log, journals: Journals::default() }
     }
 
-    /// The array, of this height, has its journal on this device.
-    pub fn set_journal(&mut self, member: Rc<Member>, height: u8, options: &Options) {
+    /// The array, of this height, has its journal on this device from now on. Nothing is under way. False when it has had
+    /// too many.
+    pub fn set_journal(&self, member: Rc<Member>, height: u8, options: &Options) -> bool {
         self.works.add_lists(&self.map);
-        self.journal = Some(Box::new(Journal::new(member, &self.map, height, options)));
+        self.journals.push(Journal::new(member, &self.map, height, options))
+    }
+
+    /// The array has no journal any more. Nothing is under way.
+    pub fn forget_journal(&self) {
+        self.journals.now.set(None);
     }
 
     /// The array, a raid6, has a private log.
@@ -94,7 +101,7 @@ impl Striped {
         if let Some(log) = &self.log {
             log.replayed().await;
         }
-        match &self.journal {
+        match self.journal() {
             Some(journal) => journal.replayed().await,
             None => Ok(()),
         }
@@ -107,19 +114,19 @@ impl Striped {
 
     /// The write journal, if there is one.
     pub fn journal(&self) -> Option<&Journal> {
-        self.journal.as_deref()
+        self.journals.all[self.journals.now.get()?].get().map(|journal| &**journal)
     }
 
     /// Rows that are written in one piece.
     fn window(&self) -> Sectors {
         let window = self.works.window();
         let window = self.log.as_ref().map_or(window, |log| window.min(log.longest()));
-        self.journal.as_ref().map_or(window, |journal| window.min(journal.longest()))
+        self.journal().map_or(window, |journal| window.min(journal.longest()))
     }
 
     /// What pieces are multiples of: a journal knows whole blocks alone.
     fn unit(&self) -> Sectors {
-        if self.journal.is_some() { journal::BLOCK } else { Sectors(1) }
+        if self.journal().is_some() { journal::BLOCK } else { Sectors(1) }
     }
 
     /// The slots whose member, if there is one, does not have these rows.
@@ -196,7 +203,7 @@ impl Striped {
         // A write that failed halfway on the last members there are leaves parity that belongs to nobody knows what.
         let is_known = array.sync.covers(rows) && array.broken().is_none() && !self.is_in_doubt(rows);
         let consistent = is_believed || is_known;
-        Known { absent, unreadable, void, consistent, all_parity: self.journal.is_some() }
+        Known { absent, unreadable, void, consistent, all_parity: self.journal().is_some() }
     }
 
     /// The offers of the lane in which a row lies.
@@ -234,6 +241,24 @@ impl Striped {
     }
 }
 
+/// The journals that an array has had, in places that never change, and which of them it has.
+#[derive(Default)]
+struct Journals {
+    all: [OnceCell<Box<Journal>>; JOURNALS],
+    now: Cell<Option<usize>>,
+}
+
+impl Journals {
+    fn push(&self, journal: Journal) -> bool {
+        let place = self.all.iter().position(|place| place.get().is_none());
+        if let Some(at) = place {
+            let _ = self.all[at].set(Box::new(journal)); // it is free
+            self.now.set(place);
+        }
+        place.is_some()
+    }
+}
+
 /// Rows that are locked until this is dropped.
 struct Locked<'a> {
     level: &'a Striped,
@@ -253,7 +278,7 @@ impl Drop for Locked<'_> {
 /// Starts the replay of logs and journal, what keeps them, and what is to begin after the replay.
 pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) {
     match &array.mapping {
-        Mapping::Parity(level) if level.journal.is_some() => journal::start(array, then),
+        Mapping::Parity(level) if level.journal().is_some() => journal::start(array, then),
         _ => log::start(array, then),
     }
 }
@@ -264,7 +289,7 @@ pub(super) async fn serve(array: &Rc<Array>, level: &Striped, request: Request) 
     if let (Some(failed), false) = (array.broken(), reads) {
         return Err(failed);
     }
-    let without_journal = level.journal.as_ref().and_then(|journal| journal.failure());
+    let without_journal = level.journal().and_then(|journal| journal.failure());
     if let (Some(failed), false) = (without_journal, reads || request.op == Op::Flush) {
         return Err(failed);
     }
@@ -274,7 +299,7 @@ pub(super) async fn serve(array: &Rc<Array>, level: &Striped, request: Request) 
         Op::Write => write::write(array, level, request).await,
         Op::Discard | Op::WriteZeroes => zero::zero(array, level, request).await,
         // What was answered is durable in the journal.
-        Op::Flush if level.journal.is_some() && without_journal.is_none() => array.recorded().await,
+        Op::Flush if level.journal().is_some() && without_journal.is_none() => array.recorded().await,
         Op::Flush => {
             if let Some(journal) = level.journal() {
                 journal.drained(array).await?;

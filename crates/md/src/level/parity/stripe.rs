@@ -42,7 +42,7 @@ pub(super) async fn write(
     let fresh = std::mem::take(&mut work.fresh);
     // A row that is new from end to end goes out at once, and all that is kept of its stripe before it.
     let is_whole = |segment: &Segment| segment.covered == stripe.data() && segment.ragged.is_empty();
-    let mut keeps = level.journal.is_some() && !segments.iter().any(is_whole);
+    let mut keeps = level.journal().is_some() && !segments.iter().any(is_whole);
     let emptied = match keeps {
         true => Ok(()),
         false => write_out(array, level, level.map.rows_of(number), work).await,
@@ -50,7 +50,7 @@ pub(super) async fn write(
     let mut writing = Writing {
         fresh: &fresh,
         // What a journal has is durable already.
-        fua: level.journal.is_none() && parts.iter().any(|(_, part)| part.fua),
+        fua: level.journal().is_none() && parts.iter().any(|(_, part)| part.fua),
         // In traces the group goes under the request that leads it.
         trace: parts.first().map_or(0, |(_, part)| part.trace),
         ..Writing::new(array, level, stripe, parts, &segments)
@@ -134,19 +134,6 @@ impl<'a> Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// Writes a run: into the journal alone as long as `keeps` is set and that can be. Afterwards the whole stripe goes out
-    /// first: who may have to wait for space in the journal has locked nothing that others wait for to make some (P2).
-    async fn write(&mut self, work: &mut Work, run: Run, keeps: &mut bool) -> Outcome {
-        if *keeps {
-            if self.keep(work, run).await? {
-                return Ok(());
-            }
-            *keeps = false;
-            write_out(self.array, self.level, self.level.map.rows_of(self.stripe.number), work).await?;
-        }
-        self.run(work, run).await
-    }
-
     async fn run(&mut self, work: &mut Work, run: Run) -> Outcome {
         let mut unreadable = Slots::NONE;
         let mut medium = None;

@@ -13,7 +13,7 @@ use crate::limits::FAN_OUT;
 use crate::member::Member;
 
 pub(super) async fn zero(array: &Array, level: &Striped, request: Request) -> Outcome {
-    if level.journal.is_some() {
+    if level.journal().is_some() {
         return match request.op {
             Op::Discard => Ok(()),
             _ => write::write(array, level, request).await,

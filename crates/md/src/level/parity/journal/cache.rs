@@ -188,7 +188,7 @@ impl Cache {
     pub fn around(&self, row: Sectors, bounds: Range) -> Range {
         let (mut start, mut end) = (row, row + BLOCK);
         while start > bounds.start && self.find(start - BLOCK).is_some() {
-            start = start - BLOCK;
+            start -= BLOCK;
         }
         while end < bounds.end() && self.find(end).is_some() {
             end += BLOCK;

@@ -281,6 +281,11 @@ impl Journal {
         Sectors(BLOCK_SECTORS << rows.ilog2())
     }
 
+    /// Its device.
+    pub fn member(&self) -> &Member {
+        &self.member
+    }
+
     /// Whether its device is this member.
     pub fn is_on(&self, member: &Member) -> bool {
         std::ptr::eq(&*self.member, member)
@@ -386,7 +391,7 @@ impl Journal {
 }
 
 /// Starts the replay and the tasks of an array that has a journal, and what is to begin after the replay.
-pub(super) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) {
+pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) {
     let own = array.clone();
     let _running = spawn(async move {
         let (level, journal) = of(&own).expect("looked at before");

@@ -11,9 +11,22 @@ use super::*;
 use crate::limits::JOURNAL_WRITTEN_OUT;
 
 impl Writing<'_> {
+    /// Writes a run: into the journal alone as long as `keeps` is set and that can be. Afterwards the whole stripe goes out
+    /// first: who may have to wait for space in the journal has locked nothing that others wait for to make some (P2).
+    pub(super) async fn write(&mut self, work: &mut Work, run: Run, keeps: &mut bool) -> Outcome {
+        if *keeps {
+            if self.keep(work, run).await? {
+                return Ok(());
+            }
+            *keeps = false;
+            write_out(self.array, self.level, self.level.map.rows_of(self.stripe.number), work).await?;
+        }
+        self.run(work, run).await
+    }
+
     /// Makes the new blocks of a run durable in the journal, and keeps them in memory: then that is all there is to do.
     /// False where something that it takes is not there, or that writing them out would take.
-    pub(super) async fn keep(&mut self, work: &mut Work, run: Run) -> Result<bool, Failed> {
+    async fn keep(&mut self, work: &mut Work, run: Run) -> Result<bool, Failed> {
         let Some(journal) = self.level.journal() else { return Ok(false) };
         let rows = self.rows(run);
         if !self.level.may_cache(self.array, rows) {
