@@ -262,3 +262,25 @@ fn a_journal_is_for_parity_with_new_metadata_and_without_another_log() {
     assert!(made(Made { bitmap: Some(65_536), ..journaled(20_480) }));
     assert!(made(journaled(2048 + 152)), "too small");
 }
+
+#[test]
+fn a_journal_is_read_in_large_pieces() {
+    let bench = Bench::new(12, journaled(20_480));
+    bench.run(async {
+        let array = open(&bench).await;
+        for at in 0..100 {
+            bench.write(&array.device(), at * 48, at as u8, 8).await.unwrap();
+        }
+    });
+    bench.world.power_cut();
+    bench.run(async {
+        let (set, candidates) = bench.set().await;
+        let before = bench.disk(JOURNAL).reads();
+        let options = Options { write: true, ..Options::default() };
+        let array = Array::open(&set, &candidates, &bench.devs(), options).unwrap();
+        array.replayed().await;
+        assert!(array.journal().unwrap().replayed >= 100);
+        let reads = bench.disk(JOURNAL).reads() - before;
+        assert!(reads < 20, "{reads} reads of 300 blocks");
+    });
+}

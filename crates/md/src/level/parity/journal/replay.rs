@@ -5,6 +5,7 @@
 //! blocks that are in the journal alone, or an empty unit if there are none; then the tail moves there, and those blocks
 //! are written as any write is. Whenever the power fails, what the superblock calls the tail has all that is needed.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use block::{Arena, Buf, Cause, Failed, Outcome, Range, Request, Sectors, lend};
@@ -21,13 +22,14 @@ use super::reclaim::move_tail;
 use super::ring::Ring;
 use super::{BLOCK, Held, Journal};
 use crate::array::Array;
-use crate::limits::JOURNAL_WRITTEN_OUT;
+use crate::limits::{JOURNAL_READ_BYTES, JOURNAL_WRITTEN_OUT};
 
 /// Replays the journal.
 pub(super) async fn run(array: &Array, level: &Striped, journal: &Journal) -> Outcome {
-    let arena = Arena::new(2 * BLOCK_BYTES);
-    let take = || arena.take(BLOCK_BYTES).expect("the arena was made for it");
-    let replay = Replay { array, level, journal, meta: take(), block: take() };
+    let arena = Arena::new(2 * BLOCK_BYTES + JOURNAL_READ_BYTES);
+    let take = |bytes| arena.take(bytes).expect("the arena was made for it");
+    let ahead = Ahead { buf: take(JOURNAL_READ_BYTES), holds: Cell::new(None) };
+    let replay = Replay { array, level, journal, meta: take(BLOCK_BYTES), block: take(BLOCK_BYTES), ahead };
     replay.all().await
 }
 
@@ -50,6 +52,24 @@ struct Replay<'a> {
     journal: &'a Journal,
     meta: Buf,
     block: Buf,
+    ahead: Ahead,
+}
+
+/// What was read of the journal in one piece, because it is read from its tail to its end.
+struct Ahead {
+    buf: Buf,
+    /// Which positions.
+    holds: Cell<Option<Range>>,
+}
+
+impl Ahead {
+    /// Copies a block that was read already. Whether it was.
+    fn copy(&self, position: Position, buf: &Buf) -> bool {
+        let block = Range::new(Sectors(position), BLOCK);
+        let Some(holds) = self.holds.get().filter(|holds| holds.contains(block)) else { return false };
+        buf.copy_from(0, &self.buf.slice((block.start - holds.start).byte_len(), BLOCK_BYTES));
+        true
+    }
 }
 
 /// What a meta block that is whole comes to.
@@ -77,7 +97,10 @@ impl Replay<'_> {
             }
             seq = Some(own.wrapping_add(1));
         }
-        let (whole, open) = rows.finish();
+        let (mut whole, open) = rows.finish();
+        // In the order in which they lie there: rows know nothing of each other.
+        whole.sort_unstable_by_key(|row| row.blocks.values().min().copied());
+        self.ahead.holds.set(None);
         for row in &whole {
             self.write_out(row).await?;
         }
@@ -175,6 +198,7 @@ impl Replay<'_> {
         }
         let held = journal.hold_open();
         journal.durable(self.array, &held).await?;
+        self.ahead.holds.set(None); // something else is there now
         let mut at = journal.ring.borrow().start_of(held.number);
         for block in blocks {
             at = ring_add(at, BLOCK_SECTORS, journal.size).expect("within the ring");
@@ -202,7 +226,7 @@ impl Replay<'_> {
         if position + BLOCK_SECTORS > self.journal.size {
             return Ok(None);
         }
-        self.read(position, &self.meta).await?;
+        self.read_on(position, &self.meta).await?;
         let mut bytes = Box::new([0; BLOCK_BYTES]);
         self.meta.copy_to_slice(0, &mut bytes[..]);
         let checked = MetaBlock::view(&bytes[..]).and_then(|meta| meta.check(self.journal.seed, position));
@@ -264,7 +288,7 @@ impl Replay<'_> {
                 Err(_) => return Ok(false),
             };
             for sum in sums.into_iter().flatten() {
-                self.read(at, &self.block).await?;
+                self.read_on(at, &self.block).await?;
                 let seed = self.journal.seed;
                 let found =
                     lend(std::slice::from_ref(&self.block), &[], |read, _| block_checksum(seed, read[0]));
@@ -313,7 +337,39 @@ impl Replay<'_> {
         write::write(self.array, self.level, Request::write(range.start, self.block.clone())).await
     }
 
+    /// Reads the block at a position, and what lies behind it, which is looked at next.
+    async fn read_on(&self, position: Position, buf: &Buf) -> Outcome {
+        if self.ahead.copy(position, buf) {
+            return Ok(());
+        }
+        let count = self.ahead.buf.sectors().min(Sectors(self.journal.size - position));
+        let piece = self.ahead.buf.slice(0, count.byte_len());
+        self.ahead.holds.set(None);
+        if self.read_piece(position, &piece).await.is_ok() {
+            self.ahead.holds.set(Some(Range::new(Sectors(position), count)));
+        }
+        // One bad sector further on takes nothing with it.
+        match self.ahead.copy(position, buf) {
+            true => Ok(()),
+            false => self.read_piece(position, buf).await,
+        }
+    }
+
+    /// Reads the block at a position, and what lies behind it where that goes on from what was read before.
     async fn read(&self, position: Position, buf: &Buf) -> Outcome {
+        let length = self.ahead.buf.sectors().0;
+        let goes_on = match self.ahead.holds.get() {
+            None => true,
+            Some(holds) => (holds.end().0..holds.end().0 + length).contains(&position),
+        };
+        match goes_on {
+            true => self.read_on(position, buf).await,
+            false if self.ahead.copy(position, buf) => Ok(()),
+            false => self.read_piece(position, buf).await,
+        }
+    }
+
+    async fn read_piece(&self, position: Position, buf: &Buf) -> Outcome {
         let member = &self.journal.member;
         let at = member.data_offset + Sectors(position);
         member.dev.start(self.array.to_member(Request::read(at, buf.clone()))).await
