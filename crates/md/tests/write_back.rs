@@ -259,6 +259,31 @@ fn short_of_memory_or_space_a_write_goes_through_and_nobody_waits_for_ever() {
 }
 
 #[test]
+fn the_smallest_journal_full_of_what_no_member_has_leaves_room_to_be_opened() {
+    for (each, rows) in (1..=2u64).flat_map(|each| (1..=12u64).map(move |rows| (each, rows))) {
+        let bench = Bench::new(14, journaled(2048 + 160));
+        bench.run(async {
+            let array = open(&bench).await;
+            for row in 0..rows {
+                // Blocks of one row lie in chunks of two blocks, side by side.
+                for slot in 0..each {
+                    let start = row / 2 * 48 + slot * 16 + row % 2 * 8;
+                    bench.write(&array.device(), start, row as u8 + 1, 8).await.unwrap();
+                }
+            }
+        });
+        bench.world.power_cut();
+        bench.run(async {
+            let array = open(&bench).await;
+            for row in 0..rows {
+                let start = row / 2 * 48 + row % 2 * 8;
+                bench.reads(&array.device(), start, row as u8 + 1, 8).await.unwrap();
+            }
+        });
+    }
+}
+
+#[test]
 fn what_was_in_memory_for_long_is_written_out() {
     let bench = Bench::new(10, journaled(20_480));
     bench.run(async {

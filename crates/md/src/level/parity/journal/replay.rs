@@ -123,8 +123,7 @@ impl Replay<'_> {
         };
         let mut moved = Vec::with_capacity(open.len());
         let mut held = VecDeque::new();
-        // So short that the first can be let go of before the others leave no room.
-        let each = (journal.open.borrow().most() / 4).max(1);
+        let each = self.moved_together(open.len());
         for blocks in open.chunks(each) {
             held.push_back(self.move_blocks(blocks, &mut moved).await?);
         }
@@ -184,6 +183,20 @@ impl Replay<'_> {
             }
         }
         Ok(())
+    }
+
+    /// How many blocks are moved in one unit: so few that the first unit can be let go of before the others leave no room.
+    /// Where their meta blocks would leave none, as many as fit: a journal that we left has room for those at least, and for
+    /// all that is written behind them.
+    fn moved_together(&self, blocks: usize) -> usize {
+        let most = self.journal.open.borrow().most();
+        let few = (most / 4).max(1);
+        let units = blocks.div_ceil(few);
+        let sectors = (blocks + units) as u64 * BLOCK_SECTORS;
+        match self.journal.ring.borrow().has_room_for(sectors, units) {
+            true => few,
+            false => most,
+        }
     }
 
     /// Writes blocks that are in the journal alone into a unit of their own, and notes where they are now.
