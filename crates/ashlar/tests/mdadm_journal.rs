@@ -1,6 +1,5 @@
 //! What mdadm's own tests of the write journal ask of the kernel, asked of `ashlar`, each under the name it has there.
 //!
-//! Left out: adding a journal to an array that was stopped without its own (20raid5journal), which is read and not run here.
 //! What the kernel had in its journal alone is asked of `ashlar` in `kernel_journal.rs`.
 
 mod proof;
@@ -214,6 +213,45 @@ fn a_journal_is_added_instead_of_one_that_failed_20raid5journal() {
     let running = bench.run("m", &[], &now);
     assert!(running.connect().content() == content);
     running.stop();
+}
+
+#[test]
+fn an_array_that_was_stopped_and_lost_its_journal_gets_another_one_20raid5journal() {
+    let bench = Bench::new();
+    let members = made(&bench, "m", "5", 3);
+    let other = bench.members("other", &[4096]).remove(0);
+    let running = bench.run("m", &[], &members);
+    let content = fill(&running, 0, MIB as usize, 3);
+    running.stop();
+    let state = bench.path("state");
+    let state = ["--state-dir", state.to_str().unwrap()];
+    let update = |members: &[PathBuf]| {
+        let words = ["update", "--set", "no-journal"].iter().chain(&state).copied();
+        refused_or_not(&bench, &words.collect::<Vec<_>>(), members)
+    };
+    let said = update(&members).unwrap_err();
+    assert!(said.contains("is not lost"), "{said}");
+    update(&members[..3]).unwrap();
+    let running = bench.run("m", &[], &members[..3]);
+    assert_ne!(bench.array("m")["sync"]["action"], "idle", "what was lost is not known");
+    bench.wait_until("m", |array| array["sync"]["action"] == "idle");
+    bench.manage(&["add".as_ref(), "m".as_ref(), "--journal".as_ref(), other.as_os_str()]);
+    let mut client = running.connect();
+    assert!(client.content() == content);
+    client.fill(MIB, 40_000, 4);
+    let content = client.content();
+    running.stop();
+    assert!(bench.cat(&[&members[..3], &[other]].concat()) == content);
+}
+
+/// Runs a command over members: what it says when it fails.
+fn refused_or_not(bench: &Bench, words: &[&str], members: &[PathBuf]) -> Result<(), String> {
+    let words = words.iter().map(PathBuf::from).chain(members.iter().cloned());
+    let output = bench.ashlar(words);
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8(output.stderr).unwrap()),
+    }
 }
 
 #[test]

@@ -284,3 +284,33 @@ fn a_journal_is_read_in_large_pieces() {
         assert!(reads < 20, "{reads} reads of 300 blocks");
     });
 }
+
+#[test]
+fn a_journal_that_cannot_be_read_leaves_what_the_members_hold_to_be_read() {
+    let bench = Bench::new(13, journaled(20_480));
+    bench.run(async {
+        let array = open(&bench).await;
+        bench.write(&array.device(), 0, 1, 200).await.unwrap();
+        array.device().start(Request::flush()).await.unwrap();
+    });
+    bench.run(async {
+        let summary = bench.summary(JOURNAL).await;
+        let bad = summary.data_offset + summary.journal_tail.unwrap();
+        bench.disk(JOURNAL).set_faults(|faults| {
+            faults.bad_sectors = [bad].into();
+            faults.bad_for_good = true;
+        });
+        let (set, candidates) = bench.set().await;
+        let array = Array::open(&set, &candidates, &bench.devs(), Options::default()).unwrap();
+        bench.reads(&array.device(), 0, 1, 200).await.unwrap();
+        assert!(array.journal().unwrap().failure.is_some());
+        // What only parity could give back may be anything (S6).
+        bench.disk(1).set_fate(Fate::Dead);
+        bench.reads(&array.device(), 0, 1, 16).await.unwrap();
+        bench.reads(&array.device(), 16, 1, 16).await.unwrap_err();
+        // Who writes would go on from what is not known.
+        let options = Options { write: true, degraded: true, ..Options::default() };
+        let array = Array::open(&set, &candidates, &bench.devs(), options).unwrap();
+        bench.reads(&array.device(), 0, 1, 16).await.unwrap_err();
+    });
+}

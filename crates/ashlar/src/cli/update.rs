@@ -22,6 +22,8 @@ use super::Json;
 ///   force-no-bbl        the same, and what it lists is forgotten (1.x)
 ///   no-bitmap           no bitmap
 ///   no-ppl              no partial parity log (1.x)
+///   no-journal          its write journal is lost, and with it what was last written: everything is synced when the array
+///                       is run (1.x)
 ///   layout-original, layout-alternate, layout-unspecified
 ///                       which layout a raid0 has, or that nobody knows (1.x)
 ///   devicesize          members have grown: record what they have now (1.1, 1.2)

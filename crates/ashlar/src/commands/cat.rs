@@ -87,6 +87,14 @@ fn write_volume(world: &World, pile: &Pile, args: &Cat) -> Result<()> {
         for warning in pile.warnings(volume) {
             warn(&format!("{}: {warning}", volume.name));
         }
+        array.replayed().await;
+        if let Some(failed) = array.journal().and_then(|journal| journal.failure) {
+            warn(&format!(
+                "{}: its write journal cannot be read ({failed}): this is what the members hold, and what was last \
+                 written may be missing",
+                volume.name
+            ));
+        }
         let span = Span::new(array.shape().size, args.offset, args.length)?;
         let device = array.device();
         let (sender, receiver) = sync_channel(PIECES);

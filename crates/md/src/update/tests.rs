@@ -244,6 +244,7 @@ fn changes() -> impl Strategy<Value = Change> {
         Change::NoBadBlockLog { forget: true },
         Change::NoBitmap,
         Change::NoPpl,
+        Change::NoJournal,
         Change::Raid0Layout(None),
         Change::DeviceSize,
         Change::PreferredMinor(1),

@@ -17,7 +17,7 @@ enum Value {
 }
 
 /// Every word; of those in one group at most one is said, and those in group [`ALONE`] are said alone.
-const WORDS: [(&str, Value, u8); 21] = [
+const WORDS: [(&str, Value, u8); 22] = [
     ("name", Value::Needed("NAME"), 1),
     ("homehost", Value::Needed("HOST"), 2),
     ("uuid", Value::Optional, 3),
@@ -27,6 +27,7 @@ const WORDS: [(&str, Value, u8); 21] = [
     ("force-no-bbl", Value::None, 5),
     ("no-bitmap", Value::None, 6),
     ("no-ppl", Value::None, 7),
+    ("no-journal", Value::None, 7),
     ("layout-original", Value::None, 8),
     ("layout-alternate", Value::None, 8),
     ("layout-unspecified", Value::None, 8),
@@ -143,6 +144,7 @@ impl<'a> Words<'a> {
                 "force-no-bbl" => Change::NoBadBlockLog { forget: true },
                 "no-bitmap" => Change::NoBitmap,
                 "no-ppl" => Change::NoPpl,
+                "no-journal" => Change::NoJournal,
                 "layout-original" => Change::Raid0Layout(Some(Raid0Layout::Original)),
                 "layout-alternate" => Change::Raid0Layout(Some(Raid0Layout::Alternate)),
                 "layout-unspecified" => Change::Raid0Layout(None),

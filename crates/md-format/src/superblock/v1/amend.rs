@@ -30,6 +30,7 @@ pub(in crate::superblock) fn amend(
         }
         Amendment::NoBitmap => set(features.with(Features::BITMAP_OFFSET, false)),
         Amendment::NoPpl => set(features.with(Features::PPL | Features::MULTIPLE_PPLS, false)),
+        Amendment::NoJournal => set(features.with(Features::JOURNAL, false)),
         Amendment::Raid0Layout(layout) => {
             set(features.with(Features::RAID0_LAYOUT, layout.is_some()));
             superblock.layout = match layout {

@@ -395,7 +395,10 @@ pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) 
     let own = array.clone();
     let _running = spawn(async move {
         let (level, journal) = of(&own).expect("looked at before");
-        let outcome = replay::run(&own, level, journal).await;
+        let outcome = match replay::run(&own, level, journal).await {
+            Err(failed) => go_on_without(&own, journal, failed),
+            Ok(()) => Ok(()),
+        };
         journal.state.set(State::Replayed(outcome));
         journal.changed.notify();
         if outcome.is_ok() {
@@ -419,6 +422,17 @@ pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) 
     let _running = spawn(async move { writer::run(&writer, of(&writer).expect("looked at before").1).await });
     let _running =
         spawn(async move { reclaim::run(&reclaimer, of(&reclaimer).expect("looked at before").1).await });
+}
+
+/// A journal that cannot be read to its end: an array that is open for reading is read by what its members hold, as without
+/// the journal, but for what only parity could give back.
+fn go_on_without(array: &Array, journal: &Journal, failed: Failed) -> Outcome {
+    if array.options.write || !(array.is_whole() || array.options.dirty_degraded) {
+        return Err(failed);
+    }
+    array.fail(&journal.member, failed);
+    array.sync.doubt();
+    Ok(())
 }
 
 fn of(array: &Array) -> Option<(&Striped, &Journal)> {
