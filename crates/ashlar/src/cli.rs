@@ -329,6 +329,9 @@ pub struct Run {
     /// and takes it away.
     #[arg(long, value_enum, value_name = "SWITCH")]
     pub private_log: Option<Switch>,
+    /// When a write to an array with a write journal is answered [default: write-through]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub journal_mode: Option<JournalWord>,
     #[command(flatten)]
     pub lenience: Lenience,
     /// Where metadata is kept aside [default: $XDG_STATE_HOME/ashlar; /var/lib/ashlar for root]
@@ -344,6 +347,25 @@ pub struct Run {
     /// With --plan: print JSON
     #[arg(long, requires = "plan")]
     pub json: bool,
+}
+
+/// When a write to an array with a write journal is answered.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JournalWord {
+    /// When the members have it
+    WriteThrough,
+    /// When its data is durable in the journal; it stays in memory until it is written out, which happens at once when a
+    /// member is missing
+    WriteBack,
+}
+
+impl From<JournalWord> for control::JournalMode {
+    fn from(word: JournalWord) -> control::JournalMode {
+        match word {
+            JournalWord::WriteThrough => control::JournalMode::WriteThrough,
+            JournalWord::WriteBack => control::JournalMode::WriteBack,
+        }
+    }
 }
 
 /// Whether something is done.
@@ -426,6 +448,10 @@ pub struct Add {
     /// The array, where several run under NAME
     #[arg(long, value_name = "ARRAY")]
     pub array: Option<String>,
+    /// The DISK becomes the write journal of a raid4, raid5 or raid6, which has none or whose own has failed; what it holds
+    /// is lost
+    #[arg(long)]
+    pub journal: bool,
     /// Use disks that hold something: what they hold is lost
     #[arg(long)]
     pub overwrite: bool,

@@ -130,13 +130,24 @@ impl Top<'_> {
         }
     }
 
-    /// Opens it for reading.
-    pub fn open(&self, pile: &Pile, lenience: &Lenience) -> Result<Dev> {
+    /// Opens it for reading. What became known of it meanwhile is worth knowing too.
+    pub async fn open(&self, pile: &Pile, lenience: &Lenience) -> Result<(Dev, Vec<String>)> {
         match &self.kind {
-            TopKind::Array(volume) => Ok(open_to_read(pile, volume, lenience)?.device()),
+            TopKind::Array(volume) => {
+                let array = open_to_read(pile, volume, lenience)?;
+                array.replayed().await;
+                let failure = array.journal().and_then(|journal| journal.failure);
+                let warning = failure.map(|failed| {
+                    format!(
+                        "its write journal cannot be read ({failed}): this is what the members hold, and what was last \
+                         written may be missing"
+                    )
+                });
+                Ok((array.device(), warning.into_iter().collect()))
+            }
             TopKind::Cached(cached) => {
                 let refused = |why: String| anyhow!("volume {} cannot be opened:\n  {why}", self.name);
-                cached.device.clone().map_err(refused)
+                Ok((cached.device.clone().map_err(refused)?, Vec::new()))
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use oracle::{Kernel, host_mdadm, pattern, required};
 use proof::shapes::{End, Job, Shape, boots, hashes, settle, shape, write_here_and_there};
-use proof::versions::{BLOCK, BLOCKS, killed_under_load};
+use proof::versions::{BLOCK, BLOCKS, killed_under_load_with};
 use proof::{Bench, hash};
 
 /// Every level and every place of the metadata, with journals that go around often, and one that does not.
@@ -18,6 +18,11 @@ const JOURNALED: [(Shape, u64); 5] = [
     (shape(6, "ddf-N-restart", "1.2", 4, 8, 8192), 1536),
     (shape(5, "parity-first", "1.0", 3, 128, 6144), 8192),
 ];
+
+/// Each of them, served in either mode.
+fn in_both_modes() -> impl Iterator<Item = ((Shape, u64), &'static str)> {
+    JOURNALED.into_iter().flat_map(|made| [(made, "write-through"), (made, "write-back")])
+}
 
 /// Members, and the journal behind them.
 fn members(bench: &Bench, name: &str, (shape, journal_kib): (Shape, u64)) -> Vec<PathBuf> {
@@ -39,10 +44,11 @@ fn the_kernel_makes_whole_what_was_killed_and_syncs_nothing() {
     let Some(boot) = required(Kernel::under_test()) else { return };
     let bench = Bench::new();
     let (mut jobs, mut arrays) = (Vec::new(), Vec::new());
-    for (number, journaled) in JOURNALED.into_iter().enumerate() {
+    for (number, (journaled, mode)) in in_both_modes().enumerate() {
         let name = format!("m{number}");
         let members = made(&bench, &name, journaled);
-        let versions = killed_under_load(&bench, &name, &members, &[], number as u64);
+        let served = ["--journal-mode", mode];
+        let versions = killed_under_load_with(&bench, &name, &served, &members, &[], number as u64);
         let examined = host_mdadm("4.4").unwrap().arg("--examine").args(&members).output().unwrap();
         let text = String::from_utf8(examined.stdout).unwrap();
         assert_eq!(text.matches("Feature Map : 0x200").count(), members.len(), "{text}");
@@ -55,7 +61,7 @@ fn the_kernel_makes_whole_what_was_killed_and_syncs_nothing() {
              scrub || exit 4\n\
              cat /dev/$MD > /host/{name}.content; pattern fill /dev/$MD 4m 64k 7; mdadm --stop /dev/$MD"
         );
-        jobs.push(Job { name: format!("{name} {journaled:?}"), disks: members.clone(), script });
+        jobs.push(Job { name: format!("{name} {mode} {journaled:?}"), disks: members.clone(), script });
         arrays.push((name, members, versions));
     }
     boots(boot.kernel, bench.folder(), &jobs, End::Clean);
@@ -73,12 +79,12 @@ fn the_kernel_opens_what_was_degraded_and_killed_and_reads_what_we_read() {
     let Some(boot) = required(Kernel::under_test()) else { return };
     let bench = Bench::new();
     let (mut jobs, mut arrays) = (Vec::new(), Vec::new());
-    for (number, journaled) in JOURNALED.into_iter().enumerate() {
+    for (number, (journaled, mode)) in in_both_modes().enumerate() {
         let name = format!("m{number}");
         let mut members = made(&bench, &name, journaled);
         let failed = members[number % journaled.0.slots].clone();
-        let versions =
-            killed_under_load(&bench, &name, &members, std::slice::from_ref(&failed), number as u64);
+        let (served, gone) = (["--journal-mode", mode], std::slice::from_ref(&failed));
+        let versions = killed_under_load_with(&bench, &name, &served, &members, gone, number as u64);
         members.retain(|member| *member != failed);
         let ours = bench.cat(&members);
         versions.check_answered(&ours, &format!("{name}, degraded, read by ourselves"));
@@ -86,7 +92,7 @@ fn the_kernel_opens_what_was_degraded_and_killed_and_reads_what_we_read() {
             "mdadm -A /dev/$MD --run $DISKS || exit 1\n\
              is degraded 1 && cat /dev/$MD > /host/{name}.content; mdadm --stop /dev/$MD"
         );
-        jobs.push(Job { name: format!("{name} {journaled:?}"), disks: members, script });
+        jobs.push(Job { name: format!("{name} {mode} {journaled:?}"), disks: members, script });
         arrays.push((name, versions, ours));
     }
     boots(boot.kernel, bench.folder(), &jobs, End::Clean);
@@ -143,7 +149,7 @@ fn lost_by_the_kernel(mode: &str) {
                 (0..members.len()).filter(|at| *at != gone).map(|at| members[at].clone()).collect();
             assert!(bench.cat(&rest) == content, "{name} without {gone}");
         }
-        let running = bench.run(name, &[], members);
+        let running = bench.run(name, &["--journal-mode", mode], members);
         settle(&bench, name);
         assert!(!running.said().contains("resync"), "{name}: {}", running.said());
         let mut client = running.connect();
@@ -174,4 +180,54 @@ fn what_the_kernel_lost_the_power_over_is_made_whole_by_its_journal() {
 #[test]
 fn what_the_kernel_had_in_its_journal_alone_is_read_and_written_out() {
     lost_by_the_kernel("write-back");
+}
+
+#[test]
+fn the_kernel_takes_a_journal_that_was_added_and_an_array_from_which_one_was_taken_away() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    let bench = Bench::new();
+    let (mut jobs, mut expected) = (Vec::new(), Vec::new());
+    for (number, made_of) in JOURNALED.into_iter().enumerate() {
+        for adds in [true, false] {
+            let name = format!("m{number}{adds}");
+            let all = members(&bench, &name, made_of);
+            let (slots, journal) = all.split_at(made_of.0.slots);
+            let sure = ["--assume-clean", "--bitmap", "none"];
+            let with = ["--assume-clean", "--write-journal", journal[0].to_str().unwrap()];
+            let given: Vec<Option<PathBuf>> = slots.iter().cloned().map(Some).collect();
+            made_of.0.create(&bench, &name, if adds { &sure } else { &with }, &given);
+            let running = bench.run(&name, &[], if adds { slots } else { &all });
+            let mut client = running.connect();
+            client.fill(0, 1 << 20, 3);
+            match adds {
+                true => {
+                    let words = ["add".as_ref(), name.as_ref(), "--journal".as_ref(), journal[0].as_os_str()];
+                    bench.manage(&words);
+                    bench.manage(&["grow", &name, "--journal-mode", "write-back"]);
+                }
+                false => drop(bench.manage(&["grow", &name, "--remove-journal"])),
+            }
+            for at in 0..40 {
+                client.fill(at * 24 * 512, 3000 / 512 * 512, 4 + at);
+            }
+            client.flush().unwrap();
+            expected.push(hash(&client.content()));
+            if adds {
+                running.kill()
+            } else {
+                running.stop()
+            }
+            let disks = if adds { all } else { slots.to_vec() };
+            let policy = if adds { "journal" } else { "resync" };
+            let script = format!(
+                "mdadm -A /dev/$MD $DISKS && is consistency_policy {policy} && is resync_start none || exit 1\n\
+                 scrub || exit 2\ncontent /dev/$MD; mdadm --stop /dev/$MD"
+            );
+            jobs.push(Job { name: format!("{name} {made_of:?}"), disks, script });
+        }
+    }
+    let printed = boots(boot.kernel, bench.folder(), &jobs, End::Clean);
+    for (printed, expected) in printed.iter().zip(&expected) {
+        assert_eq!(hashes(printed), [expected], "{printed}");
+    }
 }

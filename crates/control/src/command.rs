@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::document::StackStatus;
+use crate::document::{JournalMode, StackStatus};
 
 /// A message from the control interface to the stack's core, with the way back.
 pub enum Command {
@@ -81,6 +81,13 @@ pub enum GrowOrder {
         /// What is new is the same on all of them.
         assume_clean: bool,
     },
+    /// When writes to an array with a write journal are answered.
+    JournalMode {
+        /// When.
+        mode: JournalMode,
+    },
+    /// No write journal.
+    RemoveJournal,
 }
 
 /// What the sync engine of an array can be told.
@@ -129,6 +136,9 @@ pub struct AddWish {
     pub array: Option<String>,
     /// What it holds may be lost.
     pub overwrite: bool,
+    /// It is to be the write journal.
+    #[serde(default)]
+    pub journal: bool,
     /// Nobody else writes to it, though it is remote.
     pub sole_writer: bool,
 }

@@ -7,6 +7,7 @@
 //! nbd = ["/run/data.sock", "127.0.0.1:10809"]
 //! degraded = false                                # the words of risk, as on the command line
 //! private-log = true                              # of a raid6; without the key it is kept if there is one
+//! journal-mode = "write-back"                     # of a write journal; default: write-through
 //! program = "/usr/local/bin/on-event"             # called with event, array and member
 //! mail = "root"                                   # by sendmail, for what has to be attended to
 //! spares = 1                                      # that each array should have
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use thiserror::Error;
+
+use crate::document::JournalMode;
 
 /// The version of the file that this program reads.
 const VERSION: u32 = 1;
@@ -54,6 +57,8 @@ pub struct Config {
     pub dirty_degraded: bool,
     /// Whether a raid6 keeps a private log; without a word, if it has one.
     pub private_log: Option<bool>,
+    /// When writes to arrays with a write journal are answered; without a word, when the members have them.
+    pub journal_mode: Option<JournalMode>,
     /// Layout of a raid0 that does not say which one it has.
     pub layout: Option<Layout>,
     /// A program that is called with each event: the event, the array and the member. Relative to the folder of the file.

@@ -155,6 +155,9 @@ pub struct JournalStatus {
     pub used_bytes: u64,
     /// Rows that it made whole when the array was opened.
     pub replayed_rows: u64,
+    /// Bytes that it has, in memory too, and no member yet.
+    #[serde(default)]
+    pub cached_bytes: u64,
 }
 
 /// When a write is answered.
@@ -163,6 +166,8 @@ pub struct JournalStatus {
 pub enum JournalMode {
     /// When the members have it.
     WriteThrough,
+    /// When the journal has it.
+    WriteBack,
 }
 
 /// Whether an array is consistent.

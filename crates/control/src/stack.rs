@@ -236,10 +236,14 @@ impl Stack {
             scrub: array.scrub_report().map(scrub_status).or_else(|| self.last_scrubs.borrow()[at].clone()),
             doubtful: doubtful(array),
             journal: array.journal().map(|journal| JournalStatus {
-                mode: JournalMode::WriteThrough,
+                mode: match journal.mode {
+                    md::JournalMode::WriteThrough => JournalMode::WriteThrough,
+                    md::JournalMode::WriteBack => JournalMode::WriteBack,
+                },
                 bytes: journal.size.bytes(),
                 used_bytes: journal.used.bytes(),
                 replayed_rows: journal.replayed,
+                cached_bytes: journal.cached_bytes,
             }),
             bitmap: array.bitmap().map(|bitmap| BitmapStatus {
                 chunk_bytes: bitmap.chunk.bytes(),

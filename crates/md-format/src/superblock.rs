@@ -9,7 +9,7 @@ mod update;
 pub mod v0;
 pub mod v1;
 
-pub use adopt::adopt;
+pub use adopt::{adopt, adopt_journal};
 pub use amend::{Amendment, V1_0_BYTES, amend, relocate, swap_byte_order, to_v1_0};
 pub use new::{NewArray, NewMember, create};
 pub use summary::{BadBlockLog, BitmapPlace, PplPlace, Recovery, Reshape, Summary};

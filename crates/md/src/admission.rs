@@ -137,10 +137,14 @@ pub(crate) fn admit(
             return Err(NotAdmitted::TooMany);
         }
     }
-    let dev_number = (facts.summary.raid_disks..most_devices(facts.summary.version))
+    Ok(Admission::Spare { dev_number: free_number(facts)? })
+}
+
+/// The number of a disk that was no member before.
+pub(crate) fn free_number(facts: &Facts<'_>) -> Result<u32, NotAdmitted> {
+    (facts.summary.raid_disks..most_devices(facts.summary.version))
         .find(|number| !is_taken(facts, *number))
-        .ok_or(NotAdmitted::TooMany)?;
-    Ok(Admission::Spare { dev_number })
+        .ok_or(NotAdmitted::TooMany)
 }
 
 fn is_of(array: &Summary, examined: &Examined) -> bool {

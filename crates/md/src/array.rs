@@ -19,12 +19,13 @@ use crate::happening::HAPPENINGS;
 pub use crate::happening::Happening;
 use crate::lane::Lanes;
 use crate::level::parity;
-use crate::level::parity::journal::JournalState;
+use crate::level::parity::journal::{JournalMode, JournalState};
 use crate::level::parity::log::PrivateLogState;
 use crate::level::parity::log::private;
 use crate::level::{self, Mapping};
 use crate::limits::{
-    CHECKPOINT_MS, FAN_OUT, MAX_READ_ERRORS, MEMBER_TIMEOUT_MS, MEMBERS_ADDED, SAFE_MODE_DELAY_MS, SLOTS,
+    CHECKPOINT_MS, FAN_OUT, JOURNAL_CACHE_BYTES, MAX_READ_ERRORS, MEMBER_TIMEOUT_MS, MEMBERS_ADDED,
+    SAFE_MODE_DELAY_MS, SLOTS,
 };
 use crate::member::{Condition, Flusher, Member, MemberStatus, Recovering};
 use crate::metadata::{self, Found, Metadata};
@@ -57,6 +58,10 @@ pub struct Options {
     pub bitmap_round_ms: Option<u64>,
     /// Whether a raid6 keeps a private log in the headroom (ADR 18); `None`: if it has one.
     pub private_log: Option<bool>,
+    /// When a write to an array with a write journal is answered.
+    pub journal_mode: JournalMode,
+    /// Bytes of memory for what such a journal has and no member yet.
+    pub journal_cache_bytes: usize,
 }
 
 impl Default for Options {
@@ -72,6 +77,8 @@ impl Default for Options {
             lanes: 1,
             bitmap_round_ms: None,
             private_log: None,
+            journal_mode: JournalMode::WriteThrough,
+            journal_cache_bytes: JOURNAL_CACHE_BYTES,
         }
     }
 }
@@ -123,7 +130,7 @@ pub struct Array {
     pub(crate) still: Still,
     pub(crate) max_read_errors: Cell<u32>,
     broken: Cell<Option<Failed>>,
-    height: u8,
+    pub(crate) height: u8,
     pub(crate) geometry: Cell<Geometry>,
     pub(crate) sync_size: Cell<Sectors>,
     pub(crate) happenings: RefCell<Vec<Happening>>,
@@ -171,8 +178,8 @@ impl Array {
         let height = 1 + all.map(|member| member.dev.height()).max().unwrap_or(0);
         let (mut mapping, size) = level::map(&summary, &members, options.layout, options.lanes, height)
             .map_err(|hindrance| OpenError::Hindered(vec![hindrance]))?;
-        if let (Mapping::Parity(level), Some(journal)) = (&mut mapping, &journal) {
-            level.set_journal(journal.clone(), height);
+        if let (Mapping::Parity(level), Some(journal)) = (&mapping, &journal) {
+            level.set_journal(journal.clone(), height, &options);
         }
         let private_log =
             private::decide(set, candidates, &options).map_err(|found| OpenError::Hindered(vec![found]))?;

@@ -12,7 +12,7 @@ mod tests;
 use std::fmt;
 
 use md_format::superblock::{Recovery, Summary};
-use md_format::{Role, Version};
+use md_format::{Features, Role, Version};
 
 use crate::array::Options;
 use crate::error::Hindrance;
@@ -355,6 +355,11 @@ impl Sorting<'_> {
             true => own.role,
             false => self.candidates[freshest].examined.superblock().role_of(own.dev_number),
         };
+        // A disk that was the journal, or was to become it when the power failed, is nothing else by itself.
+        if own.role == Role::Journal && (role != Role::Journal || !best.features.has(Features::JOURNAL)) {
+            self.leave_out(at, Reason::Failed);
+            return;
+        }
         let slot = match role {
             Role::Active(slot) if usize::from(slot) < set.slots.len() => usize::from(slot),
             Role::Active(_) => {

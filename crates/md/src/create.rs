@@ -406,7 +406,13 @@ fn plan_member(
         (Some(new), Some(place)) => Some((place.sector, area(new)?)),
         _ => None,
     };
-    let journal = (summary.role == Role::Journal).then(|| new_journal(&summary)).transpose()?;
+    let journal = match summary.role {
+        Role::Journal => {
+            check_room(&summary)?;
+            Some(new_journal(&summary))
+        }
+        _ => None,
+    };
     Ok(NewMemberPlan { position, place, bytes, bad_block_log, bitmap, ppl, journal, wipe })
 }
 
@@ -419,19 +425,24 @@ pub(crate) fn new_ppl(place: &PplPlace, uuid: &[u8; 16]) -> Result<(u64, Vec<u8>
     Ok((place.sector, area))
 }
 
-/// The first block of an empty journal, as mdadm makes it.
-fn new_journal(summary: &Summary) -> Result<(u64, Vec<u8>), CreateError> {
-    if summary.data_size < JOURNAL_ROWS * journal::BLOCK_SECTORS * (1 + u64::from(summary.raid_disks)) {
-        let what = format!("the write journal has {} sectors for data, too few", summary.data_size);
-        return Err(CreateError::Request(what));
-    }
+/// The first block of an empty journal, as mdadm makes it: where, and what.
+pub(crate) fn new_journal(summary: &Summary) -> (u64, Vec<u8>) {
     let mut block = vec![0; journal::BLOCK_BYTES];
     // A random number, which nothing that an earlier life of the device left is likely to follow.
     let [a, b, c, d, ..] = summary.device_uuid.unwrap_or_default();
     let seq = u32::from_le_bytes([a, b, c, d]);
-    let first = journal::MetaBlock::create(&mut block, seq.into(), 0)?;
+    let first = journal::MetaBlock::create(&mut block, seq.into(), 0).expect("as long as a meta block");
     first.seal(journal::seed(&summary.array_uuid));
-    Ok((summary.data_offset, block))
+    (summary.data_offset, block)
+}
+
+/// Whether there is room for a few rows in a new journal.
+fn check_room(summary: &Summary) -> Result<(), CreateError> {
+    if summary.data_size < JOURNAL_ROWS * journal::BLOCK_SECTORS * (1 + u64::from(summary.raid_disks)) {
+        let what = format!("the write journal has {} sectors for data, too few", summary.data_size);
+        return Err(CreateError::Request(what));
+    }
+    Ok(())
 }
 
 /// mdadm's interval between two rounds of clearing bits, in seconds.

@@ -8,6 +8,7 @@
 mod bitmap;
 mod copies;
 mod error;
+mod journal;
 mod plan;
 mod size;
 
@@ -17,6 +18,8 @@ use block::Sectors;
 
 use crate::array::{Array, Shape};
 use crate::create::BitmapWish;
+use crate::level::{self, parity::journal::JournalMode};
+use crate::still::StandingStill;
 pub use error::GrowError;
 
 /// A change that a person asks for.
@@ -35,11 +38,33 @@ pub enum Growth {
         /// What is new is the same on all members already: it is not synced.
         assume_clean: bool,
     },
+    /// When writes to an array with a write journal are answered.
+    JournalMode(JournalMode),
+    /// No write journal any more. One is added by [`Array::add_journal`].
+    RemoveJournal,
 }
 
 impl Array {
     /// Changes what the array looks like. It is on record when this returns.
     pub async fn grow(self: &Rc<Array>, growth: Growth) -> Result<(), GrowError> {
+        let _still = self.stand_still_to_grow().await?;
+        match growth {
+            Growth::AddBitmap(wish) => bitmap::add(self, wish).await,
+            Growth::RemoveBitmap => bitmap::remove(self).await,
+            Growth::Copies(copies) => copies::change(self, copies).await,
+            Growth::Size { size, assume_clean } => size::grow(self, size, assume_clean).await,
+            Growth::JournalMode(mode) => {
+                let journal = level::journal(self).ok_or(GrowError::NoJournal)?;
+                journal.failure().map_or(Ok(()), Err)?;
+                journal.set_mode(mode);
+                Ok(())
+            }
+            Growth::RemoveJournal => journal::remove(self).await,
+        }
+    }
+
+    /// Nothing is under way, nothing is kept in memory alone, and nobody else changes anything.
+    async fn stand_still_to_grow(&self) -> Result<StandingStill<'_>, GrowError> {
         if !self.options.write {
             return Err(GrowError::ReadOnly);
         }
@@ -47,16 +72,15 @@ impl Array {
             return Err(GrowError::NoRedundancy);
         }
         self.replayed().await;
-        let _still = self.stand_still().await.ok_or(GrowError::Busy)?;
+        let still = self.stand_still().await.ok_or(GrowError::Busy)?;
         if let Some(failed) = self.broken() {
             return Err(failed.into());
         }
-        match growth {
-            Growth::AddBitmap(wish) => bitmap::add(self, wish).await,
-            Growth::RemoveBitmap => bitmap::remove(self).await,
-            Growth::Copies(copies) => copies::change(self, copies).await,
-            Growth::Size { size, assume_clean } => size::grow(self, size, assume_clean).await,
+        if let Some(journal) = level::journal(self) {
+            // Nothing is written beside what changes.
+            journal.drained(self).await?;
         }
+        Ok(still)
     }
 
     /// The array looks like this from now on, to itself; and the next superblocks say so.

@@ -44,7 +44,7 @@ pub use create::{BitmapWish, CreateError, Creation, NewMemberPlan, create, plan_
 pub use error::{Hindrance, OpenError};
 pub use examine::{BindingFacts, ExamineError, Examined, PrivateLogFacts, examine};
 pub use grow::{GrowError, Growth};
-pub use level::parity::journal::JournalState;
+pub use level::parity::journal::{JournalMode, JournalState};
 pub use level::parity::log::PrivateLogState;
 pub use member::{Condition, Member, MemberStatus, Recovering};
 pub use membership::{MembershipError, Newcomer};

@@ -84,3 +84,29 @@ pub const JOURNAL_RECLAIM_SECTORS: u64 = 10 << 21;
 /// A journal has room for so many rows of blocks at least, or it is not written to: two units, and as much again that is
 /// not free yet.
 pub const JOURNAL_ROWS: u64 = 4;
+
+/// Memory for blocks that a journal in write-back mode has, and no member yet, in bytes, unless somebody says otherwise:
+/// some seconds of writes here and there.
+pub const JOURNAL_CACHE_BYTES: usize = 32 << 20;
+
+/// Rows that are written out of that memory at once: each waits for the members three times, and disks like to sort.
+pub const JOURNAL_WRITE_OUTS: usize = 8;
+
+/// What has been in that memory for so long, in milliseconds, up to twice that, is written out though nobody needs the room:
+/// the kernel looks every 30 seconds.
+pub const JOURNAL_CACHE_AGE_MS: u64 = 15_000;
+
+/// The oldest rows that are looked at for one that nobody is working on.
+pub const JOURNAL_GLANCE: usize = 64;
+
+/// Groups of writes to an array with a journal that are under way at once. Each may have to wait for space.
+pub const JOURNAL_WRITERS: usize = 16;
+
+/// Blocks that are written out in one piece of work.
+pub const JOURNAL_WRITTEN_OUT: usize = 96;
+
+/// Journals that an array can have had while it is open, one after the other. Each keeps its memory.
+pub const JOURNALS: usize = 16;
+
+/// Bytes of a journal that are read in one piece when it is replayed: long enough for a disk to stream.
+pub const JOURNAL_READ_BYTES: usize = 512 << 10;

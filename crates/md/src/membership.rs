@@ -9,13 +9,15 @@ use std::rc::Rc;
 
 use block::{Buf, Cause, Dev, Failed, Origin, Outcome, Request, Sectors};
 use md_format::superblock::{self, NewMember};
-use md_format::{Place, ResyncOffset, Version};
+use md_format::{FormatError, Place, ResyncOffset, Version};
 
 use crate::admission::{self, Admission, Facts, NotAdmitted};
 use crate::array::{Array, Happening};
 use crate::assembly::Candidate;
+use crate::create::new_journal;
 use crate::examine::Examined;
-use crate::level;
+use crate::grow::GrowError;
+use crate::level::{self, parity::journal};
 use crate::member::{Condition, Member, Recovering, Want};
 use crate::sync::{Rebuilt, decide};
 use crate::wipe::wipe;
@@ -29,6 +31,9 @@ pub struct Newcomer {
     /// What it says it is, where it says anything.
     pub examined: Option<Examined>,
 }
+
+/// Makes the superblock of a newcomer from that of a member.
+type Adopt = fn(Place, &mut [u8], &NewMember) -> Result<Place, FormatError>;
 
 /// Why something about a member was not done.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -172,36 +177,65 @@ impl Array {
     /// Makes a spare of a disk: nothing of what it was is left, and its logs are empty.
     async fn prepare(&self, newcomer: Newcomer, dev_number: u32) -> Result<Member, MembershipError> {
         let Newcomer { name, dev, .. } = newcomer;
-        let sectors = dev.geometry().size.0;
+        let examined = self.adopted(&dev, dev_number, superblock::adopt)?;
+        self.clear(&dev, &examined).await?;
+        dev.start(self.to_member(Request::flush())).await?;
+        Ok(Member::new(&Candidate { name, examined }, dev, dev_number, None, Condition::Spare))
+    }
+
+    /// Makes an empty journal of a disk. Its superblock says so; nobody else's does yet.
+    pub(crate) async fn prepare_journal(&self, newcomer: Newcomer) -> Result<Member, GrowError> {
+        let Newcomer { name, dev, .. } = newcomer;
+        let dev_number = admission::free_number(&self.facts()).map_err(MembershipError::NotAdmitted)?;
+        let examined = self.adopted(&dev, dev_number, superblock::adopt_journal)?;
+        if let Some(why) = journal::hindrance(&self.shape().summary, &examined) {
+            return Err(GrowError::Hindered(why));
+        }
+        self.clear(&dev, &examined).await?;
+        let (sector, block) = new_journal(&examined.summary);
+        let first = self.arena.wait_take(block.len()).await;
+        first.copy_from_slice(0, &block);
+        self.write_metadata(&dev, Sectors(sector), first).await?;
+        dev.start(self.to_member(Request::flush())).await?;
+        let bytes = self.arena.wait_take(examined.bytes.len()).await;
+        bytes.copy_from_slice(0, &examined.bytes[..]);
+        let place = Sectors(examined.place.sector);
+        dev.start(self.to_member(Request::write(place, bytes).with_fua())).await?;
+        Ok(Member::new(&Candidate { name, examined }, dev, dev_number, None, Condition::Journal))
+    }
+
+    /// What a disk is to be, made from a member in sync.
+    fn adopted(&self, dev: &Dev, dev_number: u32, adopt: Adopt) -> Result<Examined, MembershipError> {
         let template = self.members.iter().find(|member| member.condition() == Condition::InSync);
         let template = template.ok_or(Failed::new(Cause::Degraded))?;
         let mut bytes = template.superblock.borrow().clone();
         let member = NewMember {
             dev_number,
             device_uuid: runtime::random_uuid(),
-            device_sectors: sectors,
+            device_sectors: dev.geometry().size.0,
             data_offset: template.data_offset.0,
         };
-        let place = superblock::adopt(template.place.get(), &mut bytes[..], &member);
+        let place = adopt(template.place.get(), &mut bytes[..], &member);
         let place = place.map_err(|error| MembershipError::NotAdmitted(NotAdmitted::Format(error)))?;
         let view = superblock::Superblock::view(place, &bytes[..]).expect("made a moment ago");
         let summary = view.summary().expect("made a moment ago");
-        for other in Place::all(sectors).filter(|other| other.sector != place.sector) {
-            let wiped = wipe(&dev, &self.arena, other, |request| self.to_member(request));
-            wiped.await?;
+        let (flaw, leftovers, bad_blocks) = (None, Vec::new(), Vec::new());
+        let (geometry, bitmap, private_log) = (dev.geometry(), None, None);
+        Ok(Examined { geometry, place, bytes, summary, flaw, leftovers, bad_blocks, bitmap, private_log })
+    }
+
+    /// Takes away what a disk was, and what its logs hold.
+    async fn clear(&self, dev: &Dev, examined: &Examined) -> Outcome {
+        let sectors = dev.geometry().size.0;
+        for other in Place::all(sectors).filter(|other| other.sector != examined.place.sector) {
+            wipe(dev, &self.arena, other, |request| self.to_member(request)).await?;
         }
-        if let Some(log) = summary.bad_block_log {
+        if let Some(log) = examined.summary.bad_block_log {
             let empty = self.arena.wait_take(usize::from(log.sectors) * 512).await;
             empty.copy_from_slice(0, &vec![0xff; empty.len()]);
-            self.write_metadata(&dev, Sectors(log.sector), empty).await?;
+            self.write_metadata(dev, Sectors(log.sector), empty).await?;
         }
-        dev.start(self.to_member(Request::flush())).await?;
-        let geometry = dev.geometry();
-        let (flaw, leftovers, bad_blocks) = (None, Vec::new(), Vec::new());
-        let (bitmap, private_log) = (None, None);
-        let examined =
-            Examined { geometry, place, bytes, summary, flaw, leftovers, bad_blocks, bitmap, private_log };
-        Ok(Member::new(&Candidate { name, examined }, dev, dev_number, None, Condition::Spare))
+        Ok(())
     }
 
     async fn write_metadata(&self, dev: &Dev, at: Sectors, buf: Buf) -> Outcome {

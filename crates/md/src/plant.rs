@@ -42,6 +42,12 @@ pub enum Plant {
     JournalAfterWrite,
     /// A journal's tail moves before what lies behind it was flushed on the members (S6).
     TailBeforeFlush,
+    /// In write-back mode a write is answered before the journal has it, durably (C1).
+    AnsweredBeforeJournal,
+    /// A journal's tail moves past what is in it and in memory alone (C1).
+    TailBeforeWriteOut,
+    /// A block that is in the journal and in memory is read from its member (C1).
+    ReadBeneathCache,
     /// A private log is replayed although somebody else has written superblocks since (S6).
     ReplayUnbound,
     /// The bindings of a private log are written after the superblocks that they name.
@@ -57,7 +63,7 @@ pub enum Plant {
 impl Plant {
     /// Those that the simulation must find. [`Plant::DoubtBelieved`] takes more than it meets by chance: `tests/recovery.rs`
     /// has it.
-    pub const ALL: [Plant; 21] = [
+    pub const ALL: [Plant; 24] = [
         Plant::MarkAfterWrite,
         Plant::FlushSwallowed,
         Plant::CleanBeforeFlush,
@@ -74,6 +80,9 @@ impl Plant {
         Plant::LogOverUnsafeRows,
         Plant::JournalAfterWrite,
         Plant::TailBeforeFlush,
+        Plant::AnsweredBeforeJournal,
+        Plant::TailBeforeWriteOut,
+        Plant::ReadBeneathCache,
         Plant::ReplayUnbound,
         Plant::BoundTooLate,
         Plant::WrongPartialQ,

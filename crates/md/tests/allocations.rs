@@ -9,8 +9,8 @@ use std::rc::Rc;
 use block::counting::Counting;
 use block::{Arena, Cause, Dev, Device, Failed, Geometry, Request, Sectors, Ticket};
 use md::{
-    Array, BitmapWish, Candidate, Creation, Options, PrivateLogState, SyncState, assemble, create, examine,
-    plan_creation,
+    Array, BitmapWish, Candidate, Creation, JournalMode, Options, PrivateLogState, SyncState, assemble,
+    create, examine, plan_creation,
 };
 use md_format::{Level, Version};
 use runtime::os::{Choice, OpenMode, Os};
@@ -19,7 +19,7 @@ use runtime::{Runtime, Task, sleep_ms, spawn};
 
 /// The tests by their names. They run one after the other in a process of their own and without the usual harness: its
 /// thread allocates when a test takes long, and what is counted is all that the process allocates.
-const TESTS: [(&str, fn()); 5] = [
+const TESTS: [(&str, fn()); 6] = [
     (
         "a_loaded_array_allocates_nothing_and_makes_no_thread",
         a_loaded_array_allocates_nothing_and_makes_no_thread,
@@ -116,6 +116,27 @@ fn an_array_with_a_write_journal_allocates_nothing_and_makes_no_thread() {
             let (allocations, threads) = run_counted(&device, &arena, COUNTED).await;
             assert_eq!((allocations, threads), (0, 0), "{choice:?}: allocations, threads");
             assert_eq!(block::tickets_short(), short, "{choice:?}");
+            array.stop().await.unwrap();
+        });
+    });
+}
+
+fn a_journal_in_write_back_mode_allocates_nothing_either() {
+    each_way(|os, folder, choice| {
+        let (runtime, mut devs, arena) = stage(&os, folder, MEMBER);
+        devs.push(member(&os, &folder.join("journal"), 4 << 20));
+        runtime.block_on(async {
+            let made = Made { has_journal: true, writes_back: true, ..MADE };
+            let array = open_with(Level::Raid5, &devs, &arena, made).await;
+            let device = array.device();
+            block::reserve(CLIENTS as usize);
+            run_counted(&device, &arena, WARM).await;
+            sleep_ms(300).await;
+            let short = block::tickets_short();
+            let (allocations, threads) = run_counted(&device, &arena, COUNTED).await;
+            assert_eq!((allocations, threads), (0, 0), "{choice:?}: allocations, threads");
+            assert_eq!(block::tickets_short(), short, "{choice:?}");
+            assert!(array.journal().unwrap().cached_bytes > 0, "{choice:?}");
             array.stop().await.unwrap();
         });
     });
@@ -235,18 +256,20 @@ struct Made {
     assume_clean: bool,
     /// The last of the devices is a write journal.
     has_journal: bool,
+    /// In write-back mode.
+    writes_back: bool,
     /// It keeps a private log.
     logged: bool,
 }
 
-const MADE: Made = Made { assume_clean: true, has_journal: false, logged: false };
+const MADE: Made = Made { assume_clean: true, has_journal: false, writes_back: false, logged: false };
 
 async fn open(level: Level, devs: &[Dev], arena: &Rc<Arena>, assume_clean: bool, logged: bool) -> Rc<Array> {
     open_with(level, devs, arena, Made { assume_clean, logged, ..MADE }).await
 }
 
 async fn open_with(level: Level, devs: &[Dev], arena: &Rc<Arena>, made: Made) -> Rc<Array> {
-    let Made { assume_clean, has_journal, logged } = made;
+    let Made { assume_clean, has_journal, writes_back, logged } = made;
     let (slots, others) = devs.split_at(devs.len() - usize::from(has_journal));
     let has_redundancy = !matches!(level, Level::Linear | Level::Raid0);
     let creation = Creation {
@@ -279,7 +302,9 @@ async fn open_with(level: Level, devs: &[Dev], arena: &Rc<Arena>, made: Made) ->
     }
     let sets = assemble(&candidates);
     let private_log = logged.then_some(true);
-    let options = Options { write: true, bitmap_round_ms: Some(1), private_log, ..Options::default() };
+    let journal_mode = if writes_back { JournalMode::WriteBack } else { JournalMode::WriteThrough };
+    let options =
+        Options { write: true, bitmap_round_ms: Some(1), private_log, journal_mode, ..Options::default() };
     Array::open(&sets[0], &candidates, devs, options).unwrap()
 }
 

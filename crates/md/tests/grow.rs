@@ -493,6 +493,7 @@ fn cut(change: Growth, bitmap: Option<u32>, level: Level, version: Version, even
                     "{what}: what is new counts as synced"
                 );
             }
+            Growth::JournalMode(_) | Growth::RemoveJournal => unreachable!("see grow_journal.rs"),
         }
         array.sync_settled().await;
         is_filled(&bench, &device, 0, end.get()).await;

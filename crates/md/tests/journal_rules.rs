@@ -6,46 +6,13 @@ mod common;
 use std::rc::Rc;
 
 use block::{Range, Request, Sectors};
+use common::journals::{JOURNAL, journaled, payloads};
 use common::{Bench, Made};
 use md::{Array, Condition, Hindrance, OpenError, Options, SyncState};
-use md_format::journal::{self, MetaBlock, Payload};
+use md_format::journal::{self, MetaBlock};
 use md_format::{Level, ResyncOffset, Version};
 use runtime::sim::Fate;
 use runtime::{now, sleep_ms};
-
-/// raid5 of four, chunks of 16 sectors, 0 1 2 P in the first stripe; the journal is disk 4.
-fn journaled(sectors: u64) -> Made {
-    let journal = Some(Sectors(sectors));
-    Made { level: Level::Raid5, members: 4, striped: Some((16, 2)), journal, ..Made::default() }
-}
-
-const JOURNAL: usize = 4;
-
-/// What a power cut would leave of the journal: the payloads that are reached from the tail.
-async fn payloads(bench: &Bench) -> Vec<String> {
-    let summary = bench.summary(JOURNAL).await;
-    let seed = journal::seed(&summary.array_uuid);
-    let ring = summary.data_size / 8 * 8;
-    let (mut at, mut seq, mut found) = (summary.journal_tail.unwrap(), None, Vec::new());
-    loop {
-        let place = Range::new(Sectors(summary.data_offset + at), Sectors(8));
-        let bytes = bench.disk(JOURNAL).peek_durable(place);
-        let Ok(meta) = MetaBlock::view(&bytes) else { return found };
-        if meta.check(seed, at).is_err() || seq.is_some_and(|seq| seq != meta.seq.get()) {
-            return found;
-        }
-        at = journal::ring_add(at, 8, ring).unwrap();
-        for payload in meta.payloads(1).map(Result::unwrap) {
-            found.push(match payload {
-                Payload::Data { array_sector, .. } => format!("data {array_sector}"),
-                Payload::Parity { row, .. } => format!("parity {row}"),
-                Payload::Flush { .. } => "flush".to_owned(),
-            });
-            at = journal::ring_add(at, payload.sectors(), ring).unwrap();
-        }
-        seq = Some(meta.seq.get() + 1);
-    }
-}
 
 async fn open(bench: &Bench) -> Rc<Array> {
     let array = bench.open().await;
@@ -294,4 +261,56 @@ fn a_journal_is_for_parity_with_new_metadata_and_without_another_log() {
     assert!(made(Made { ppl: true, ..journaled(20_480) }));
     assert!(made(Made { bitmap: Some(65_536), ..journaled(20_480) }));
     assert!(made(journaled(2048 + 152)), "too small");
+}
+
+#[test]
+fn a_journal_is_read_in_large_pieces() {
+    let bench = Bench::new(12, journaled(20_480));
+    bench.run(async {
+        let array = open(&bench).await;
+        for at in 0..100 {
+            bench.write(&array.device(), at * 48, at as u8, 8).await.unwrap();
+        }
+    });
+    bench.world.power_cut();
+    bench.run(async {
+        let (set, candidates) = bench.set().await;
+        let before = bench.disk(JOURNAL).reads();
+        let options = Options { write: true, ..Options::default() };
+        let array = Array::open(&set, &candidates, &bench.devs(), options).unwrap();
+        array.replayed().await;
+        assert!(array.journal().unwrap().replayed >= 100);
+        let reads = bench.disk(JOURNAL).reads() - before;
+        assert!(reads < 20, "{reads} reads of 300 blocks");
+    });
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_leaves_what_the_members_hold_to_be_read() {
+    let bench = Bench::new(13, journaled(20_480));
+    bench.run(async {
+        let array = open(&bench).await;
+        bench.write(&array.device(), 0, 1, 200).await.unwrap();
+        array.device().start(Request::flush()).await.unwrap();
+    });
+    bench.run(async {
+        let summary = bench.summary(JOURNAL).await;
+        let bad = summary.data_offset + summary.journal_tail.unwrap();
+        bench.disk(JOURNAL).set_faults(|faults| {
+            faults.bad_sectors = [bad].into();
+            faults.bad_for_good = true;
+        });
+        let (set, candidates) = bench.set().await;
+        let array = Array::open(&set, &candidates, &bench.devs(), Options::default()).unwrap();
+        bench.reads(&array.device(), 0, 1, 200).await.unwrap();
+        assert!(array.journal().unwrap().failure.is_some());
+        // What only parity could give back may be anything (S6).
+        bench.disk(1).set_fate(Fate::Dead);
+        bench.reads(&array.device(), 0, 1, 16).await.unwrap();
+        bench.reads(&array.device(), 16, 1, 16).await.unwrap_err();
+        // Who writes would go on from what is not known.
+        let options = Options { write: true, degraded: true, ..Options::default() };
+        let array = Array::open(&set, &candidates, &bench.devs(), options).unwrap();
+        bench.reads(&array.device(), 0, 1, 16).await.unwrap_err();
+    });
 }

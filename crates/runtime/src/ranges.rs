@@ -48,6 +48,18 @@ impl RangeLocks {
         held
     }
 
+    /// Locks `range` if nobody has, or waits for, any of it.
+    pub fn try_lock(&self, range: Range) -> Option<Held<'_>> {
+        let mut entries = self.entries.borrow_mut();
+        if entries.iter().any(|earlier| earlier.range.overlaps(range)) {
+            return None;
+        }
+        let arrival = self.arrivals.get();
+        self.arrivals.set(arrival + 1);
+        entries.push(Entry { arrival, range, waiter: None });
+        Some(Held { locks: self, arrival, range, _holding: Some(self.rank.hold()) })
+    }
+
     fn release(&self, arrival: u64, range: Range) {
         let mut entries = self.entries.borrow_mut();
         let own = entries.iter().position(|entry| entry.arrival == arrival).expect("held until released");

@@ -15,6 +15,8 @@ use crate::executor::core;
 pub enum Step {
     /// A request slot of the layer.
     Slot,
+    /// What a piece of work needs that may have to wait for space in a log while it holds ranges.
+    Work,
     /// Locks on ranges, in ascending order of their start.
     Ranges,
     /// Buffers of the layer's own.

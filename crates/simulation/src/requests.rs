@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use block::{Arena, Dev, Sectors};
-use md::{Array, BitmapWish, Condition, Growth, Newcomer, Scrub, examine};
+use md::{Array, BitmapWish, Condition, Growth, JournalMode, Newcomer, Scrub, examine};
 use runtime::sim::World;
 use runtime::sleep_ms;
 
@@ -25,6 +25,8 @@ pub struct Asker {
     pub watch: Rc<Watch>,
     /// The array itself is changed, too.
     pub grown: bool,
+    /// Its journal is in write-back mode, and what it is in changes.
+    pub write_back: bool,
 }
 
 /// Kinds of requests that leave the array as it is, and of those that change it.
@@ -39,6 +41,10 @@ impl Asker {
         for _ in 0..self.world.draw(|random| 1 + random.below(4)) {
             let (kind, ms) = self.world.draw(|random| (random.below(kinds), random.below(300)));
             sleep_ms(ms).await;
+            if self.write_back && self.world.draw(|random| random.one_in(3)) {
+                self.change_mode().await;
+                continue;
+            }
             let Some(chosen) = self.choose() else { continue };
             let array = &self.array;
             match kind {
@@ -92,6 +98,21 @@ impl Asker {
         });
         let _ = self.array.grow(growth).await;
         self.watch.see_growth();
+    }
+
+    /// Has the journal write through, and back again after a while; or takes it away, and gives it back.
+    async fn change_mode(&self) {
+        let pause = || sleep_ms(self.world.draw(|random| random.below(20)));
+        if self.world.draw(|random| random.one_in(2)) {
+            let _ = self.array.grow(Growth::JournalMode(JournalMode::WriteThrough)).await;
+            pause().await;
+        } else {
+            let _ = self.array.grow(Growth::RemoveJournal).await;
+            pause().await;
+            let (name, dev) = ((self.devs.len() - 1).to_string(), self.devs[self.devs.len() - 1].clone());
+            let _ = self.array.add_journal(Newcomer { name, dev, examined: None }).await;
+        }
+        let _ = self.array.grow(Growth::JournalMode(JournalMode::WriteBack)).await;
     }
 
     /// Fails a member, lets go of it, and after a while adds its disk again.

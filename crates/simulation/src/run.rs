@@ -8,8 +8,8 @@ use std::rc::Rc;
 use block::{Arena, Dev, Range, Sectors};
 use md::plant::{self, Plant};
 use md::{
-    Action, Array, BitmapWish, Candidate, Condition, Creation, Hindrance, MemberStatus, OpenError, Options,
-    PrivateLogState, SyncState, assemble, create, examine, plan_creation,
+    Action, Array, BitmapWish, Candidate, Condition, Creation, Hindrance, JournalMode, MemberStatus,
+    OpenError, Options, PrivateLogState, SyncState, assemble, create, examine, plan_creation,
 };
 use md_format::{Level, Version};
 use runtime::sim::{Fate, Random, World};
@@ -86,6 +86,9 @@ const JOURNAL: u64 = 0x6a_6f75_726e_616c;
 /// The same for rows that are not taken: `rows`.
 const ROWS: u64 = 0x726f_7773;
 
+/// The same for their mode: `back`.
+const WRITE_BACK: u64 = 0x6261_636b;
+
 fn scenario(world: &World, seed: u64) -> Scenario {
     let mut scenario = world.draw(Scenario::draw);
     scenario.draw_remote(&mut Random::new(seed ^ REMOTE));
@@ -94,6 +97,7 @@ fn scenario(world: &World, seed: u64) -> Scenario {
     scenario.draw_log(&mut Random::new(seed ^ LOG));
     scenario.draw_journal(&mut Random::new(seed ^ JOURNAL));
     scenario.draw_bad_rows(&mut Random::new(seed ^ ROWS));
+    scenario.draw_write_back(&mut Random::new(seed ^ WRITE_BACK));
     scenario
 }
 
@@ -328,6 +332,7 @@ impl Play {
                 well,
                 watch: self.watch.clone(),
                 grown: self.scenario.grown,
+                write_back: self.scenario.write_back.is_some(),
             };
             let asked = asker.ask();
             let violations = self.violations.clone();
@@ -480,8 +485,14 @@ impl Play {
             lanes,
             bitmap_round_ms: Some(self.scenario.bitmap_round_ms),
             private_log: (self.scenario.private_log && write && !self.is_stranger).then_some(true),
+            journal_mode: match self.scenario.write_back {
+                Some(_) => JournalMode::WriteBack,
+                None => JournalMode::WriteThrough,
+            },
             ..Options::default()
         };
+        let memory = self.scenario.write_back.unwrap_or(options.journal_cache_bytes);
+        let options = Options { journal_cache_bytes: memory, ..options };
         match Array::open(set, &candidates, &used, options) {
             Ok(array) => {
                 self.watch.set(Some(array.clone()), layout);
@@ -634,7 +645,9 @@ impl Scenario {
             (_, true) => " with a private log",
             _ => "",
         };
-        let journal = self.journal.map(|size| format!(" with a journal on a disk of {size} sectors"));
+        let mode = self.write_back.map(|bytes| format!(" that writes back from {bytes} bytes"));
+        let mode = mode.unwrap_or_default();
+        let journal = self.journal.map(|size| format!(" with a journal on a disk of {size} sectors{mode}"));
         layout + &bitmap.unwrap_or_default() + log + &journal.unwrap_or_default()
     }
 

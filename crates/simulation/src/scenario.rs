@@ -49,6 +49,8 @@ pub struct Scenario {
     pub journal: Option<Sectors>,
     /// Which may fail like any other.
     pub journal_fails: bool,
+    /// In write-back mode, with so many bytes of memory.
+    pub write_back: Option<usize>,
     /// The private log of raid6.
     pub private_log: bool,
     /// Rows that members with a list of bad blocks do not take, by member, as far as they are not to stay well.
@@ -185,6 +187,7 @@ impl Scenario {
             ppl: false,
             journal: None,
             journal_fails: false,
+            write_back: None,
             private_log: false,
             bad_rows: Vec::new(),
             strangers: Vec::new(),
@@ -269,6 +272,13 @@ impl Scenario {
             self.bad_rows = (0..count)
                 .map(|_| (random.below(self.members.len() as u64) as usize, random.below(rows)))
                 .collect();
+        }
+    }
+
+    /// Has most write journals in write-back mode, with much memory or hardly any. Drawn apart from the rest too.
+    pub fn draw_write_back(&mut self, random: &mut Random) {
+        if self.journal.is_some() && !random.one_in(3) {
+            self.write_back = Some(*random.choose(&[4096, 32 << 10, 1 << 20, 1 << 20]));
         }
     }
 

@@ -114,6 +114,10 @@ impl Watch {
     /// What a write to a disk touches of the space in which the array is synced.
     fn touched(&self, array: &Array, disk: usize, range: Range) -> Vec<Range> {
         if has_parity(array.shape().summary.level) {
+            // A journal, or a disk that is about to be one, has no rows.
+            if member_of(array, disk).is_none_or(|member| member.slot.is_none()) {
+                return Vec::new();
+            }
             let data = self.layout.borrow().get(disk).copied().flatten().map(|(_, data)| data);
             let row = data.and_then(|data| range.start.checked_sub(data));
             let row = row.filter(|row| row.0 < array.shape().summary.size_sectors);

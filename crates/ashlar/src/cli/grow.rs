@@ -2,15 +2,16 @@
 
 use clap::{ArgGroup, Args};
 
-use super::{MemberSize, NewBitmap, RunDir, parse_member_size};
+use super::{JournalWord, MemberSize, NewBitmap, RunDir, parse_member_size};
 use crate::text::parse_size;
 
 /// Change what an array that runs looks like
 ///
 /// Changes one thing of the array that runs under NAME, while its clients go on: a bitmap is added or taken away, a mirror
-/// gets more or fewer copies, the members give more. No data moves. Clients that connect afterwards see a new size.
+/// gets more or fewer copies, the members give more, a write journal is taken away or served
+/// in another mode. No data moves. Clients that connect afterwards see a new size.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("what").required(true).args(["bitmap", "raid_devices", "size"])))]
+#[command(group(ArgGroup::new("what").required(true).args(["bitmap", "raid_devices", "size", "journal_mode", "remove_journal"])))]
 pub struct Grow {
     /// What runs
     pub name: String,
@@ -30,6 +31,12 @@ pub struct Grow {
     /// What is new is the same on all members already: it is not synced
     #[arg(long, requires = "size")]
     pub assume_clean: bool,
+    /// When writes to an array with a write journal are answered, until it is stopped
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub journal_mode: Option<JournalWord>,
+    /// The write journal is taken away: the members have all that is in it first. `add --journal` gives one
+    #[arg(long)]
+    pub remove_journal: bool,
     /// The array, where several run under NAME
     #[arg(long, value_name = "ARRAY")]
     pub array: Option<String>,

@@ -23,6 +23,8 @@ use super::Json;
 ///   no-bitmap           no bitmap
 ///   ppl                 a partial parity log: raid5 without bitmap or journal (1.x)
 ///   no-ppl              no partial parity log (1.x)
+///   no-journal          its write journal is lost, and with it what was last written: everything is synced when the array
+///                       is run (1.x)
 ///   layout-original, layout-alternate, layout-unspecified
 ///                       which layout a raid0 has, or that nobody knows (1.x)
 ///   devicesize          members have grown: record what they have now (1.1, 1.2)

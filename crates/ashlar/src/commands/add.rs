@@ -21,11 +21,13 @@ pub fn run(args: &Add) -> Result<()> {
             member: name,
             array: args.array.clone(),
             overwrite: args.overwrite,
+            journal: args.journal,
             sole_writer: args.sole_writer,
         };
         let added = Client::new(&place.socket()).add(&wish)?;
         print(&match added.former_slot {
             Some(slot) => format!("{member} is back for slot {slot}: only what it has missed is copied\n"),
+            None if args.journal => format!("{member} is the write journal\n"),
             None => format!("{member} is a spare\n"),
         })?;
     }

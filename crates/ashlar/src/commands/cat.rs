@@ -87,8 +87,8 @@ fn list(stack: &Stack<'_>, json: bool) -> Result<()> {
 async fn write_volume(world: &World, stack: &Stack<'_>, args: &Cat) -> Result<()> {
     let top = stack.choose(args.volume.as_deref())?;
     warn_of_strangers(stack);
-    let device = top.open(stack.pile, &args.lenience)?;
-    for warning in top.warnings(stack.pile) {
+    let (device, found) = top.open(stack.pile, &args.lenience).await?;
+    for warning in top.warnings(stack.pile).into_iter().chain(found) {
         warn(&format!("{}: {warning}", top.name));
     }
     let span = Span::new(device.geometry().size, args.offset, args.length)?;

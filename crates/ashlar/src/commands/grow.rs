@@ -3,7 +3,7 @@
 use anyhow::Result;
 use control::{Client, GrowOrder};
 
-use super::status::place;
+use super::status::{journal_mode, place};
 use crate::Usage;
 use crate::cli::{Grow, MemberSize, NewBitmap};
 use crate::dirs;
@@ -25,6 +25,11 @@ pub fn run(args: &Grow) -> Result<()> {
             (GrowOrder::AddBitmap { .. } | GrowOrder::RemoveBitmap, _) => "has no bitmap".to_owned(),
             (GrowOrder::Copies { .. }, _) => format!("has {} slots, {} in sync", array.slots, array.in_sync),
             (GrowOrder::Size { .. }, _) => format!("has {}", size(array.bytes)),
+            (GrowOrder::RemoveJournal, _) => "has no journal".to_owned(),
+            (GrowOrder::JournalMode { .. }, _) => match array.journal {
+                Some(journal) => format!("is served {}", journal_mode(journal.mode)),
+                None => "has no journal".to_owned(),
+            },
         };
         print(&format!("{}: {now}\n", array.name))?;
     }
@@ -43,6 +48,12 @@ fn order(args: &Grow) -> Result<GrowOrder> {
         if !chunk.is_power_of_two() || !(4096..=1 << 31).contains(&chunk) {
             return usage("--bitmap-chunk: is not a power of two from 4 KiB to 2 GiB");
         }
+    }
+    if args.remove_journal {
+        return Ok(GrowOrder::RemoveJournal);
+    }
+    if let Some(word) = args.journal_mode {
+        return Ok(GrowOrder::JournalMode { mode: word.into() });
     }
     if let Some(copies) = args.raid_devices {
         return Ok(GrowOrder::Copies { copies });

@@ -95,8 +95,14 @@ fn render_array(array: &ArrayStatus) -> String {
     }
     if let Some(journal) = &array.journal {
         let (used, all) = (size(journal.used_bytes), size(journal.bytes));
-        let JournalMode::WriteThrough = journal.mode;
-        text += &format!("    journal: write-through, {used} of {all} in use\n");
+        text += &format!("    journal: {}, {used} of {all} in use", journal_mode(journal.mode));
+        if journal.mode == JournalMode::WriteBack {
+            text += &format!(", {} on no member yet", size(journal.cached_bytes));
+            if array.in_sync < array.slots {
+                text += " (nothing stays so while members are missing)";
+            }
+        }
+        text.push('\n');
     }
     if let Some(log) = array.private_log {
         text += &format!("    private log: {}\n", private_log_text(log));
@@ -116,6 +122,14 @@ fn render_array(array: &ArrayStatus) -> String {
         export.trims,
         export.errors
     )
+}
+
+/// A mode as md has it.
+pub fn journal_mode(mode: JournalMode) -> &'static str {
+    match mode {
+        JournalMode::WriteThrough => "write-through",
+        JournalMode::WriteBack => "write-back",
+    }
 }
 
 fn private_log_text(log: PrivateLog) -> &'static str {

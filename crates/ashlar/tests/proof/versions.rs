@@ -23,8 +23,20 @@ pub fn killed_under_load(
     failed: &[PathBuf],
     seed: u64,
 ) -> Versions {
+    killed_under_load_with(bench, name, &[], members, failed, seed)
+}
+
+/// The same of an array that is run with some words of a test's own.
+pub fn killed_under_load_with(
+    bench: &Bench,
+    name: &str,
+    options: &[&str],
+    members: &[PathBuf],
+    failed: &[PathBuf],
+    seed: u64,
+) -> Versions {
     let versions = Versions::new(BLOCKS);
-    let running = bench.run(name, &[], members);
+    let running = bench.run(name, options, members);
     let clients = [running.connect(), running.connect()];
     std::thread::scope(|scope| {
         for (turn, client) in clients.into_iter().enumerate() {

@@ -11,6 +11,7 @@ use md::{
 
 use super::{Stack, Volume, not_here};
 use crate::command::{AddWish, Added, GrowOrder, Order, Refusal, SyncOrder};
+use crate::document::JournalMode;
 use crate::hold::Hold;
 
 /// A disk that was opened to be added.
@@ -58,7 +59,7 @@ impl Stack {
     /// Lets go of a member that has failed, or of a spare: it is closed and unlocked when this returns.
     async fn remove(&self, name: &str) -> Result<(), Refusal> {
         let (volume, at, member) = self.find(name)?;
-        let hold = self.hold(&member.name).ok_or_else(|| not_here(name))?;
+        self.hold(&member.name).ok_or_else(|| not_here(name))?;
         if member.condition == Condition::Removed {
             return Err(Refusal::Conflict(format!("{} was removed already", member.name)));
         }
@@ -68,10 +69,7 @@ impl Stack {
             return Err(Refusal::Conflict(text));
         }
         volume.array.remove_member(at).await.map_err(|error| refused(&member.name, error))?;
-        if let Some(keeper) = &self.keeper {
-            keeper.note_left(&member.name, &(hold.clone() as Dev), &self.arena).await;
-        }
-        hold.release();
+        self.let_go(&member.name).await;
         Ok(())
     }
 
@@ -100,11 +98,28 @@ impl Stack {
             GrowOrder::Size { bytes, assume_clean } => {
                 Growth::Size { size: bytes.map(Sectors::from_bytes), assume_clean }
             }
+            GrowOrder::JournalMode { mode } => Growth::JournalMode(match mode {
+                JournalMode::WriteThrough => md::JournalMode::WriteThrough,
+                JournalMode::WriteBack => md::JournalMode::WriteBack,
+            }),
+            GrowOrder::RemoveJournal => Growth::RemoveJournal,
         };
-        volume.array.grow(growth).await.map_err(|error| match error {
-            GrowError::Failed(_) => Refusal::Failed(format!("{}: {error}", volume.name)),
-            _ => Refusal::Conflict(format!("{}: {error}", volume.name)),
-        })
+        let members = volume.array.members();
+        let journal = members.into_iter().find(|member| member.condition == Condition::Journal);
+        volume.array.grow(growth).await.map_err(|error| not_grown(&volume.name, error))?;
+        if let Some(journal) = journal.filter(|_| growth == Growth::RemoveJournal) {
+            self.let_go(&journal.name).await;
+        }
+        Ok(())
+    }
+
+    /// A disk is no member any more: what was left on it is noted, and it is closed and unlocked.
+    async fn let_go(&self, name: &str) {
+        let Some(hold) = self.hold(name) else { return };
+        if let Some(keeper) = &self.keeper {
+            keeper.note_left(name, &(hold.clone() as Dev), &self.arena).await;
+        }
+        hold.release();
     }
 
     async fn sync(&self, array: Option<&str>, order: SyncOrder) -> Result<(), Refusal> {
@@ -165,6 +180,9 @@ impl Stack {
         let Opened { hold, examined, holds } = (self.open)(wish.clone()).await?;
         let dev: Dev = hold.clone();
         let newcomer = Newcomer { name: name.clone(), dev, examined };
+        if wish.journal {
+            return self.add_journal(volume, newcomer, holds, &wish, hold).await;
+        }
         let admission = volume.array.admission(&newcomer);
         let admission = admission.map_err(|why| Refusal::Conflict(format!("{name}: {why}")))?;
         // Whoever comes back keeps what it holds; a spare loses it.
@@ -178,12 +196,7 @@ impl Stack {
             _ if is_new => holds,
             _ => Vec::new(),
         };
-        if !holds.is_empty() && !wish.overwrite {
-            let holds = holds.join(" and ");
-            return Err(Refusal::Conflict(format!(
-                "{name} holds {holds}; --overwrite uses it all the same, and that is lost"
-            )));
-        }
+        check_overwritten(&name, &holds, &wish)?;
         self.holds.borrow_mut().push((name.clone(), hold.clone()));
         let added = volume.array.add_member(newcomer).await;
         let (_, admission) = added.map_err(|error| {
@@ -195,6 +208,32 @@ impl Stack {
             Admission::Spare { .. } => None,
         };
         Ok(Added { former_slot })
+    }
+
+    /// Adds a disk as the write journal; recorded when this returns.
+    async fn add_journal(
+        &self,
+        volume: &Volume,
+        newcomer: Newcomer,
+        holds: Vec<&'static str>,
+        wish: &AddWish,
+        hold: Rc<Hold>,
+    ) -> Result<Added, Refusal> {
+        let array = volume.array.shape().summary.array_uuid;
+        let holds = match newcomer.examined.as_ref().map(|own| own.summary.array_uuid == array) {
+            Some(true) => vec!["a member of this array"],
+            Some(false) => vec!["a member of another array"],
+            None => holds,
+        };
+        check_overwritten(&newcomer.name, &holds, wish)?;
+        self.holds.borrow_mut().push((newcomer.name.clone(), hold.clone()));
+        match volume.array.add_journal(newcomer).await {
+            Ok(()) => Ok(Added { former_slot: None }),
+            Err(error) => {
+                hold.release();
+                Err(not_grown(&volume.name, error))
+            }
+        }
     }
 
     /// A disk that was named at the start and belongs to no array is held all the same, so that nobody else takes it. It is
@@ -231,6 +270,24 @@ impl Stack {
 fn is_same_path(own: &str, other: &str) -> bool {
     let real = |name: &str| std::fs::canonicalize(name).ok();
     own == other || real(own).is_some_and(|own| Some(own) == real(other))
+}
+
+/// Refuses a disk that holds something, unless that may be lost.
+fn check_overwritten(name: &str, holds: &[&str], wish: &AddWish) -> Result<(), Refusal> {
+    if holds.is_empty() || wish.overwrite {
+        return Ok(());
+    }
+    let holds = holds.join(" and ");
+    Err(Refusal::Conflict(format!(
+        "{name} holds {holds}; --overwrite uses it all the same, and that is lost"
+    )))
+}
+
+fn not_grown(name: &str, error: GrowError) -> Refusal {
+    match error {
+        GrowError::Failed(_) => Refusal::Failed(format!("{name}: {error}")),
+        _ => Refusal::Conflict(format!("{name}: {error}")),
+    }
 }
 
 fn refused(name: &str, error: MembershipError) -> Refusal {

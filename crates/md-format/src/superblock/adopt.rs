@@ -20,16 +20,52 @@ pub fn adopt(from: Place, bytes: &mut [u8], member: &NewMember) -> Result<Place,
     let (found, expected) = (member.device_sectors, size.saturating_add(member.data_offset));
     let too_small = FormatError::DeviceTooSmall { found, expected };
     let place = Place::of(from.version, member.device_sectors).ok_or(too_small)?;
-    let room = match from.version {
+    let room = room_of(from, place, bytes, member)?;
+    if room.is_none_or(|room| room < size) {
+        return Err(too_small);
+    }
+    sealed(from, place, bytes, member)
+}
+
+/// The same for a disk that is to be the write journal of an array with 1.x metadata. It may be smaller than a member; but
+/// with 1.0 metadata, where the kernel wants as much.
+pub fn adopt_journal(from: Place, bytes: &mut [u8], member: &NewMember) -> Result<Place, FormatError> {
+    let size = Superblock::view(from, bytes)?.summary()?.size_sectors;
+    let least = if from.version == Version::V1_0 { size } else { 0 };
+    let (found, expected) = (member.device_sectors, least.saturating_add(member.data_offset));
+    let too_small = FormatError::DeviceTooSmall { found, expected };
+    let place = Place::of(from.version, member.device_sectors).ok_or(too_small)?;
+    if !from.version.is_v1() {
+        return Err(too_small);
+    }
+    let superblock = SuperblockV1::edit(bytes)?;
+    let room = adopt_v1(from, place, superblock, member);
+    if room.is_none_or(|room| room < least || room == 0) {
+        return Err(too_small);
+    }
+    superblock.feature_map = superblock.features().with(Features::JOURNAL, true).bits().into();
+    if let Some(own) = superblock.dev_roles.get_mut(member.dev_number as usize) {
+        *own = role::JOURNAL.into();
+    }
+    sealed(from, place, bytes, member)
+}
+
+fn room_of(
+    from: Place,
+    place: Place,
+    bytes: &mut [u8],
+    member: &NewMember,
+) -> Result<Option<u64>, FormatError> {
+    Ok(match from.version {
         Version::V0_90 => {
             SuperblockV0::<LittleEndian>::edit(bytes)?;
             Some(place.sector)
         }
         _ => adopt_v1(from, place, SuperblockV1::edit(bytes)?, member),
-    };
-    if room.is_none_or(|room| room < size) {
-        return Err(too_small);
-    }
+    })
+}
+
+fn sealed(from: Place, place: Place, bytes: &mut [u8], member: &NewMember) -> Result<Place, FormatError> {
     seal(bytes)?;
     let shape = DeviceShape { sectors: member.device_sectors, logical_block_bytes: 512 };
     if from.version.is_v1() {

@@ -31,6 +31,8 @@ pub enum Amendment {
     },
     /// No partial parity log (1.x).
     NoPpl,
+    /// No write journal (1.x).
+    NoJournal,
     /// How chunks go round the members of a raid0, or that nobody knows (1.x).
     Raid0Layout(Option<Raid0Layout>),
     /// Sectors from the data offset that may hold data (1.x).

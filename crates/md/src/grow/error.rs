@@ -6,6 +6,7 @@ use block::{Failed, Sectors};
 use md_format::{FormatError, Level};
 
 use crate::error::Hindrance;
+use crate::membership::MembershipError;
 
 /// Why something about an array was not changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +25,8 @@ pub enum GrowError {
     HasLog,
     /// It has a write journal, which excludes what was asked for.
     HasJournal,
+    /// It has no write journal.
+    NoJournal,
     /// Members of this level come and go only by moving data.
     MovesData(Level),
     /// It is so already.
@@ -66,6 +69,8 @@ pub enum GrowError {
     Degraded(u32),
     /// Something of it has no room, or cannot be recorded.
     Hindered(Hindrance),
+    /// A disk cannot become what it was to be.
+    Newcomer(MembershipError),
     /// The metadata cannot express it.
     Format(FormatError),
     /// Nothing can be recorded any more.
@@ -85,7 +90,10 @@ impl fmt::Display for GrowError {
             GrowError::HasLog => {
                 f.write_str("it has a partial parity log or a private one, which excludes this")
             }
-            GrowError::HasJournal => f.write_str("it has a write journal, which excludes this"),
+            GrowError::HasJournal => f.write_str(
+                "it has a write journal, which excludes this; take that away first (--remove-journal)",
+            ),
+            GrowError::NoJournal => f.write_str("it has no write journal"),
             GrowError::MovesData(level) => {
                 write!(
                     f,
@@ -118,6 +126,7 @@ impl fmt::Display for GrowError {
                  --assume-clean"
             ),
             GrowError::Hindered(hindrance) => hindrance.fmt(f),
+            GrowError::Newcomer(error) => error.fmt(f),
             GrowError::Format(error) => error.fmt(f),
             GrowError::Failed(failed) => failed.fmt(f),
         }
@@ -129,6 +138,12 @@ impl std::error::Error for GrowError {}
 impl From<Failed> for GrowError {
     fn from(failed: Failed) -> GrowError {
         GrowError::Failed(failed)
+    }
+}
+
+impl From<MembershipError> for GrowError {
+    fn from(error: MembershipError) -> GrowError {
+        GrowError::Newcomer(error)
     }
 }
 

@@ -251,6 +251,11 @@ impl Sync {
         }
     }
 
+    /// Nothing is known to be consistent any more, in an array that is open for reading.
+    pub fn doubt(&self) {
+        self.offset.set(ResyncOffset::At(0));
+    }
+
     /// Something may have changed that decides what comes next.
     pub fn wake(&self) {
         self.changed.notify();

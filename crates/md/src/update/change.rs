@@ -5,7 +5,7 @@ use md_format::geometry::raid0::Raid0Layout;
 use md_format::limits::{BAD_BLOCK_LOG_SECTORS, PPL_AREA_SECTORS, SUPERBLOCK_SECTORS};
 use md_format::ppl::{HEADER_SECTORS, MAX_MEMBERS};
 use md_format::superblock::{Amendment, Summary};
-use md_format::{Features, Level, Name, Version};
+use md_format::{Features, Level, Name, Role, Version};
 
 use crate::examine::Examined;
 
@@ -43,6 +43,8 @@ pub enum Change {
     Ppl,
     /// No partial parity log.
     NoPpl,
+    /// No write journal: it is lost, and with it what was last written. Everything is synced when the array is started.
+    NoJournal,
     /// The layout of a raid0, or that nobody knows it.
     Raid0Layout(Option<Raid0Layout>),
     /// Members have grown.
@@ -94,6 +96,7 @@ impl Change {
             Change::NoBitmap => "no-bitmap",
             Change::Ppl => "ppl",
             Change::NoPpl => "no-ppl",
+            Change::NoJournal => "no-journal",
             Change::Raid0Layout(Some(Raid0Layout::Original)) => "layout-original",
             Change::Raid0Layout(Some(Raid0Layout::Alternate)) => "layout-alternate",
             Change::Raid0Layout(None) => "layout-unspecified",
@@ -127,6 +130,10 @@ impl Change {
             Change::Resync => Ok(()),
             Change::Ppl => needs_v1().and_then(|()| ppl(summary)),
             Change::NoPpl => needs_v1(),
+            Change::NoJournal if !summary.features.has(Features::JOURNAL) => {
+                Err("it has no write journal".to_owned())
+            }
+            Change::NoJournal => Ok(()),
             Change::Raid0Layout(_) if level != Level::Raid0 => {
                 Err(format!("is only for raid0, and this is {level}"))
             }
@@ -179,6 +186,12 @@ impl Change {
             Change::Ppl if summary.ppl.is_some() => return Ok(Vec::new()),
             Change::Ppl => ppl_place(examined)?,
             Change::NoPpl => Amendment::NoPpl,
+            Change::NoJournal if summary.role == Role::Journal => {
+                return Err("it is the write journal, which is not lost: run the array with it, and take it away then \
+                            (ashlar grow --remove-journal)"
+                    .to_owned());
+            }
+            Change::NoJournal => return Ok(vec![Amendment::NoJournal, Amendment::Resync]),
             Change::Raid0Layout(layout) => Amendment::Raid0Layout(*layout),
             Change::DeviceSize => {
                 let sectors = examined.geometry.size.0.checked_sub(summary.data_offset);

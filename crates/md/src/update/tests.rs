@@ -245,6 +245,7 @@ fn changes() -> impl Strategy<Value = Change> {
         Change::NoBitmap,
         Change::Ppl,
         Change::NoPpl,
+        Change::NoJournal,
         Change::Raid0Layout(None),
         Change::DeviceSize,
         Change::PreferredMinor(1),

@@ -1,6 +1,8 @@
 //! Arrays in a simulated world, for the tests of rules.
 #![allow(dead_code, reason = "each file of tests uses a part of it")]
 
+pub mod journals;
+
 use std::rc::Rc;
 
 use block::{Arena, Buf, Dev, Device, Outcome, Range, Request, Sectors};
@@ -111,7 +113,7 @@ impl Bench {
         self.candidates_of(self.devs().len()).await
     }
 
-    async fn candidates_of(&self, count: usize) -> Vec<Candidate> {
+    pub async fn candidates_of(&self, count: usize) -> Vec<Candidate> {
         let mut candidates = Vec::new();
         for (number, dev) in self.devs().iter().take(count).enumerate() {
             let examined = examine(dev, &self.arena).await.unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use control::{Config, Receivers, Rules};
-use md::Options;
+use md::{JournalMode, Options};
 use md_format::geometry::raid0::Raid0Layout;
 use runtime::Address;
 
@@ -25,6 +25,7 @@ pub struct Wish {
     pub accept_stale: bool,
     pub dirty_degraded: bool,
     pub private_log: Option<bool>,
+    pub journal_mode: control::JournalMode,
     pub layout: Option<Raid0Layout>,
     pub receivers: Receivers,
     pub rules: Rules,
@@ -61,6 +62,11 @@ impl Wish {
             accept_stale: config.accept_stale || args.lenience.accept_stale,
             dirty_degraded: config.dirty_degraded || args.lenience.dirty_degraded,
             private_log: args.private_log.map(|word| word == Switch::On).or(config.private_log),
+            journal_mode: args
+                .journal_mode
+                .map(control::JournalMode::from)
+                .or(config.journal_mode)
+                .unwrap_or(control::JournalMode::WriteThrough),
             layout: args.lenience.layout.map(raid0_layout).or(from_file),
             receivers: receivers(&told)?,
             rules: Rules { spares: told.spares, ..Rules::default() },
@@ -77,6 +83,10 @@ impl Wish {
             dirty_degraded: self.dirty_degraded,
             layout: self.layout,
             private_log: self.private_log.filter(|_| !self.read_only),
+            journal_mode: match self.journal_mode {
+                control::JournalMode::WriteThrough => JournalMode::WriteThrough,
+                control::JournalMode::WriteBack => JournalMode::WriteBack,
+            },
             ..Options::default()
         }
     }

@@ -31,6 +31,7 @@ pub(in crate::superblock) fn amend(
         Amendment::Summaries => count(superblock),
         Amendment::Name(_) => return not_here("a name"),
         Amendment::BadBlockLog(_) | Amendment::NoBadBlockLog => return not_here("a bad-block log"),
+        Amendment::NoJournal => return not_here("a write journal"),
         Amendment::Ppl { .. } | Amendment::NoPpl => return not_here("a partial parity log"),
         Amendment::Raid0Layout(_) => return not_here("the layout of a raid0"),
         Amendment::DataSize(_) => return not_here("how much of a member may hold data"),

@@ -37,6 +37,7 @@ pub(in crate::superblock) fn amend(
             superblock.bitmap_offset.as_mut_bytes().copy_from_slice(field.as_bytes());
         }
         Amendment::NoPpl => set(features.with(Features::PPL | Features::MULTIPLE_PPLS, false)),
+        Amendment::NoJournal => set(features.with(Features::JOURNAL, false)),
         Amendment::Raid0Layout(layout) => {
             set(features.with(Features::RAID0_LAYOUT, layout.is_some()));
             superblock.layout = match layout {

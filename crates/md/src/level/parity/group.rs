@@ -28,6 +28,11 @@ pub(crate) struct Part {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PartId(u32);
 
+impl PartId {
+    /// Of a part that nobody waits for.
+    pub const NOBODY: PartId = PartId(u32::MAX);
+}
+
 /// What joining comes to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Joined {

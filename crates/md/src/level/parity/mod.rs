@@ -27,10 +27,12 @@ mod work;
 mod write;
 mod zero;
 
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use block::{Arena, Buf, Cause, Failed, Op, Outcome, Range, Request, Sectors};
 use md_format::superblock::Summary;
+use runtime::rank::{Rank, Step};
 
 pub(super) use recover::recover_window;
 pub(super) use resync::sync_window;
@@ -44,9 +46,9 @@ use self::offers::Offers;
 use self::plan::{Known, NoPlan};
 use self::slots::Slots;
 use self::work::Works;
-use crate::array::Array;
+use crate::array::{Array, Options};
 use crate::level::Mapping;
-use crate::limits::{OFFERS, SLOTS, STRIPES_JOINED};
+use crate::limits::{JOURNALS, OFFERS, PARITY_WORKS, SLOTS, STRIPES_JOINED};
 use crate::member::Member;
 use crate::plant::{self, Plant};
 
@@ -63,26 +65,32 @@ pub(crate) struct Striped {
     /// What closes the write hole.
     log: Option<Box<Log>>,
     /// What everything is written to before it is written to the members.
-    journal: Option<Box<Journal>>,
+    journals: Journals,
 }
 
 impl Striped {
     /// Makes what `lanes` lanes of an array of this height need.
     pub fn new(map: Map, lanes: usize, height: u8, log: Option<Log>) -> Striped {
-        let works = Works::new(&map, height);
+        let works = Works::new(&map, PARITY_WORKS, Rank::new(height, Step::Buffers));
         let bytes = works.window().byte_len();
         let zeroes = Arena::new(bytes).take_zeroed(bytes).expect("the arena was made for it");
         let groups = || Groups::new(SLOTS * STRIPES_JOINED);
         let lanes = 0..lanes.max(1);
         let offers = lanes.clone().map(|_| Offers::new(OFFERS)).collect();
         let (groups, log) = (lanes.map(|_| groups()).collect(), log.map(Box::new));
-        Striped { map, groups, offers, works, zeroes, log, journal: None }
+        Striped { map, groups, offers, works, zeroes, log, journals: Journals::default() }
     }
 
-    /// The array, of this height, has its journal on this device.
-    pub fn set_journal(&mut self, member: Rc<Member>, height: u8) {
-        self.works.add_fresh(self.map.slots(), journal::BLOCK.byte_len());
-        self.journal = Some(Box::new(Journal::new(member, &self.map, height)));
+    /// The array, of this height, has its journal on this device from now on. Nothing is under way. False when it has had
+    /// too many.
+    pub fn set_journal(&self, member: Rc<Member>, height: u8, options: &Options) -> bool {
+        self.works.add_lists(&self.map);
+        self.journals.push(Journal::new(member, &self.map, height, options))
+    }
+
+    /// The array has no journal any more. Nothing is under way.
+    pub fn forget_journal(&self) {
+        self.journals.now.set(None);
     }
 
     /// The array, a raid6, has a private log.
@@ -95,7 +103,7 @@ impl Striped {
         if let Some(log) = &self.log {
             log.replayed().await;
         }
-        match &self.journal {
+        match self.journal() {
             Some(journal) => journal.replayed().await,
             None => Ok(()),
         }
@@ -108,19 +116,19 @@ impl Striped {
 
     /// The write journal, if there is one.
     pub fn journal(&self) -> Option<&Journal> {
-        self.journal.as_deref()
+        self.journals.all[self.journals.now.get()?].get().map(|journal| &**journal)
     }
 
     /// Rows that are written in one piece.
     fn window(&self) -> Sectors {
         let window = self.works.window();
         let window = self.log.as_ref().map_or(window, |log| window.min(log.longest()));
-        self.journal.as_ref().map_or(window, |journal| window.min(journal.longest()))
+        self.journal().map_or(window, |journal| window.min(journal.longest()))
     }
 
     /// What pieces are multiples of: a journal knows whole blocks alone.
     fn unit(&self) -> Sectors {
-        if self.journal.is_some() { journal::BLOCK } else { Sectors(1) }
+        if self.journal().is_some() { journal::BLOCK } else { Sectors(1) }
     }
 
     /// The slots whose member, if there is one, does not have these rows.
@@ -157,7 +165,7 @@ impl Striped {
     /// Whether blocks are listed as bad that only parity could give back, where it may not belong to the data: a resync would
     /// list that as well (ADR 15), and nobody could choose any more to believe it. What has a log is made right by that.
     pub fn would_give_up(&self, array: &Array) -> bool {
-        if self.log.is_some() || self.journal.is_some() {
+        if self.log.is_some() || self.journal().is_some() {
             return false;
         }
         let written = array.members.iter().filter(|member| member.is_written());
@@ -187,6 +195,27 @@ impl Striped {
         (0..self.map.slots()).filter(is_void).collect()
     }
 
+    /// Locks rows, waiting for everybody who came before.
+    async fn lock<'a>(&'a self, array: &'a Array, rows: Range) -> Locked<'a> {
+        let lock = array.lanes.of(rows.start).ranges.lock(rows).await;
+        Locked { level: self, lock: Some(lock) }
+    }
+
+    /// Locks rows if nobody has, or waits for, any of them.
+    fn try_lock<'a>(&'a self, array: &'a Array, rows: Range) -> Option<runtime::Held<'a>> {
+        array.lanes.of(rows.start).ranges.try_lock(rows)
+    }
+
+    /// Whether new blocks of these rows may stay in a journal and in memory for a while: everything is there that writing
+    /// them out will need.
+    fn may_cache(&self, array: &Array, rows: Range) -> bool {
+        if !array.is_whole() || !array.sync.covers(rows) || array.broken().is_some() {
+            return false;
+        }
+        let known = self.known(array, rows, Slots::NONE);
+        (known.absent | known.unreadable | known.void).is_empty()
+    }
+
     /// What is known of some rows of a stripe.
     fn known(&self, array: &Array, rows: Range, unreadable: Slots) -> Known {
         let is_believed = array.sync.is_trusting() || plant::is(Plant::ModifyUnsynced);
@@ -204,7 +233,7 @@ impl Striped {
         // A write that failed halfway on the last members there are leaves parity that belongs to nobody knows what.
         let is_known = array.sync.covers(rows) && array.broken().is_none() && !self.is_in_doubt(rows);
         let consistent = is_believed || is_known;
-        Known { absent, unreadable, void, consistent, all_parity: self.journal.is_some() }
+        Known { absent, unreadable, void, consistent, all_parity: self.journal().is_some() }
     }
 
     /// The offers of the lane in which a row lies.
@@ -242,10 +271,44 @@ impl Striped {
     }
 }
 
+/// The journals that an array has had, in places that never change, and which of them it has.
+#[derive(Default)]
+struct Journals {
+    all: [OnceCell<Box<Journal>>; JOURNALS],
+    now: Cell<Option<usize>>,
+}
+
+impl Journals {
+    fn push(&self, journal: Journal) -> bool {
+        let place = self.all.iter().position(|place| place.get().is_none());
+        if let Some(at) = place {
+            let _ = self.all[at].set(Box::new(journal)); // it is free
+            self.now.set(place);
+        }
+        place.is_some()
+    }
+}
+
+/// Rows that are locked until this is dropped.
+struct Locked<'a> {
+    level: &'a Striped,
+    lock: Option<runtime::Held<'a>>,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.lock = None;
+        // What is written out of memory beside requests takes only rows that are free.
+        if let Some(journal) = self.level.journal() {
+            journal.unlocked();
+        }
+    }
+}
+
 /// Starts the replay of logs and journal, what keeps them, and what is to begin after the replay.
 pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) {
     match &array.mapping {
-        Mapping::Parity(level) if level.journal.is_some() => journal::start(array, then),
+        Mapping::Parity(level) if level.journal().is_some() => journal::start(array, then),
         _ => log::start(array, then),
     }
 }
@@ -256,7 +319,7 @@ pub(super) async fn serve(array: &Rc<Array>, level: &Striped, request: Request) 
     if let (Some(failed), false) = (array.broken(), reads) {
         return Err(failed);
     }
-    let without_journal = level.journal.as_ref().and_then(|journal| journal.failure());
+    let without_journal = level.journal().and_then(|journal| journal.failure());
     if let (Some(failed), false) = (without_journal, reads || request.op == Op::Flush) {
         return Err(failed);
     }
@@ -266,8 +329,11 @@ pub(super) async fn serve(array: &Rc<Array>, level: &Striped, request: Request) 
         Op::Write => write::write(array, level, request).await,
         Op::Discard | Op::WriteZeroes => zero::zero(array, level, request).await,
         // What was answered is durable in the journal.
-        Op::Flush if level.journal.is_some() && without_journal.is_none() => array.recorded().await,
+        Op::Flush if level.journal().is_some() && without_journal.is_none() => array.recorded().await,
         Op::Flush => {
+            if let Some(journal) = level.journal() {
+                journal.drained(array).await?;
+            }
             array.flush_members(request.trace).await?;
             array.recorded().await
         }

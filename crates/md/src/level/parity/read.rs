@@ -3,19 +3,75 @@
 use block::{Cause, Extents, Failed, Fan, Op, Outcome, Range, Request, Sectors};
 use runtime::{Engine, yield_now};
 
+use super::journal::BLOCK;
 use super::map::Stripe;
 use super::offers::{Claims, Offer, OfferId};
 use super::plan::{NoPlan, plan_recovery};
 use super::slots::Slots;
+use super::stripe::write_out;
 use super::work::Work;
 use super::{Piece, Striped, arithmetic, failure};
 use crate::array::Array;
 use crate::limits::FAN_OUT;
 use crate::member::Member;
+use crate::plant::{self, Plant};
 use crate::repair;
 
-/// Reads piece by piece, several under way at once. What a member cannot give is recovered from the others.
+/// Reads from memory what no member has yet, and the rest from the members.
 pub(super) async fn read(array: &Array, level: &Striped, request: Request) -> Outcome {
+    let mut left = request.range;
+    while let Some(known) = first_kept(level, left) {
+        let before = Range::new(left.start, known.start - left.start);
+        if !before.count.is_zero() {
+            read_members(array, level, request.piece(before, before.start)).await?;
+        }
+        // It may have been written out meanwhile; then it is looked for anew.
+        left = Range::new(known.start, left.end() - known.start);
+        while let Some(piece) = copy_kept(level, &request, left) {
+            left = Range::new(piece.end(), left.end() - piece.end());
+        }
+    }
+    match left.count.is_zero() {
+        true => Ok(()),
+        false => read_members(array, level, request.piece(left, left.start)).await,
+    }
+}
+
+/// The first part of a range that is in memory, and in the journal, alone.
+fn first_kept(level: &Striped, range: Range) -> Option<Range> {
+    let cache = level.journal()?.cached().filter(|_| !plant::is(Plant::ReadBeneathCache))?;
+    level.map.pieces(range).find_map(|piece| {
+        let mut row = piece.row.round_down(BLOCK);
+        while row < piece.rows().end() {
+            if cache.block(row, piece.slot).is_some() {
+                let from = row.max(piece.row);
+                let count = (row + BLOCK).min(piece.rows().end()) - from;
+                return Some(Range::new(piece.range.start + (from - piece.row), count));
+            }
+            row += BLOCK;
+        }
+        None
+    })
+}
+
+/// Copies the block with which a range begins into the request's buffer, if it is in memory: what was copied.
+fn copy_kept(level: &Striped, request: &Request, range: Range) -> Option<Range> {
+    if range.count.is_zero() {
+        return None;
+    }
+    let cache = level.journal()?.cached()?;
+    let piece = level.map.first_piece(&level.map.stripe(level.map.stripe_of(range.start)), range);
+    let row = piece.row.round_down(BLOCK);
+    let block = cache.block(row, piece.slot)?;
+    let within = piece.row - row;
+    let own = Range::new(range.start, (BLOCK - within).min(piece.range.count));
+    let target = request.piece(own, own.start).buf.expect("a read has a buffer");
+    target.copy_from(0, &block.slice(within.byte_len(), own.count.byte_len()));
+    Some(own)
+}
+
+/// Reads piece by piece, several under way at once. What a member cannot give is recovered from the others.
+async fn read_members(array: &Array, level: &Striped, request: Request) -> Outcome {
     if array.is_whole() {
         return read_pieces(array, level, &request, &[]).await;
     }
@@ -115,8 +171,10 @@ async fn read_parts(array: &Array, level: &Striped, request: &Request) -> Outcom
 
 async fn read_part(array: &Array, level: &Striped, stripe: u64, request: &Request) -> Outcome {
     let rows = level.rows_of_part(request.range);
-    let _rows = array.lanes.of(rows.start).ranges.lock(rows).await;
+    let _rows = level.lock(array, rows).await;
     let mut work = level.works.take().await;
+    // Parity belongs to what the members have.
+    write_out(array, level, rows, &mut work).await?;
     let stripe = level.map.stripe(stripe);
     let trace = request.trace;
     let mut reading = Reading { array, level, stripe, trace, unreadable: Slots::NONE, medium: None };
@@ -366,6 +424,13 @@ pub(super) async fn status(array: &Array, level: &Striped, request: Request) -> 
     let words = request.buf.clone().ok_or(Failed::new(Cause::Refused))?;
     let stripe = level.map.stripe(level.map.stripe_of(request.range.start));
     let piece = level.map.first_piece(&stripe, request.range);
+    if let Some(kept) = first_kept(level, piece.range) {
+        let before = kept.start - piece.range.start;
+        let count = if before.is_zero() { kept.count } else { before };
+        // What is beside it is looked at when somebody asks for that.
+        Extents::new(&words).set(0, count, false);
+        return Ok(());
+    }
     let answered = match array.holder(piece.slot, piece.rows()) {
         Some(member) => {
             let range = Range::new(member.place_of(piece.row), piece.range.count);

@@ -7,6 +7,7 @@ use parity::Verdict as Blame;
 
 use super::map::Stripe;
 use super::settle::settle_copies;
+use super::stripe::write_out;
 use super::whole::{Rows, Wanted, make_whole, read_rows};
 use super::work::Work;
 use super::{Striped, arithmetic};
@@ -25,8 +26,10 @@ pub(in crate::level) async fn scrub_window(
     scrub: Scrub,
 ) -> Outcome {
     let stripes = level.stripes_of_rows(window);
-    let _rows = array.lanes.of(stripes.start).ranges.lock(stripes).await;
+    let _rows = level.lock(array, stripes).await;
     let mut work = level.works.take().await;
+    // What is read here is what the members have.
+    write_out(array, level, stripes, &mut work).await?;
     let all =
         (0..level.map.slots()).filter(|slot| array.occupant(*slot).is_some_and(|member| member.is_written()));
     let all = all.count() as u32;

@@ -19,6 +19,10 @@ use super::{Striped, arithmetic, failure, journal};
 use crate::array::Array;
 use crate::plant::{self, Plant};
 
+mod kept;
+
+pub(super) use kept::{carry_out, write_out};
+
 /// Writes the parts of a group and says what came of each.
 pub(super) async fn write(
     array: &Array,
@@ -30,42 +34,36 @@ pub(super) async fn write(
 ) {
     let stripe = level.map.stripe(number);
     let (mut cuts, mut segments) = (std::mem::take(&mut work.cuts), std::mem::take(&mut work.segments));
-    let rows = level.map.rows_of(number);
-    let bad = array.members.iter().filter(|member| member.is_written() && member.bad.is_any());
-    let bad = bad.flat_map(|member| member.bad_rows(rows));
-    let bad = bad.map(|run| Range::new(run.start - rows.start, run.count));
+    let bad = bad_rows(array, level.map.rows_of(number));
     cut(&level.map, &stripe, parts, (level.window(), level.unit()), bad, &mut cuts, &mut segments);
     if level.log.is_some() {
-        let alone = level.unseated(array) | level.void(array, rows);
+        let alone = level.unseated(array) | level.void(array, level.map.rows_of(number));
         split(&stripe, alone, &segments, &mut work.split);
         std::mem::swap(&mut segments, &mut work.split);
     }
-    // What a journal has is durable already.
-    let fua = level.journal.is_none() && parts.iter().any(|(_, part)| part.fua);
-    // In traces the group goes under the request that leads it.
-    let trace = parts.first().map_or(0, |(_, part)| part.trace);
     let fresh = std::mem::take(&mut work.fresh);
+    // A row that is new from end to end goes out at once, and all that is kept of its stripe before it.
+    let is_whole = |segment: &Segment| segment.covered == stripe.data() && segment.ragged.is_empty();
+    let mut keeps = level.journal().is_some() && !segments.iter().any(is_whole);
+    let emptied = match keeps {
+        true => Ok(()),
+        false => write_out(array, level, level.map.rows_of(number), work).await,
+    };
     let mut writing = Writing {
-        array,
-        level,
-        stripe,
-        parts,
-        segments: &segments,
         fresh: &fresh,
-        fua,
-        trace,
-        used: 0,
-        logged: None,
-        held: None,
-        lost: None,
+        // What a journal has is durable already.
+        fua: level.journal().is_none() && parts.iter().any(|(_, part)| part.fua),
+        // In traces the group goes under the request that leads it.
+        trace: parts.first().map_or(0, |(_, part)| part.trace),
+        ..Writing::new(array, level, stripe, parts, &segments)
     };
     work.outcomes.clear();
-    work.outcomes.resize(parts.len(), Ok(()));
+    work.outcomes.resize(parts.len(), emptied);
     let mut at = 0;
-    while at < segments.len() {
+    while at < segments.len() && emptied.is_ok() {
         let run = run_from(&segments, at, level.window());
         at = run.last;
-        if let Err(failed) = writing.run(work, run).await {
+        if let Err(failed) = writing.write(work, run, &mut keeps).await {
             // What cannot be written fails alone.
             for ((_, part), outcome) in parts.iter().zip(&mut work.outcomes) {
                 if writing.concerns(run, part) {
@@ -86,6 +84,13 @@ pub(super) async fn write(
     }
 }
 
+/// Rows, from the data offsets, that some member lists as bad: from the start of `rows`.
+fn bad_rows(array: &Array, rows: Range) -> impl Iterator<Item = Range> + Clone {
+    let bad = array.members.iter().filter(|member| member.is_written() && member.bad.is_any());
+    let bad = bad.flat_map(move |member| member.bad_rows(rows));
+    bad.map(move |run| Range::new(run.start - rows.start, run.count))
+}
+
 struct Writing<'a> {
     array: &'a Array,
     level: &'a Striped,
@@ -104,6 +109,34 @@ struct Writing<'a> {
     held: Option<Held<'a>>,
     /// Something that was written is listed as bad, and parity does not give it back.
     lost: Option<Failed>,
+    /// Their data was in the journal before.
+    is_kept: bool,
+}
+
+impl<'a> Writing<'a> {
+    fn new(
+        array: &'a Array,
+        level: &'a Striped,
+        stripe: Stripe,
+        parts: &'a [(PartId, Part)],
+        segments: &'a [Segment],
+    ) -> Writing<'a> {
+        Writing {
+            array,
+            level,
+            stripe,
+            parts,
+            segments,
+            fresh: &[],
+            fua: false,
+            trace: 0,
+            used: 0,
+            logged: None,
+            held: None,
+            lost: None,
+            is_kept: false,
+        }
+    }
 }
 
 impl Writing<'_> {
@@ -114,7 +147,7 @@ impl Writing<'_> {
             let known = self.level.known(self.array, self.rows(run), unreadable);
             let plan = plan_write(&self.stripe, self.covered(run), self.ragged(run), known)
                 .map_err(|why| medium.unwrap_or(failure(why)))?;
-            if plan.method == Method::Whole && run.last - run.first == 1 {
+            if plan.method == Method::Whole && run.last - run.first == 1 && !self.is_kept {
                 return self.write_whole(work, run).await;
             }
             if work.is_busy() {
@@ -183,7 +216,8 @@ impl Writing<'_> {
         }
         self.used = work.blocks.len();
         self.log(work, run, &p, q.as_ref(), plan.method).await?;
-        self.start_data(work, run, run.last - run.first > 1);
+        // What is kept may be given to others before a member that does not answer has let go of it.
+        self.start_data(work, run, run.last - run.first > 1 || self.is_kept);
         if plan.method != Method::DataOnly {
             self.start_parity(work, run, &p, q.as_ref());
         }
@@ -219,6 +253,15 @@ impl Writing<'_> {
 
     /// What is to be written is in log or journal, durably, before any of it is (S5).
     async fn log(&mut self, work: &mut Work, run: Run, p: &Buf, q: Option<&Buf>, method: Method) -> Outcome {
+        if let Some(journal) = self.level.journal().filter(|_| self.is_kept) {
+            let parity = (method != Method::DataOnly).then_some((p, q));
+            let (rows, block) = (self.rows(run), |_, _| p.clone());
+            let new = New { rows, covered: Slots::NONE, block, parity };
+            if parity.is_some() && journal.failure().is_none() {
+                self.held = journal.record_parity(self.array, new).await?;
+            }
+            return Ok(());
+        }
         if let Some(journal) = self.level.journal() {
             let new = New {
                 rows: self.rows(run),

@@ -13,6 +13,7 @@ use block::{Arena, Buf, Cause, Failed, Outcome, Range, Request, Sectors};
 use super::map::Stripe;
 use super::settle::settle_copies;
 use super::slots::Slots;
+use super::stripe::write_out;
 use super::work::Work;
 use super::{Striped, arithmetic};
 use crate::array::Array;
@@ -62,8 +63,10 @@ pub(super) async fn make_window_whole(
     wanted: Wanted<'_>,
 ) -> Outcome {
     let stripes = level.stripes_of_rows(window);
-    let _rows = array.lanes.of(stripes.start).ranges.lock(stripes).await;
+    let _rows = level.lock(array, stripes).await;
     let mut work = level.works.take().await;
+    // What is read here is what the members have.
+    write_out(array, level, stripes, &mut work).await?;
     let rows = read_rows(array, level, memory, &mut work, window).await?;
     match rows.unreadable.is_empty() {
         true => {

@@ -6,14 +6,14 @@ use std::rc::Rc;
 
 use block::{Arena, Buf, Cause, Failed, MAX_BUFFER, Outcome, Request, Sectors, Ticket};
 use runtime::Event;
-use runtime::rank::{Holding, Rank, Step};
+use runtime::rank::{Holding, Rank};
 
 use super::cut::Segment;
 use super::group::{Part, PartId};
 use super::map::Map;
 use super::slots::Slots;
 use crate::array::Array;
-use crate::limits::{PARITY_WINDOW, PARITY_WORKS, SLOTS};
+use crate::limits::{JOURNAL_WRITTEN_OUT, PARITY_WINDOW, SLOTS};
 
 /// Requests under way for each slot; half of them are for members that are to replace others.
 const TICKETS: usize = 8;
@@ -50,6 +50,8 @@ pub(crate) struct Work {
     pub refused: Vec<Refused>,
     /// The parts of the group.
     pub parts: Vec<(PartId, Part)>,
+    /// What is written out before the group, or beside it.
+    pub out: Lists,
     /// What came of each of them.
     pub outcomes: Vec<Outcome>,
     /// For cutting.
@@ -68,6 +70,26 @@ pub(crate) struct Work {
     pub targets: Vec<Buf>,
 }
 
+/// What blocks that a journal has are listed in while they are written out.
+#[derive(Default)]
+pub(crate) struct Lists {
+    pub parts: Vec<(PartId, Part)>,
+    pub cuts: Vec<u64>,
+    pub segments: Vec<Segment>,
+}
+
+impl Lists {
+    /// With room for so many blocks.
+    pub fn new(map: &Map, window: Sectors, blocks: usize) -> Lists {
+        let cuts = 4 * blocks + (map.chunk().0 / window.0) as usize + 1;
+        Lists {
+            parts: Vec::with_capacity(blocks),
+            cuts: Vec::with_capacity(cuts),
+            segments: Vec::with_capacity(cuts),
+        }
+    }
+}
+
 impl Work {
     fn new(map: &Map, arena: &Rc<Arena>, window: Sectors) -> Work {
         let slots = usize::from(map.slots());
@@ -79,6 +101,7 @@ impl Work {
             tickets: Vec::with_capacity(TICKETS * slots),
             refused: Vec::with_capacity(TICKETS * slots),
             parts: Vec::with_capacity(2 * SLOTS),
+            out: Lists::default(),
             outcomes: Vec::with_capacity(2 * SLOTS),
             cuts: Vec::with_capacity(8 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
             segments: Vec::with_capacity(8 * SLOTS + (map.chunk().0 / window.0) as usize + 1),
@@ -164,17 +187,17 @@ pub(crate) struct Works {
 }
 
 impl Works {
-    /// Makes them for an array of this height.
-    pub fn new(map: &Map, height: u8) -> Works {
+    /// Makes so many; waiting for one has this rank.
+    pub fn new(map: &Map, count: usize, rank: Rank) -> Works {
         let window = window(map);
         // One block more than there are slots: for a member that does not answer.
         let each = window.byte_len().next_power_of_two().max(4096) * (usize::from(map.slots()) + 1);
-        block::reserve(PARITY_WORKS * TICKETS * usize::from(map.slots()));
-        let arena = Arena::new(PARITY_WORKS * each);
+        block::reserve(count * TICKETS * usize::from(map.slots()));
+        let arena = Arena::new(count * each);
         Works {
-            free: RefCell::new((0..PARITY_WORKS).map(|_| Work::new(map, &arena, window)).collect()),
+            free: RefCell::new((0..count).map(|_| Work::new(map, &arena, window)).collect()),
             returned: Event::with_capacity(2 * SLOTS),
-            rank: Rank::new(height, Step::Buffers),
+            rank,
             window,
         }
     }
@@ -185,6 +208,12 @@ impl Works {
         let arena = Arena::new(free.len() * usize::from(slots) * bytes);
         let take = |_| arena.take(bytes).expect("the arena was made for this");
         free.iter_mut().for_each(|work| work.fresh = (0..slots).map(take).collect());
+    }
+
+    /// Gives every work what it needs to write out what a journal has.
+    pub fn add_lists(&self, map: &Map) {
+        let blocks = JOURNAL_WRITTEN_OUT + usize::from(map.slots());
+        self.free.borrow_mut().iter_mut().for_each(|work| work.out = Lists::new(map, self.window, blocks));
     }
 
     /// Rows that are worked on at a time.

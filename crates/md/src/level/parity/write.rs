@@ -44,8 +44,16 @@ async fn lead(array: &Array, level: &Striped, stripe: u64) {
     let groups = &level.groups[array.lanes.number_of(rows.start)];
     // What came with this request, in the same breath, joins before the group is closed; nobody waits for more.
     yield_now().await;
-    let _rows = array.lanes.of(rows.start).ranges.lock(rows).await;
-    let mut work = level.works.take().await;
+    // Who may have to wait for space in a journal while rows are locked has all else that is needed (P2).
+    let early = match level.journal() {
+        Some(journal) => Some(journal.writers().take().await),
+        None => None,
+    };
+    let _rows = level.lock(array, rows).await;
+    let mut work = match early {
+        Some(work) => work,
+        None => level.works.take().await,
+    };
     let writing = array.begin_write(rows).await;
     let mut parts = std::mem::take(&mut work.parts);
     groups.take(stripe, &mut parts);

@@ -14,7 +14,7 @@ use crate::array::Array;
 use crate::limits::FAN_OUT;
 
 pub(super) async fn zero(array: &Array, level: &Striped, request: Request) -> Outcome {
-    if level.journal.is_some() {
+    if level.journal().is_some() {
         return match request.op {
             Op::Discard => Ok(()),
             _ => write::write(array, level, request).await,
@@ -45,7 +45,7 @@ pub(super) async fn zero(array: &Array, level: &Striped, request: Request) -> Ou
 
 /// Zeroes rows of whole stripes on every member.
 async fn zero_rows(array: &Array, level: &Striped, request: &Request, rows: Range) -> Outcome {
-    let _rows = array.lanes.of(rows.start).ranges.lock(rows).await;
+    let _rows = level.lock(array, rows).await;
     let mut work = level.works.take().await;
     let _writing = array.begin_write(rows).await?;
     let logged = log_stripe(array, level, rows).await?;

@@ -5,35 +5,45 @@
 //! unit (`unit`), one task writes units one after the other (`writer`), and another one moves the tail when what lies
 //! behind it is safe on the members (`reclaim`): members flushed, failures on record, the new tail in the superblock, and
 //! only then is the space used again. Neither of the two ever needs the journal, and whoever waits for space in it holds
-//! none, so it may be as small as it likes (P2). `replay` brings what an earlier life left to the members.
+//! none (`space`), so it may be as small as it likes (P2). `replay` brings what an earlier life left to the members.
+//!
+//! In write-back mode a write is answered when its data is durable in the journal. It stays in memory (`cache`) until it is
+//! written out with its parity (`out`).
 
+mod cache;
+mod out;
 mod plan;
 mod reclaim;
 mod replay;
 mod ring;
+mod space;
 mod unit;
 mod writer;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use block::{Arena, Buf, Failed, Outcome, Range, Sectors};
-use md_format::journal::{BLOCK_BYTES, BLOCK_SECTORS, MOST_BLOCKS, payload_bytes};
+use md_format::journal::{BLOCK_BYTES, BLOCK_SECTORS, MOST_BLOCKS};
 use md_format::superblock::Summary;
 use runtime::rank::{Rank, Step};
 use runtime::{Event, spawn};
 
+use self::cache::Cache;
 use self::ring::Ring;
+use self::space::Claim;
 use self::unit::{UNIT_BYTES, Unit};
 use super::Striped;
 use super::map::Map;
 use super::slots::Slots;
-use crate::array::Array;
+use super::work::Works;
+use crate::array::{Array, Options};
 use crate::error::Hindrance;
 use crate::examine::Examined;
-use crate::limits::{JOURNAL_RECLAIM_SECTORS, JOURNAL_RECLAIM_SHARE, JOURNAL_ROWS, SLOTS};
+use crate::limits::{
+    JOURNAL_RECLAIM_SECTORS, JOURNAL_RECLAIM_SHARE, JOURNAL_ROWS, JOURNAL_WRITE_OUTS, JOURNAL_WRITERS, SLOTS,
+};
 use crate::member::{Condition, Member};
-use crate::plant::{self, Plant};
 
 /// Rows that are journaled in one piece: a block of every member.
 pub(super) const BLOCK: Sectors = Sectors(BLOCK_SECTORS);
@@ -53,18 +63,47 @@ pub(crate) struct Journal {
     state: Cell<State>,
     /// Rows that the replay made whole.
     rows_replayed: Cell<u64>,
+    mode: Cell<JournalMode>,
     ring: RefCell<Ring>,
     /// Gathers what comes.
     open: RefCell<Unit>,
     /// Is being written.
     closed: RefCell<Unit>,
-    /// The writer waits for space.
+    /// What no member has yet: there is memory for it once the mode is write-back.
+    cache: RefCell<Option<Cache>>,
+    cache_bytes: usize,
+    /// What those take who are about to cache something.
+    claimed: Cell<Claim>,
+    /// What writing out needs, taken with the memory.
+    outs: OnceCell<Works>,
+    /// What groups of writes need. They have it before they lock rows.
+    writers: Works,
+    /// Rows that need an older unit than this have been in memory for long.
+    aged: Cell<u64>,
+    /// How many want nothing to be in memory any more.
+    draining: Cell<u32>,
+    /// Who waits for space takes turns: how many have come, and whose turn it is.
+    turns: Cell<u64>,
+    turn: Cell<u64>,
+    /// Whose turn it is waits for space.
     is_full: Cell<bool>,
     /// All that can be free is to be.
     emptying: Cell<bool>,
     stopping: Cell<bool>,
     changed: Event,
+    /// Something may be there to be written out.
+    out: Event,
     rank: Rank,
+}
+
+/// What `journal_mode` says.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum JournalMode {
+    /// A write is answered when the members have it.
+    #[default]
+    WriteThrough,
+    /// A write is answered when the journal has it.
+    WriteBack,
 }
 
 /// A write journal as `status` shows it.
@@ -76,6 +115,10 @@ pub struct JournalState {
     pub used: Sectors,
     /// Rows that it made whole when the array was opened.
     pub replayed: u64,
+    /// When a write is answered.
+    pub mode: JournalMode,
+    /// Bytes that the journal has and no member yet.
+    pub cached_bytes: u64,
     /// Why it takes nothing any more, if so.
     pub failure: Option<Failed>,
 }
@@ -142,12 +185,15 @@ fn most_blocks(size: u64) -> usize {
 
 impl Journal {
     /// The journal on this device, of an array of this height.
-    pub fn new(member: Rc<Member>, map: &Map, height: u8) -> Journal {
+    pub fn new(member: Rc<Member>, map: &Map, height: u8, options: &Options) -> Journal {
         let summary = member.summary();
         let (size, seed) = (size(&summary), md_format::journal::seed(&summary.array_uuid));
         let found = md_format::journal::tail(summary.journal_tail.unwrap_or(0), size);
         let arena = Arena::new(2 * UNIT_BYTES.next_power_of_two());
-        Journal {
+        let writers = Works::new(map, JOURNAL_WRITERS, Rank::new(height, Step::Work));
+        writers.add_fresh(map.slots(), BLOCK.byte_len());
+        writers.add_lists(map);
+        let journal = Journal {
             member,
             map: map.clone(),
             size,
@@ -159,11 +205,64 @@ impl Journal {
             ring: RefCell::new(Ring::new(size, 0, 0)),
             open: RefCell::new(Unit::new(&arena, most_blocks(size), seed)),
             closed: RefCell::new(Unit::new(&arena, most_blocks(size), seed)),
+            mode: Cell::new(JournalMode::WriteThrough),
+            cache: RefCell::new(None),
+            cache_bytes: options.journal_cache_bytes,
+            claimed: Cell::default(),
+            outs: OnceCell::new(),
+            writers,
+            aged: Cell::new(0),
+            draining: Cell::new(0),
+            turns: Cell::new(0),
+            turn: Cell::new(0),
             is_full: Cell::new(false),
             emptying: Cell::new(false),
             stopping: Cell::new(false),
             changed: Event::with_capacity(2 * SLOTS),
+            out: Event::with_capacity(2 * JOURNAL_WRITE_OUTS),
             rank: Rank::new(height, Step::Log),
+        };
+        if options.write {
+            journal.set_mode(options.journal_mode);
+        }
+        journal
+    }
+
+    /// Answers writes in this mode from now on. Memory is taken when that is needed for the first time.
+    pub fn set_mode(&self, mode: JournalMode) {
+        if mode == JournalMode::WriteBack && self.cache.borrow().is_none() {
+            let parities = self.map.stripe(0).parities().count();
+            // No more than the journal could hold.
+            let bytes = self.cache_bytes.min(Sectors(self.size).byte_len());
+            *self.cache.borrow_mut() = Some(Cache::new(bytes, parities));
+            let rank = Rank::new(self.rank.height, Step::Buffers);
+            let outs = Works::new(&self.map, JOURNAL_WRITE_OUTS, rank);
+            outs.add_lists(&self.map);
+            let _ = self.outs.set(outs);
+        }
+        self.mode.set(mode);
+        self.out.notify();
+    }
+
+    fn outs(&self) -> &Works {
+        self.outs.get().expect("taken with the memory for what is cached")
+    }
+
+    /// What groups of writes take before they lock anything.
+    pub(super) fn writers(&self) -> &Works {
+        &self.writers
+    }
+
+    /// Waits until everything that is in memory alone is on the members; nothing more is kept meanwhile.
+    pub async fn drained(&self, array: &Array) -> Outcome {
+        self.draining.set(self.draining.get() + 1);
+        self.out.notify();
+        let is_empty = || self.cached().is_none();
+        self.changed.wait_until(|| is_empty() || array.broken().is_some()).await;
+        self.draining.set(self.draining.get() - 1);
+        match is_empty() {
+            true => Ok(()),
+            false => Err(array.broken().expect("what was waited for")),
         }
     }
 
@@ -182,6 +281,11 @@ impl Journal {
         Sectors(BLOCK_SECTORS << rows.ilog2())
     }
 
+    /// Its device.
+    pub fn member(&self) -> &Member {
+        &self.member
+    }
+
     /// Whether its device is this member.
     pub fn is_on(&self, member: &Member) -> bool {
         std::ptr::eq(&*self.member, member)
@@ -193,6 +297,8 @@ impl Journal {
             size: Sectors(self.size),
             used: Sectors(self.ring.borrow().used()),
             replayed: self.rows_replayed.get(),
+            mode: self.mode.get(),
+            cached_bytes: self.cached().map_or(0, |cache| cache.used() as u64) * BLOCK_BYTES as u64,
             failure: self.failure(),
         }
     }
@@ -215,56 +321,12 @@ impl Journal {
         self.failure().or(array.broken())
     }
 
-    /// Makes what is about to be written to rows of a stripe durable in the journal. They are needed there until what comes
-    /// back is dropped. Nothing comes back of an array that is open for reading: what it writes goes to overlays.
-    pub(super) async fn record<F: Fn(u16, Sectors) -> Buf>(
-        &self,
-        array: &Array,
-        new: New<'_, F>,
-    ) -> Result<Option<Held<'_>>, Failed> {
-        if !array.options.write {
-            return Ok(None);
-        }
-        let rows = (new.rows.count.0 / BLOCK_SECTORS) as usize;
-        let data = rows * new.covered.count() as usize;
-        let parities = new.parity.map_or(0, |(_, q)| 1 + usize::from(q.is_some()));
-        let (blocks, bytes) = (data + rows * parities, payload_bytes(data, rows, parities));
-        self.rank.wait();
-        let has_room = || self.open.borrow().has_room(blocks, bytes);
-        self.changed.wait_until(|| has_room() || self.hitch(array).is_some()).await;
-        self.hitch(array).map_or(Ok(()), Err)?;
-        let held = self.hold_open();
-        self.gather(&new);
-        if !plant::is(Plant::JournalAfterWrite) {
-            self.durable(array, &held).await?;
-        }
-        Ok(Some(held))
-    }
-
     /// Whoever asks needs the open unit.
     fn hold_open(&self) -> Held<'_> {
         let number = self.ring.borrow().next();
         self.open.borrow_mut().holders += 1;
         self.changed.notify();
         Held { journal: self, number }
-    }
-
-    /// Puts rows into the open unit.
-    fn gather<F: Fn(u16, Sectors) -> Buf>(&self, new: &New<'_, F>) {
-        let mut open = self.open.borrow_mut();
-        let mut row = new.rows.start;
-        while row < new.rows.end() {
-            for slot in new.covered.iter() {
-                let place = self.map.range_at(slot, Range::new(row, BLOCK)).expect("a slot of data");
-                open.push_data(place.start.0, &(new.block)(slot, row));
-            }
-            if let Some((p, q)) = new.parity {
-                let at = (row - new.rows.start).byte_len();
-                let block = |parity: &Buf| parity.slice(at, BLOCK_BYTES);
-                open.push_parity(row.0, &block(p), q.map(block).as_ref());
-            }
-            row += BLOCK;
-        }
     }
 
     /// Waits until a unit is durable.
@@ -274,6 +336,15 @@ impl Journal {
         match is_durable() {
             true => Ok(()),
             false => Err(self.hitch(array).expect("what was waited for")),
+        }
+    }
+
+    /// One more needs a unit that somebody holds.
+    fn hold(&self, number: u64) {
+        let mut ring = self.ring.borrow_mut();
+        match number == ring.next() {
+            true => self.open.borrow_mut().holders += 1,
+            false => ring.hold(number),
         }
     }
 
@@ -295,27 +366,39 @@ impl Journal {
     /// Nobody waits any longer for what cannot come.
     pub fn wake_all(&self) {
         self.changed.notify();
+        self.out.notify();
+    }
+
+    /// Rows were unlocked.
+    pub(super) fn unlocked(&self) {
+        if self.cached().is_some() {
+            self.out.notify();
+        }
     }
 
     /// No write is under way any more: leaves as little as possible to replay, and ends the tasks.
     pub async fn stop(&self, array: &Array) {
         if array.options.write && self.state.get() == State::Replayed(Ok(())) {
+            let _ = self.drained(array).await; // what cannot be written out stays in the journal
             self.emptying.set(true);
             self.changed.notify();
             let is_empty = || self.ring.borrow().reclaimable().is_none();
             self.changed.wait_until(|| is_empty() || self.hitch(array).is_some()).await;
         }
         self.stopping.set(true);
-        self.changed.notify();
+        self.wake_all();
     }
 }
 
 /// Starts the replay and the tasks of an array that has a journal, and what is to begin after the replay.
-pub(super) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) {
+pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) {
     let own = array.clone();
     let _running = spawn(async move {
         let (level, journal) = of(&own).expect("looked at before");
-        let outcome = replay::run(&own, level, journal).await;
+        let outcome = match replay::run(&own, level, journal).await {
+            Err(failed) => go_on_without(&own, journal, failed),
+            Ok(()) => Ok(()),
+        };
         journal.state.set(State::Replayed(outcome));
         journal.changed.notify();
         if outcome.is_ok() {
@@ -326,10 +409,30 @@ pub(super) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) 
         return;
     }
     block::reserve(4);
+    for _ in 0..JOURNAL_WRITE_OUTS {
+        let own = array.clone();
+        let _running = spawn(async move {
+            let (level, journal) = of(&own).expect("looked at before");
+            out::run(&own, level, journal).await;
+        });
+    }
+    let aging = array.clone();
+    let _running = spawn(async move { out::age(&aging, of(&aging).expect("looked at before").1).await });
     let (writer, reclaimer) = (array.clone(), array.clone());
     let _running = spawn(async move { writer::run(&writer, of(&writer).expect("looked at before").1).await });
     let _running =
         spawn(async move { reclaim::run(&reclaimer, of(&reclaimer).expect("looked at before").1).await });
+}
+
+/// A journal that cannot be read to its end: an array that is open for reading is read by what its members hold, as without
+/// the journal, but for what only parity could give back.
+fn go_on_without(array: &Array, journal: &Journal, failed: Failed) -> Outcome {
+    if array.options.write || !(array.is_whole() || array.options.dirty_degraded) {
+        return Err(failed);
+    }
+    array.fail(&journal.member, failed);
+    array.sync.doubt();
+    Ok(())
 }
 
 fn of(array: &Array) -> Option<(&Striped, &Journal)> {

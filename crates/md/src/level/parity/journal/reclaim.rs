@@ -23,7 +23,7 @@ pub(super) async fn run(array: &Array, journal: &Journal) {
             break; // whoever waits learns it from the array, or from the journal
         }
     }
-    if journal.failure().is_some() && array.broken().is_none() {
+    if journal.failure().is_some() && array.broken().is_none() && journal.drained(array).await.is_ok() {
         // What was answered was durable in the journal. Now that is for the members to be.
         let _ = array.flush_members(0).await; // a member whose flush fails is failed, or the array is broken
     }

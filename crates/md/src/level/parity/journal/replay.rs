@@ -5,24 +5,45 @@
 //! blocks that are in the journal alone, or an empty unit if there are none; then the tail moves there, and those blocks
 //! are written as any write is. Whenever the power fails, what the superblock calls the tail has all that is needed.
 
+use std::cell::Cell;
+use std::collections::VecDeque;
+
 use block::{Arena, Buf, Cause, Failed, Outcome, Range, Request, Sectors, lend};
 use md_format::journal::{
     BLOCK_BYTES, BLOCK_SECTORS, MetaBlock, Payload, RECOVERY_STEP, block_checksum, payload_bytes, ring_add,
 };
 
+use super::super::group::{Part, PartId};
+use super::super::stripe::carry_out;
+use super::super::work::Lists;
 use super::super::{Striped, write};
 use super::plan::{DataOnly, Position, Rows, Whole};
 use super::reclaim::move_tail;
 use super::ring::Ring;
 use super::{BLOCK, Held, Journal};
 use crate::array::Array;
+use crate::limits::{JOURNAL_READ_BYTES, JOURNAL_WRITTEN_OUT};
 
 /// Replays the journal.
 pub(super) async fn run(array: &Array, level: &Striped, journal: &Journal) -> Outcome {
-    let arena = Arena::new(2 * BLOCK_BYTES);
-    let take = || arena.take(BLOCK_BYTES).expect("the arena was made for it");
-    let replay = Replay { array, level, journal, meta: take(), block: take() };
+    let arena = Arena::new(2 * BLOCK_BYTES + JOURNAL_READ_BYTES);
+    let take = |bytes| arena.take(bytes).expect("the arena was made for it");
+    let ahead = Ahead { buf: take(JOURNAL_READ_BYTES), holds: Cell::new(None) };
+    let replay = Replay { array, level, journal, meta: take(BLOCK_BYTES), block: take(BLOCK_BYTES), ahead };
     replay.all().await
+}
+
+/// How many blocks from the first on lie in whole rows of one stripe, and are few enough for one piece of work.
+fn first_rows(blocks: &[DataOnly], chunk: u64) -> usize {
+    let mut count = 0;
+    for row in blocks.chunk_by(|one, other| one.row == other.row) {
+        let is_near = row[0].row / chunk == blocks[0].row / chunk;
+        if count > 0 && (!is_near || count + row.len() > JOURNAL_WRITTEN_OUT) {
+            break;
+        }
+        count += row.len();
+    }
+    count
 }
 
 struct Replay<'a> {
@@ -31,6 +52,24 @@ struct Replay<'a> {
     journal: &'a Journal,
     meta: Buf,
     block: Buf,
+    ahead: Ahead,
+}
+
+/// What was read of the journal in one piece, because it is read from its tail to its end.
+struct Ahead {
+    buf: Buf,
+    /// Which positions.
+    holds: Cell<Option<Range>>,
+}
+
+impl Ahead {
+    /// Copies a block that was read already. Whether it was.
+    fn copy(&self, position: Position, buf: &Buf) -> bool {
+        let block = Range::new(Sectors(position), BLOCK);
+        let Some(holds) = self.holds.get().filter(|holds| holds.contains(block)) else { return false };
+        buf.copy_from(0, &self.buf.slice((block.start - holds.start).byte_len(), BLOCK_BYTES));
+        true
+    }
 }
 
 /// What a meta block that is whole comes to.
@@ -58,7 +97,10 @@ impl Replay<'_> {
             }
             seq = Some(own.wrapping_add(1));
         }
-        let (whole, open) = rows.finish();
+        let (mut whole, open) = rows.finish();
+        // In the order in which they lie there: rows know nothing of each other.
+        whole.sort_unstable_by_key(|row| row.blocks.values().min().copied());
+        self.ahead.holds.set(None);
         for row in &whole {
             self.write_out(row).await?;
         }
@@ -80,10 +122,10 @@ impl Replay<'_> {
             None => Ring::new(journal.size, 0, runtime::random() >> 32),
         };
         let mut moved = Vec::with_capacity(open.len());
-        let mut held = Vec::new();
-        let most = journal.open.borrow().most();
-        for blocks in open.chunks(most) {
-            held.push(self.move_blocks(blocks, &mut moved).await?);
+        let mut held = VecDeque::new();
+        let each = self.moved_together(open.len());
+        for blocks in open.chunks(each) {
+            held.push_back(self.move_blocks(blocks, &mut moved).await?);
         }
         if open.is_empty() {
             self.check_room(BLOCK_SECTORS)?;
@@ -105,11 +147,56 @@ impl Replay<'_> {
                 array.metadata.settled().await?;
             }
         }
-        for block in &moved {
-            self.write(block).await?;
+        self.write_out_moved(&moved, held, each).await
+    }
+
+    /// Writes out what is in the journal alone, row by row: all blocks of a row together, for their parity is one. A unit is
+    /// let go of when nothing in it is needed any more; each has so many of the blocks.
+    async fn write_out_moved(
+        &self,
+        moved: &[DataOnly],
+        mut held: VecDeque<Held<'_>>,
+        each: usize,
+    ) -> Outcome {
+        let (array, level) = (self.array, self.level);
+        let most = JOURNAL_WRITTEN_OUT + usize::from(level.map.slots());
+        let arena = Arena::new(most * BLOCK_BYTES);
+        let mut lists = Lists::new(&level.map, level.works.window(), most);
+        let mut work = level.works.take().await;
+        let (mut done, mut free) = (0, 0);
+        while done < moved.len() {
+            let count = first_rows(&moved[done..], level.map.chunk().0);
+            for block in &moved[done..done + count] {
+                let buf = arena.take(BLOCK_BYTES).expect("the arena was made for them");
+                self.read(block.at, &buf).await?;
+                let range = self.place_of(block)?;
+                lists.parts.push((PartId::NOBODY, Part { range, buf: Some(buf), fua: false, trace: 0 }));
+            }
+            let stripe = moved[done].row / level.map.chunk().0;
+            let _writing = array.begin_write(level.map.rows_of(stripe)).await?;
+            carry_out(array, level, stripe, &mut work, &mut lists).await?;
+            lists.parts.clear();
+            done += count;
+            while (free + 1) * each <= done {
+                held.pop_front();
+                free += 1;
+            }
         }
-        drop(held);
         Ok(())
+    }
+
+    /// How many blocks are moved in one unit: so few that the first unit can be let go of before the others leave no room.
+    /// Where their meta blocks would leave none, as many as fit: a journal that we left has room for those at least, and for
+    /// all that is written behind them.
+    fn moved_together(&self, blocks: usize) -> usize {
+        let most = self.journal.open.borrow().most();
+        let few = (most / 4).max(1);
+        let units = blocks.div_ceil(few);
+        let sectors = (blocks + units) as u64 * BLOCK_SECTORS;
+        match self.journal.ring.borrow().has_room_for(sectors, units) {
+            true => few,
+            false => most,
+        }
     }
 
     /// Writes blocks that are in the journal alone into a unit of their own, and notes where they are now.
@@ -124,6 +211,7 @@ impl Replay<'_> {
         }
         let held = journal.hold_open();
         journal.durable(self.array, &held).await?;
+        self.ahead.holds.set(None); // something else is there now
         let mut at = journal.ring.borrow().start_of(held.number);
         for block in blocks {
             at = ring_add(at, BLOCK_SECTORS, journal.size).expect("within the ring");
@@ -151,7 +239,7 @@ impl Replay<'_> {
         if position + BLOCK_SECTORS > self.journal.size {
             return Ok(None);
         }
-        self.read(position, &self.meta).await?;
+        self.read_on(position, &self.meta).await?;
         let mut bytes = Box::new([0; BLOCK_BYTES]);
         self.meta.copy_to_slice(0, &mut bytes[..]);
         let checked = MetaBlock::view(&bytes[..]).and_then(|meta| meta.check(self.journal.seed, position));
@@ -213,7 +301,7 @@ impl Replay<'_> {
                 Err(_) => return Ok(false),
             };
             for sum in sums.into_iter().flatten() {
-                self.read(at, &self.block).await?;
+                self.read_on(at, &self.block).await?;
                 let seed = self.journal.seed;
                 let found =
                     lend(std::slice::from_ref(&self.block), &[], |read, _| block_checksum(seed, read[0]));
@@ -262,7 +350,39 @@ impl Replay<'_> {
         write::write(self.array, self.level, Request::write(range.start, self.block.clone())).await
     }
 
+    /// Reads the block at a position, and what lies behind it, which is looked at next.
+    async fn read_on(&self, position: Position, buf: &Buf) -> Outcome {
+        if self.ahead.copy(position, buf) {
+            return Ok(());
+        }
+        let count = self.ahead.buf.sectors().min(Sectors(self.journal.size - position));
+        let piece = self.ahead.buf.slice(0, count.byte_len());
+        self.ahead.holds.set(None);
+        if self.read_piece(position, &piece).await.is_ok() {
+            self.ahead.holds.set(Some(Range::new(Sectors(position), count)));
+        }
+        // One bad sector further on takes nothing with it.
+        match self.ahead.copy(position, buf) {
+            true => Ok(()),
+            false => self.read_piece(position, buf).await,
+        }
+    }
+
+    /// Reads the block at a position, and what lies behind it where that goes on from what was read before.
     async fn read(&self, position: Position, buf: &Buf) -> Outcome {
+        let length = self.ahead.buf.sectors().0;
+        let goes_on = match self.ahead.holds.get() {
+            None => true,
+            Some(holds) => (holds.end().0..holds.end().0 + length).contains(&position),
+        };
+        match goes_on {
+            true => self.read_on(position, buf).await,
+            false if self.ahead.copy(position, buf) => Ok(()),
+            false => self.read_piece(position, buf).await,
+        }
+    }
+
+    async fn read_piece(&self, position: Position, buf: &Buf) -> Outcome {
         let member = &self.journal.member;
         let at = member.data_offset + Sectors(position);
         member.dev.start(self.array.to_member(Request::read(at, buf.clone()))).await

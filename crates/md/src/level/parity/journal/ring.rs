@@ -89,7 +89,12 @@ impl Ring {
 
     /// Whether a unit of so many sectors fits.
     pub fn has_room(&self, sectors: u64) -> bool {
-        self.used + sectors + self.reserve <= self.size && self.units.len() < JOURNAL_UNITS
+        self.has_room_for(sectors, 1)
+    }
+
+    /// Whether so many units fit, of so many sectors together.
+    pub fn has_room_for(&self, sectors: u64, units: usize) -> bool {
+        self.used + sectors + self.reserve <= self.size && self.units.len() + units <= JOURNAL_UNITS
     }
 
     /// Gives a unit that fits its place.
@@ -111,6 +116,11 @@ impl Ring {
     /// Whether a unit is.
     pub fn is_durable(&self, number: u64) -> bool {
         number < self.durable
+    }
+
+    /// One more needs a unit that somebody holds.
+    pub fn hold(&mut self, number: u64) {
+        self.units[(number - self.first) as usize].holders += 1;
     }
 
     /// Somebody who needs a unit does not any more.

@@ -17,9 +17,8 @@ pub(super) async fn run(array: &Array, journal: &Journal) {
         if !is_due() || journal.hitch(array).is_some() {
             return;
         }
-        // What comes in the same breath goes into the same unit; nobody waits for more.
+        // What comes in the same breath goes into the same unit; nobody waits for more. Its space is there (`space`).
         yield_now().await;
-        wait_for_space(array, journal).await;
         if journal.hitch(array).is_some() {
             return;
         }
@@ -30,17 +29,6 @@ pub(super) async fn run(array: &Array, journal: &Journal) {
         }
         journal.ring.borrow_mut().set_durable(placed.number);
         journal.changed.notify();
-    }
-}
-
-/// Waits until the open unit fits, with all that joins it meanwhile.
-async fn wait_for_space(array: &Array, journal: &Journal) {
-    let has_room = || journal.ring.borrow().has_room(journal.open.borrow().sectors());
-    if !has_room() {
-        journal.is_full.set(true);
-        journal.changed.notify();
-        journal.changed.wait_until(|| has_room() || journal.hitch(array).is_some()).await;
-        journal.is_full.set(false);
     }
 }
 
