@@ -29,6 +29,10 @@ const TESTS: [(&str, fn()); 6] = [
         an_array_with_a_write_journal_allocates_nothing_and_makes_no_thread,
     ),
     (
+        "a_journal_in_write_back_mode_allocates_nothing_either",
+        a_journal_in_write_back_mode_allocates_nothing_either,
+    ),
+    (
         "an_array_with_a_private_log_allocates_nothing_either",
         an_array_with_a_private_log_allocates_nothing_either,
     ),

@@ -28,6 +28,8 @@ pub struct Watch {
     pub broken: RefCell<BTreeMap<usize, Moment>>,
     /// What of the array lies where on the disks; nothing for levels without copies.
     pub holds: RefCell<Holds>,
+    /// Which disk was in which slot when that was looked at.
+    pub seats: RefCell<Vec<(usize, Option<u16>)>>,
 }
 
 /// By disk and sector there: the array sector that begins there, and how many follow.
@@ -111,6 +113,15 @@ impl Watch {
         }
     }
 
+    /// A disk that came back may be in another slot now, and hold something else.
+    fn look_at_seats(&self, array: &Array) {
+        let seats: Vec<_> = array.members().iter().map(|member| (disk_of(member), member.slot)).collect();
+        let before = self.seats.replace(seats);
+        if before != *self.seats.borrow() {
+            self.see_growth();
+        }
+    }
+
     /// What a write to a disk touches of the space in which the array is synced.
     fn touched(&self, array: &Array, disk: usize, range: Range) -> Vec<Range> {
         if has_parity(array.shape().summary.level) {
@@ -123,6 +134,7 @@ impl Watch {
             let row = row.filter(|row| row.0 < array.shape().summary.size_sectors);
             return row.map(|row| Range::new(row, range.count)).into_iter().collect();
         }
+        self.look_at_seats(array);
         let holds = self.holds.borrow();
         let behind = holds.range(..(disk, range.end()));
         let touched =
