@@ -17,7 +17,7 @@ enum Value {
 }
 
 /// Every word; of those in one group at most one is said, and those in group [`ALONE`] are said alone.
-const WORDS: [(&str, Value, u8); 22] = [
+const WORDS: [(&str, Value, u8); 23] = [
     ("name", Value::Needed("NAME"), 1),
     ("homehost", Value::Needed("HOST"), 2),
     ("uuid", Value::Optional, 3),
