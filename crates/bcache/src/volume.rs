@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bcache_format::Position;
 use bcache_format::superblock::Backing;
-use block::{Cause, Dev, Failed, Fan, Geometry, Op, Outcome, Range, Request, Sectors};
+use block::{Cause, Dev, Failed, Fan, Geometry, Op, Outcome, Range, Request, Sectors, Ticket};
 use runtime::{Engine, Layer};
 
 use crate::set::CacheSet;
@@ -96,52 +96,86 @@ impl Volume {
     /// Reads up to [`FAN_OUT`] pieces from `from` on; up to where.
     async fn read_some(&self, request: &Request, from: Sectors) -> Result<Sectors, Failed> {
         let mut fan = Fan::<FAN_OUT>::default();
-        let (mut at, mut pieces) = (from, 0);
-        while at < request.range.count && pieces < FAN_OUT {
-            let start = request.range.start + at;
+        let mut pieces = [const { None }; FAN_OUT];
+        let mut at = from;
+        for (number, piece) in pieces.iter_mut().enumerate() {
             let left = request.range.count - at;
-            let (sectors, place) = self.place(start, left).await?;
-            let part = Range::new(start, sectors);
-            match place {
-                Some((dev, sector)) => {
-                    let read = Request { fua: false, ..request.piece(part, sector) };
-                    fan.put(pieces, dev.start(read));
-                }
-                None => zero(request, part),
+            if left.is_zero() {
+                break;
             }
+            let (sectors, place) = self.place(request.range.start + at, left).await?;
+            let part = Range::new(request.range.start + at, sectors);
+            match &place {
+                Place::Cache { sector, .. } => fan.put(number, self.start_in_cache(request, part, *sector)),
+                Place::Below => fan.put(number, self.start_below(request, part)),
+                Place::Nowhere => zero(request, part),
+            }
+            *piece = Some((part, place));
             at += sectors;
-            pieces += 1;
         }
-        for piece in 0..pieces {
-            fan.take(piece).await.unwrap_or(Ok(()))?;
+        for (number, piece) in pieces.into_iter().enumerate() {
+            match (fan.take(number).await, piece) {
+                // What the cache cannot give any more, and the backing device has too, is read there, as the kernel does.
+                (Some(Err(_)), Some((part, Place::Cache { is_dirty: false, .. }))) if self.is_backed() => {
+                    self.start_below(request, part).await?;
+                }
+                (read, _) => read.unwrap_or(Ok(()))?,
+            }
         }
         Ok(at)
     }
 
-    /// How many of the sectors from `start` on lie together, and where; nowhere if they are zeroes.
-    async fn place(
-        &self,
-        start: Sectors,
-        most: Sectors,
-    ) -> Result<(Sectors, Option<(Dev, Sectors)>), Failed> {
-        let data_offset = match &self.below {
-            Below::Backing(_, data_offset) => *data_offset,
-            Below::Nothing => 0,
-        };
-        let position = Position::new(self.inode, start.0 + data_offset);
-        let mut sectors = most;
-        if let Some(set) = &self.set {
-            let found = set.find(position, most.0).await.map_err(|_| Failed::new(Cause::Medium))?;
-            sectors = Sectors(found.sectors);
-            if let Some((pointer, _)) = found.at {
-                return Ok((sectors, Some((set.dev.clone(), Sectors(pointer.sector())))));
-            }
-        }
-        Ok(match &self.below {
-            Below::Backing(dev, _) => (sectors, Some((dev.clone(), Sectors(position.offset)))),
-            Below::Nothing => (sectors, None),
-        })
+    /// How many of the sectors from `start` on lie together, and where.
+    async fn place(&self, start: Sectors, most: Sectors) -> Result<(Sectors, Place), Failed> {
+        let below = if self.is_backed() { Place::Below } else { Place::Nowhere };
+        let Some(set) = &self.set else { return Ok((most, below)) };
+        let position = Position::new(self.inode, self.sector_below(start).0);
+        let found = set.find(position, most.0).await.map_err(|_| Failed::new(Cause::Medium))?;
+        let place = found.at.map_or(below, |(pointer, is_dirty)| Place::Cache {
+            sector: Sectors(pointer.sector()),
+            is_dirty,
+        });
+        Ok((Sectors(found.sectors), place))
     }
+
+    fn is_backed(&self) -> bool {
+        matches!(self.below, Below::Backing(..))
+    }
+
+    /// Where a sector of the volume lies on the backing device, and in the order of keys.
+    fn sector_below(&self, sector: Sectors) -> Sectors {
+        match &self.below {
+            Below::Backing(_, data_offset) => sector + Sectors(*data_offset),
+            Below::Nothing => sector,
+        }
+    }
+
+    fn start_in_cache(&self, request: &Request, part: Range, sector: Sectors) -> Ticket {
+        let set = self.set.as_ref().expect("something was found in it");
+        set.dev.start(request.piece(part, sector))
+    }
+
+    fn start_below(&self, request: &Request, part: Range) -> Ticket {
+        match &self.below {
+            Below::Backing(dev, _) => dev.start(request.piece(part, self.sector_below(part.start))),
+            Below::Nothing => Ticket::ready(Err(Failed::new(Cause::Gone))),
+        }
+    }
+}
+
+/// Where some sectors are to be read.
+enum Place {
+    /// In the cache.
+    Cache {
+        /// Where.
+        sector: Sectors,
+        /// Whether they are nowhere else.
+        is_dirty: bool,
+    },
+    /// On the backing device.
+    Below,
+    /// They are zeroes.
+    Nowhere,
 }
 
 fn zero(request: &Request, part: Range) {

@@ -159,7 +159,8 @@ pub(in crate::level::parity) async fn carry_out(
         let run = run_from(segments, at, level.window());
         at = run.last;
         let written = writing.run(work, run).await;
-        written.and(writing.settle(work).await)?;
+        // What a member did not take, and parity does not give back, is nowhere but here.
+        written.and(writing.settle(work).await).and(writing.lost.map_or(Ok(()), Err))?;
         if let Some(journal) = level.journal() {
             journal.evict(writing.rows(run));
         }
