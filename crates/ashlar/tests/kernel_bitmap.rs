@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use oracle::{Kernel, host_mdadm, pattern, required};
 use proof::nbd::Nbd;
 use proof::shapes::{End, Job, Shape, boots, hashes, settle, shape, write_all_over};
+use proof::unending::UNENDING;
 use proof::versions::{BLOCK, BLOCKS, killed_under_load};
 use proof::{Bench, hash};
 
@@ -238,11 +239,6 @@ fn the_kernel_syncs_what_we_marked_and_we_sync_what_it_marked() {
     }
     the_kernel_agrees(boot.kernel, &bench, &arrays);
 }
-
-/// Writes that never end: two patterns in turn, over the first 1700 KiB.
-const UNENDING: &str = "(seed=2; while :; do
-for at in 0 700 1400 350 1050; do pattern fill /dev/$MD ${at}k 300k $seed; done; seed=$((5 - seed)); done) &
-sleep 0.3";
 
 #[test]
 fn what_the_kernel_marked_and_lost_the_power_over_is_synced_and_nothing_else() {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use oracle::{Kernel, host_mdadm, pattern, required};
 use proof::shapes::{End, Job, Shape, boots, hashes, settle, shape, write_here_and_there};
+use proof::unending::{FILLED, UNENDING, check_patterns};
 use proof::versions::{BLOCK, BLOCKS, killed_under_load_with};
 use proof::{Bench, hash};
 
@@ -103,25 +104,9 @@ fn the_kernel_opens_what_was_degraded_and_killed_and_reads_what_we_read() {
     }
 }
 
-/// Writes that never end: two patterns in turn, over the first MiB that the power cut finds in use.
-const UNENDING: &str = "pattern fill /dev/$MD 0 0 1 && wait_idle && pattern fill /dev/$MD 3m 64k 4 || exit 2
-[ $MODE = write-through ] || echo $MODE > /sys/block/$MD/md/journal_mode || exit 3
-(seed=2; while :; do
-for at in 0 700 1400 350 1050; do pattern fill /dev/$MD ${at}k 300k $seed; done; seed=$((5 - seed)); done) &
-sleep 0.4";
-
-/// Each sector has one of the patterns that were written there.
-fn check_patterns(content: &[u8], what: &str) {
-    for (sector, bytes) in content.chunks(512).enumerate() {
-        let of = |seeds: &[u64]| seeds.iter().any(|seed| pattern::check(bytes, sector as u64, *seed).is_ok());
-        let allowed = match sector * 512 {
-            at if at < 1700 << 10 => of(&[1, 2, 3]),
-            at if (3 << 20..(3 << 20) + (64 << 10)).contains(&at) => of(&[4]),
-            _ => of(&[1]),
-        };
-        assert!(allowed, "{what}: sector {sector} holds what nobody wrote");
-    }
-}
+/// Shell that has the journal in this mode.
+const IN_ITS_MODE: &str =
+    "[ $MODE = write-through ] || echo $MODE > /sys/block/$MD/md/journal_mode || exit 3";
 
 fn lost_by_the_kernel(mode: &str) {
     let Some(boot) = required(Kernel::under_test()) else { return };
@@ -134,7 +119,7 @@ fn lost_by_the_kernel(mode: &str) {
         let create = shape
             .mdadm_create("--assume-clean --write-journal ${DISKS##* }")
             .replace(" $DISKS", " ${DISKS% *}");
-        let script = format!("MODE={mode}; {create} || exit 1\n{UNENDING}");
+        let script = format!("MODE={mode}; {create} || exit 1\n{FILLED}\n{IN_ITS_MODE}\n{UNENDING}");
         jobs.push(Job { name: format!("{name} {shape:?}"), disks: members.clone(), script });
         arrays.push((name, shape, members));
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use oracle::{Kernel, host_mdadm, pattern, required};
 use proof::shapes::{End, Job, Shape, boots, hashes, settle, shape, write_here_and_there};
+use proof::unending::{FILLED, UNENDING, check_patterns};
 use proof::versions::{BLOCK, BLOCKS, killed_under_load};
 use proof::{Bench, hash};
 
@@ -94,25 +95,6 @@ fn the_kernel_opens_what_was_degraded_and_killed_and_reads_what_we_read() {
     }
 }
 
-/// Writes that never end: two patterns in turn, over the first of the three MiB that the power cut finds in use.
-const UNENDING: &str = "pattern fill /dev/$MD 0 0 1 && wait_idle && pattern fill /dev/$MD 3m 64k 4 || exit 2
-(seed=2; while :; do
-for at in 0 700 1400 350 1050; do pattern fill /dev/$MD ${at}k 300k $seed; done; seed=$((5 - seed)); done) &
-sleep 0.3";
-
-/// Each sector has one of the patterns that were written there.
-fn check_patterns(content: &[u8], what: &str) {
-    for (sector, bytes) in content.chunks(512).enumerate() {
-        let of = |seeds: &[u64]| seeds.iter().any(|seed| pattern::check(bytes, sector as u64, *seed).is_ok());
-        let allowed = match sector * 512 {
-            at if at < 1700 << 10 => of(&[1, 2, 3]),
-            at if (3 << 20..(3 << 20) + (64 << 10)).contains(&at) => of(&[4]),
-            _ => of(&[1]),
-        };
-        assert!(allowed, "{what}: sector {sector} holds what nobody wrote");
-    }
-}
-
 #[test]
 fn what_the_kernel_lost_the_power_over_is_made_right_by_its_log() {
     let Some(boot) = required(Kernel::under_test()) else { return };
@@ -121,7 +103,7 @@ fn what_the_kernel_lost_the_power_over_is_made_right_by_its_log() {
     for (number, shape) in LOGGED.into_iter().enumerate() {
         let name = format!("m{number}");
         let members = shape.members(&bench, &name);
-        let script = format!("{} || exit 1\n{UNENDING}", shape.mdadm_create(MDADM_PPL));
+        let script = format!("{} || exit 1\n{FILLED}\n{UNENDING}", shape.mdadm_create(MDADM_PPL));
         jobs.push(Job { name: format!("{name} {shape:?}"), disks: members.clone(), script });
         arrays.push((name, shape, members));
     }

@@ -4,6 +4,7 @@
 
 pub mod nbd;
 pub mod shapes;
+pub mod unending;
 pub mod versions;
 pub mod volatile;
 
