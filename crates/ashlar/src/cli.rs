@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::text::parse_size;
 
-pub use cache::{Cache, CacheCheck, CacheCommand, CacheDump};
+pub use cache::{Cache, CacheCheck, CacheCommand, CacheCreate, CacheDump, NewMode, NewReplacement};
 pub use grow::Grow;
 pub use monitor::{Monitor, Telling};
 pub use update::Update;

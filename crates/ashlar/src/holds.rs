@@ -4,7 +4,11 @@
 
 use std::rc::Rc;
 
+use anyhow::{Result, bail};
 use block::{Arena, Dev, Request, Sectors};
+
+use crate::members::Member;
+use crate::world::World;
 
 /// A mark: these bytes at this place mean this.
 struct Mark {
@@ -45,6 +49,44 @@ const HEAD_BYTES: usize = 128 << 10;
 
 /// The last bytes of a disk, where firmware RAIDs have their anchors.
 const TAIL_BYTES: usize = 4096;
+
+/// What these disks hold that is about to be destroyed; refused unless it is to be.
+pub async fn to_be_overwritten(world: &World, members: &[Member], overwrite: bool) -> Result<Vec<String>> {
+    let found = of_members(world, members).await;
+    if !found.is_empty() && !overwrite {
+        bail!(
+            "nothing was written, because these hold something (--overwrite destroys it):\n  {}",
+            found.join("\n  ")
+        );
+    }
+    Ok(found)
+}
+
+/// Says for each member what it holds already.
+async fn of_members(world: &World, members: &[Member]) -> Vec<String> {
+    let mut found = Vec::new();
+    for member in members {
+        let device = member.device();
+        let mut holds: Vec<String> = match md::examine(&device, &world.arena).await {
+            Ok(examined) => {
+                let summary = &examined.summary;
+                let updated = crate::text::date(summary.utime_s);
+                vec![format!(
+                    "a member of {} {:?}, last used {updated}",
+                    summary.level,
+                    summary.name.to_string()
+                )]
+            }
+            Err(md::ExamineError::NoSuperblock) => Vec::new(),
+            Err(error) => vec![format!("something that cannot be read as an md superblock ({error})")],
+        };
+        holds.extend(recognise(&device, &world.arena).await.into_iter().map(str::to_owned));
+        if !holds.is_empty() {
+            found.push(format!("{}: {}", member.name, holds.join("; ")));
+        }
+    }
+    found
+}
 
 /// What is recognised on `dev`, each kind once. What cannot be read is not recognised.
 pub async fn recognise(dev: &Dev, arena: &Rc<Arena>) -> Vec<&'static str> {

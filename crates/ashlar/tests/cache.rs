@@ -132,3 +132,39 @@ fn what_is_no_cache_is_told() {
     bench.misused("cache dump --at 5 a", "INODE:SECTOR");
     bench.misused("cache dump --at 2000000:5 a", "1048576");
 }
+
+#[test]
+fn what_a_disk_holds_is_not_destroyed_without_a_word() {
+    let bench = Bench::new();
+    bench.mirror(); // of a and b
+    let before = bench.print_of("a");
+    bench.refused("cache create --backing a", &["a member of raid1", "--overwrite"]);
+    assert_eq!(before, bench.print_of("a"));
+    let made = bench.ok("cache create --backing a --overwrite --label home --mode writeback");
+    assert!(made.contains("made a backing device of a") && made.contains("overwritten"), "{made}");
+    let report: serde_json::Value = serde_json::from_str(&bench.ok("examine --json a")).unwrap();
+    assert_eq!(report["members"], serde_json::json!([]), "no md superblock is left");
+    assert_eq!(report["bcache"][0]["label"], "home");
+    assert_eq!(report["bcache"][0]["backing"]["mode"], "writeback");
+    bench.refused("cache create --backing a", &["a bcache device"]);
+}
+
+#[test]
+fn a_cache_that_cannot_be_is_not_made() {
+    let bench = Bench::new();
+    bench.disks(["a", "b"], 4 << 20);
+    let before = (bench.print_of("a"), bench.print_of("b"));
+    bench.misused("cache create", "--cache");
+    bench.misused("cache create --cache a --bucket 8000", "--bucket 8000");
+    bench.misused("cache create --backing a --label 123456789012345678901234567890123", "32 bytes");
+    bench.refused("cache create --cache a --backing b", &["a: the device has 8 buckets", "513"]);
+    bench.refused("cache create --cache a --bucket 24K", &["bucket size is 48 sectors", "power of two"]);
+    bench.refused("cache create --cache a --bucket 4K --block 3K", &["block size is 6 sectors"]);
+    bench.refused("cache create --backing b --data-offset 4K", &["data offset is 8 sectors", "at least 16"]);
+    assert_eq!(before, (bench.print_of("a"), bench.print_of("b")));
+    let made = bench.ok("cache create --json --cache a --bucket 4K --backing b");
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    assert_eq!((made["cache"]["disk"].as_str(), made["backing"][0]["disk"].as_str()), (Some("a"), Some("b")));
+    bench.refused("cache check a", &["made and never used"]);
+    assert_eq!(bench.ashlar("cat b").out.len(), (4 << 20) - 8192);
+}

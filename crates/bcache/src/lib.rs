@@ -1,11 +1,12 @@
 //! The bcache engine: sets, the tree, the journal, cached volumes.
 //!
 //! [`examine()`] reads what a disk says it is. [`CacheSet`] is the set on a cache; [`Volume`] a device that is read through
-//! it. Nothing here writes yet.
+//! it. Nothing here writes yet but [`create()`], which makes new ones.
 
 mod btree;
 mod buckets;
 mod check;
+mod create;
 mod dump;
 mod error;
 mod examine;
@@ -18,6 +19,7 @@ mod volume;
 pub use btree::log::{Log, LogError};
 pub use btree::node::NodeError;
 pub use check::{Counts, Finding, Report, check};
+pub use create::{NotWritten, Plan, create};
 pub use dump::{Dump, Used};
 pub use error::SetError;
 pub use examine::{ExamineError, Examined, examine};

@@ -69,7 +69,7 @@ async fn first(set: &CacheSet, is_dirty: bool) -> (Sectors, u64) {
 fn clean_data_that_the_cache_cannot_give_is_read_from_below() {
     Bench::new().run(async |bench, set, volume, arena| {
         let (sector, at) = first(&set, false).await;
-        bench.cache.set_faults(|faults| drop(faults.bad_sectors.insert(at)));
+        bench.cache.set_faults(|faults| faults.bad_sectors.extend([at]));
         let buf = arena.wait_take(512).await;
         assert_eq!(volume.start(Request::read(sector, buf.clone())).await, Ok(()));
         let mut read = [0; 512];
@@ -83,7 +83,7 @@ fn clean_data_that_the_cache_cannot_give_is_read_from_below() {
 fn data_that_only_the_cache_has_is_not_made_up() {
     Bench::new().run(async |bench, set, volume, arena| {
         let (sector, at) = first(&set, true).await;
-        bench.cache.set_faults(|faults| drop(faults.bad_sectors.insert(at)));
+        bench.cache.set_faults(|faults| faults.bad_sectors.extend([at]));
         let buf = arena.wait_take(512).await;
         let failed = volume.start(Request::read(sector, buf)).await.unwrap_err();
         assert_eq!(failed.cause, Cause::Medium);

@@ -51,3 +51,4 @@ pub use membership::{MembershipError, Newcomer};
 pub use snapshot::{Area, metadata_areas};
 pub use sync::{Action, Mismatch, Progress, Scrub, ScrubBounds, ScrubReport, Speed, SyncState, Verdict};
 pub use update::{Change, Flag, MemberChange, MetadataWrite, Update, UpdateError, plan_update, update};
+pub use wipe::wipe_all;

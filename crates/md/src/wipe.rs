@@ -6,6 +6,14 @@ use block::{Arena, Dev, Origin, Outcome, Request, Sectors};
 use md_format::limits::SUPERBLOCK_BYTES;
 use md_format::{Place, Superblock};
 
+/// Takes every md superblock out of a disk.
+pub async fn wipe_all(dev: &Dev, arena: &Rc<Arena>) -> Outcome {
+    for place in Place::all(dev.geometry().size.0) {
+        wipe(dev, arena, place, |request| request).await?;
+    }
+    dev.start(Request::flush()).await
+}
+
 /// Takes an old superblock out of a place, if there is one. `sent` is how requests are sent to this disk.
 pub(crate) async fn wipe(
     dev: &Dev,

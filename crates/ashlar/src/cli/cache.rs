@@ -1,10 +1,11 @@
 //! The command line of `ashlar cache`.
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use super::{Json, Reading};
+use crate::text::parse_size;
 
-/// Look into caches of bcache
+/// Make caches and backing devices of bcache, and look into them
 #[derive(Args, Debug)]
 pub struct Cache {
     /// What to do.
@@ -15,8 +16,72 @@ pub struct Cache {
 /// What to do with a cache.
 #[derive(Subcommand, Debug)]
 pub enum CacheCommand {
+    Create(CacheCreate),
     Check(CacheCheck),
     Dump(CacheDump),
+}
+
+/// Make a cache, backing devices for it, or both
+///
+/// As make-bcache of bcache-tools: writes superblocks, and nothing else of a disk is touched but its first 4 KiB. A cache gets
+/// its set from the kernel that uses it first; backing devices that are made together with it are attached to it then. Backing
+/// devices that are made alone are attached by hand.
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("what").required(true).multiple(true).args(["cache", "backing"])))]
+pub struct CacheCreate {
+    /// The disk that is to be a cache
+    #[arg(long, value_name = "DISK")]
+    pub cache: Option<String>,
+    /// A disk that is to be a backing device; again for each
+    #[arg(long, value_name = "DISK")]
+    pub backing: Vec<String>,
+    /// The cache's buckets: what is given up together; of the size of the SSD's erase blocks
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "512K", requires = "cache")]
+    pub bucket: u64,
+    /// What is cached is a multiple of this [default: the largest block of the disks]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub block: Option<u64>,
+    /// Which bucket the kernel gives up first
+    #[arg(long, value_enum, default_value_t = NewReplacement::Lru, requires = "cache")]
+    pub replacement: NewReplacement,
+    /// Where the data of the backing devices begins
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "8K", requires = "backing")]
+    pub data_offset: u64,
+    /// How the backing devices are cached
+    #[arg(long, value_enum, default_value_t = NewMode::Writethrough, requires = "backing")]
+    pub mode: NewMode,
+    /// What people are to call the backing device
+    #[arg(long, value_name = "TEXT", requires = "backing")]
+    pub label: Option<String>,
+    /// Destroy what the disks hold
+    #[arg(long)]
+    pub overwrite: bool,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// Which bucket is given up first.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NewReplacement {
+    /// The one that was not used for longest
+    Lru,
+    /// The next one
+    Fifo,
+    /// Any
+    Random,
+}
+
+/// What is cached, and when a write counts as done.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NewMode {
+    /// A write goes to both
+    Writethrough,
+    /// A write goes to the cache, and to the backing device later
+    Writeback,
+    /// A write goes to the backing device alone
+    Writearound,
+    /// Nothing is cached
+    None,
 }
 
 /// Check everything that a cache says of itself

@@ -1,6 +1,7 @@
-//! `ashlar cache`: what lies on the caches of bcache.
+//! `ashlar cache`: caches and backing devices of bcache are made, and looked into.
 
 mod check;
+mod create;
 mod dump;
 
 use anyhow::{Result, anyhow, bail};
@@ -17,6 +18,7 @@ use crate::world::World;
 /// Runs the command.
 pub fn run(args: &crate::cli::Cache, driver: Driver) -> Result<()> {
     match &args.command {
+        CacheCommand::Create(args) => create::run(args, driver),
         CacheCommand::Check(args) => check::run(args, driver),
         CacheCommand::Dump(args) => dump::run(args, driver),
     }

@@ -1,6 +1,6 @@
 //! `ashlar create`: a new array, exactly as mdadm would make it.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use block::{Dev, Geometry, Sectors};
 use md::{BitmapWish, CreateError, Creation, NewMemberPlan};
 use md_format::{Level, Version};
@@ -40,13 +40,7 @@ pub fn run(args: &Create, driver: Driver) -> Result<()> {
     let names: Vec<String> = present.cloned().collect();
     let members = members::open(&world, &names, How::write(args.sole_writer))?;
     let (made, devices) = world.runtime.block_on(async {
-        let found = what_they_hold(&world, &members).await;
-        if !found.is_empty() && !args.overwrite {
-            bail!(
-                "nothing was written, because these hold something (--overwrite destroys it):\n  {}",
-                found.join("\n  ")
-            );
-        }
+        let found = holds::to_be_overwritten(&world, &members, args.overwrite).await?;
         let devices = devices(args, &members);
         let creation = creation(args, &devices);
         let plans = md::plan_creation(&creation).map_err(|error| told(args, error))?;
@@ -102,32 +96,6 @@ fn refuse_nonsense(args: &Create) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Says for each member what it holds already.
-async fn what_they_hold(world: &World, members: &[Member]) -> Vec<String> {
-    let mut found = Vec::new();
-    for member in members {
-        let device = member.device();
-        let mut holds: Vec<String> = match md::examine(&device, &world.arena).await {
-            Ok(examined) => {
-                let summary = &examined.summary;
-                let updated = crate::text::date(summary.utime_s);
-                vec![format!(
-                    "a member of {} {:?}, last used {updated}",
-                    summary.level,
-                    summary.name.to_string()
-                )]
-            }
-            Err(md::ExamineError::NoSuperblock) => Vec::new(),
-            Err(error) => vec![format!("something that cannot be read as an md superblock ({error})")],
-        };
-        holds.extend(holds::recognise(&device, &world.arena).await.into_iter().map(str::to_owned));
-        if !holds.is_empty() {
-            found.push(format!("{}: {}", member.name, holds.join("; ")));
-        }
-    }
-    found
 }
 
 /// The devices by position: slots first, then spares, then the journal.

@@ -39,6 +39,10 @@ pub struct BackingPlan {
     pub uuid: [u8; 16],
     /// Sectors of a block.
     pub block_sectors: u16,
+    /// The set that it is to be attached to when both are first used together; make-bcache draws one anyway.
+    pub set_uuid: [u8; 16],
+    /// Sectors of a bucket of its cache: nobody reads it there, and make-bcache writes it.
+    pub bucket_sectors: u16,
     /// The sector at which its data begins.
     pub data_offset: u64,
     /// How it is to be cached.
@@ -151,6 +155,8 @@ impl Superblock {
             superblock.version = version::BACKING_WITH_OFFSET.into();
             superblock.extent = plan.data_offset.into();
         }
+        superblock.set_uuid = plan.set_uuid;
+        superblock.bucket_size = plan.bucket_sectors.into();
         superblock.label = plan.label.0;
         superblock.set_mode(plan.mode);
         superblock.seal();

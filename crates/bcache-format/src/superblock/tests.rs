@@ -65,6 +65,8 @@ fn a_backing_device_keeps_what_is_changed_in_place() {
     let plan = BackingPlan {
         uuid: [7; 16],
         block_sectors: 8,
+        set_uuid: [8; 16],
+        bucket_sectors: 1024,
         data_offset: 2048,
         mode: CacheMode::Writeback,
         label: Label::new(b"home").unwrap(),

@@ -1,0 +1,107 @@
+//! Caches and backing devices that `ashlar` made are what make-bcache makes, and a real kernel uses them; what it wrote, stopped
+//! or lost the power over, `ashlar` reads and finds nothing wrong with.
+
+mod proof;
+
+use std::path::{Path, PathBuf};
+
+use oracle::{DiskOpts, Kernel, Run, required};
+use proof::{Bench, hash};
+
+const CACHE_KIB: u64 = 9000;
+const BACKING_KIB: u64 = 6000;
+
+/// One way of making a cache and a backing device: ours, and make-bcache's words for the same.
+struct Way {
+    ours: &'static [&'static str],
+    theirs: &'static str,
+}
+
+const WAYS: [Way; 4] = [
+    Way { ours: &["--bucket", "8K"], theirs: "--bucket 8k" },
+    Way {
+        ours: &["--bucket", "4K", "--block", "512", "--mode", "writeback", "--data-offset", "64K"],
+        theirs: "--bucket 4k --block 512 --writeback --data-offset 128",
+    },
+    Way {
+        ours: &["--bucket", "16K", "--block", "4K", "--replacement", "fifo"],
+        theirs: "--bucket 16k --block 4k --cache_replacement_policy=fifo",
+    },
+    Way {
+        ours: &["--bucket", "8K", "--mode", "writeback", "--replacement", "random"],
+        theirs: "--bucket 8k --writeback --cache_replacement_policy=random",
+    },
+];
+
+/// A cache and a backing device that `ashlar` makes.
+fn made(bench: &Bench, name: &str, way: &Way) -> [PathBuf; 2] {
+    let cache = bench.members(&format!("{name}-cache"), &[CACHE_KIB]).remove(0);
+    let backing = bench.members(&format!("{name}-backing"), &[BACKING_KIB]).remove(0);
+    let words = ["cache", "create"].iter().chain(way.ours).map(PathBuf::from);
+    let disks = ["--cache".into(), cache.clone(), "--backing".into(), backing.clone()];
+    bench.succeeds(words.chain(disks));
+    [cache, backing]
+}
+
+/// The superblock of a disk without what is drawn anew each time, and its checksum, which covers that.
+fn superblock(disk: &Path) -> Vec<u8> {
+    let mut bytes = std::fs::read(disk).unwrap()[..8192].to_vec();
+    for place in [4096..4104, 4136..4168] {
+        bytes[place].fill(0);
+    }
+    bytes
+}
+
+fn size(kib: u64) -> DiskOpts {
+    DiskOpts::default().size_bytes(kib << 10)
+}
+
+#[test]
+fn superblocks_are_those_of_make_bcache() {
+    let Some(boot) = required(Kernel::Uml) else { return };
+    let bench = Bench::new();
+    let (mut run, mut script) = (Run::new(boot.kernel), String::new());
+    let mut pairs = Vec::new();
+    for (number, way) in WAYS.iter().enumerate() {
+        let theirs = ["cache", "backing"].map(|what| bench.path(&format!("theirs{number}-{what}")));
+        run = run.disk(&theirs[0], size(CACHE_KIB)).disk(&theirs[1], size(BACKING_KIB));
+        let (cache, backing) = (2 * number, 2 * number + 1);
+        script += &format!("make-bcache {} -C /dev/d{cache} -B /dev/d{backing} || exit 1\n", way.theirs);
+        pairs.push((made(&bench, &format!("ours{number}"), way), theirs));
+    }
+    run.script(script).run().unwrap().success().unwrap();
+    for ((ours, theirs), way) in pairs.iter().zip(&WAYS) {
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            assert!(superblock(ours) == superblock(theirs), "{}: {}", way.theirs, ours.display());
+        }
+    }
+}
+
+/// What the kernel does with a volume, of which it prints the content.
+const USE: &str = "echo 0 > /sys/block/bcache0/bcache/sequential_cutoff
+echo 0 > /sys/block/bcache0/bcache/writeback_running
+pattern fill /dev/bcache0 100k 700k 5 && pattern fill /dev/bcache0 2m 333k 6 || exit 3
+pattern check /dev/bcache0 100k 700k 5 || exit 4
+content /dev/bcache0\n";
+
+#[test]
+fn the_kernel_uses_what_was_made_and_it_is_read_afterwards() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    for (number, way) in WAYS.iter().enumerate() {
+        for ending in ["bcache_stop", "oracle-kill 0"] {
+            let bench = Bench::new();
+            let [cache, backing] = made(&bench, "disk", way);
+            let script = format!("bcache_register /dev/d0 /dev/d1 || exit 1\n{USE}{ending}\n");
+            let disks = [&cache, &backing];
+            let run = Run::new(boot.kernel).disks(disks, &DiskOpts::default()).script(script);
+            let said = run.run().unwrap().success().unwrap().stdout;
+            let told = said.lines().find_map(|line| line.split_once("  /dev/bcache0")).unwrap().0;
+            let read = hash(&bench.cat(&[backing.clone(), cache.clone()]));
+            assert_eq!(read, told, "{number} {ending}");
+            bench.succeeds([PathBuf::from("cache"), "check".into(), cache]); // or it says what is wrong
+            if number > 0 {
+                break; // each way once, and one of them cut off too
+            }
+        }
+    }
+}
