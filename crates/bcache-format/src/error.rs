@@ -83,7 +83,7 @@ impl fmt::Display for FormatError {
             KeySize { found } => write!(f, "key {found} is longer than where it ends"),
             KeyPointer { found } => write!(f, "key {found} does not lie within one bucket of the cache"),
             KeyOfNode { found } => {
-                write!(f, "key {found} names no node, expected a clean pointer and a size")
+                write!(f, "key {found} names no node, expected a clean pointer and the size of one")
             }
             KeyOrder { found, before } => write!(f, "key {found} follows key {before}, expected a later one"),
         }

@@ -92,7 +92,8 @@ impl Geometry {
 
     /// Whether the kernel would accept this key in a node that has nodes below it.
     pub fn check_node(&self, key: &Key) -> Result<(), FormatError> {
-        match key.pointer().is_none() || key.sectors() == 0 || key.is_dirty() {
+        let is_of_a_size = (1..=self.node_sectors()).contains(&key.sectors());
+        match key.pointer().is_none() || !is_of_a_size || key.is_dirty() {
             true => Err(FormatError::KeyOfNode { found: *key }),
             false => self.check_place(key),
         }

@@ -49,6 +49,13 @@ pub enum SetError {
         /// What is wrong.
         error: NodeError,
     },
+    /// Two keys name what lies in one bucket as nodes.
+    NodeTwice {
+        /// The one by which it was read.
+        first: Key,
+        /// The other.
+        second: Key,
+    },
     /// A node has no node below it for a place that it covers.
     NoNode {
         /// The place.
@@ -103,6 +110,9 @@ impl fmt::Display for SetError {
             SetError::Node { key, level, error } => {
                 let sector = key.pointer().map_or(0, |pointer| pointer.sector());
                 write!(f, "node of level {level} at sector {sector}, for keys up to {}: {error}", key.end())
+            }
+            SetError::NodeTwice { first, second } => {
+                write!(f, "the keys {first} and {second} name nodes in one bucket")
             }
             SetError::NoNode { at, parent } => {
                 write!(f, "the node {parent} names no node for {at}, which lies in it")

@@ -145,6 +145,7 @@ impl CacheSet {
 
     async fn find_in_tree(&self, at: Position, most: u64) -> Result<Found, SetError> {
         let roots = self.roots.get();
+        // A leaf ends behind what was looked for in it.
         let leaf = self.nodes.leaf((roots.root, roots.level), &self.buckets, at).await?;
         let key = leaf.keys.keys().get(leaf.keys.first_behind(at));
         let end = leaf.key.end();

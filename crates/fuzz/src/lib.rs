@@ -20,7 +20,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "superblock", play: targets::superblock::play },
     Target { name: "bitmap", play: targets::bitmap::play },
     Target { name: "badblocks", play: targets::badblocks::play },
@@ -30,6 +30,7 @@ pub const TARGETS: [Target; 10] = [
     Target { name: "update", play: targets::update::play },
     Target { name: "nbd-server", play: targets::nbd_server::play },
     Target { name: "nbd-client", play: targets::nbd_client::play },
+    Target { name: "bcache", play: targets::bcache::play },
     Target { name: "config", play: targets::config::play },
 ];
 

@@ -105,6 +105,9 @@ impl Nodes {
                 return Ok(Leaf::Read { key, level });
             }
             frame.is_used = true;
+            if (frame.node.key, frame.node.level) != (key, level) {
+                return Err(SetError::NodeTwice { first: frame.node.key, second: key });
+            }
             if level == 0 {
                 return Ok(Leaf::Here(place as usize));
             }

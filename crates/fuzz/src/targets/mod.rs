@@ -2,6 +2,7 @@
 
 pub mod assembly;
 pub mod badblocks;
+pub mod bcache;
 pub mod bitmap;
 pub mod config;
 pub mod geometry;
