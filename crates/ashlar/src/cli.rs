@@ -19,6 +19,7 @@ pub use update::Update;
 pub use watch::Watch;
 
 /// Linux RAID from user space: opens, serves and repairs md (mdadm) arrays on the same disks, without a kernel module.
+/// Volumes of bcache are read and checked.
 ///
 /// A MEMBER is a file, a block device, or a URL of a remote disk: nbd://HOST[:PORT]/EXPORT or
 /// nbd+unix:///EXPORT?socket=PATH. Nothing is ever forced: each risk has a word of its own, and the error that asks
@@ -124,7 +125,8 @@ pub struct Json {
 /// Show what disks say they are, and what arrays they make
 ///
 /// Shows what each MEMBER says it is, then what arrays they make together: who sits where, who was left out and why,
-/// what forbids reading or writing. Never writes a byte.
+/// what forbids reading or writing. Caches and backing devices of bcache are shown with the volumes that they make. Never
+/// writes a byte.
 #[derive(Args, Debug)]
 pub struct Examine {
     /// Disks to look at
@@ -136,10 +138,10 @@ pub struct Examine {
     pub json: Json,
 }
 
-/// Write the content of an array to standard output
+/// Write the content of a volume to standard output
 ///
-/// Works out from the MEMBERs, given in any order, what arrays they make, and writes the content of one to standard
-/// output. Never writes a byte to a member: whatever would be written stays in memory. Members may be missing as long as
+/// Works out from the MEMBERs, given in any order, what arrays they make, and what volumes bcache makes of them or of the
+/// arrays, and writes the content of one to standard output. Never writes a byte to a member: whatever would be written stays in memory. Members may be missing as long as
 /// the data is all there; a warning says so.
 #[derive(Args, Debug)]
 pub struct Cat {
