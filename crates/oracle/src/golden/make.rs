@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Content, Image, Recipe, own_folder, sha256};
 use crate::error::Named;
 use crate::judge::{PART, parts};
-use crate::{Assembly, DiskOpts, Error, Run};
+use crate::{Assembly, DiskOpts, Error, Kernel, Run};
 
 /// How hard the compressor tries: the slowest of its ordinary levels, since an image is made once and cloned often.
 const COMPRESSION_LEVEL: i32 = 19;
@@ -41,7 +41,7 @@ pub fn make(name: &str) -> Result<Made, Error> {
     let versions = said.split_once(PART).map_or("", |(versions, _)| versions);
     let content_made: Option<Content> = parts(&said)[0].lines().find_map(|line| line.parse().ok());
 
-    let content = read_back(name, &recipe, &paths)?;
+    let content = read_back(name, &recipe, recipe.kernel, &paths)?;
     if let Some(made) = content_made
         && made != content
     {
@@ -62,15 +62,15 @@ pub fn make(name: &str) -> Result<Made, Error> {
     Ok(Made { image, before: before.filter(|before| *before != content), content })
 }
 
-/// What the recipe's kernel reads from the members that it made; they stay as they are.
-fn read_back(name: &str, recipe: &Recipe, paths: &[PathBuf]) -> Result<Content, Error> {
+/// What `kernel` reads from the disks of the image of this name, made by this recipe. They stay as they are.
+pub fn read_back(name: &str, recipe: &Recipe, kernel: Kernel, paths: &[PathBuf]) -> Result<Content, Error> {
     let members = recipe.members.iter().map(|&number| &paths[number]);
     if recipe.open.is_empty() {
-        let read = Assembly::new(recipe.kernel, members).mdadm(&recipe.mdadm).before(&recipe.before).run()?;
+        let read = Assembly::new(kernel, members).mdadm(&recipe.mdadm).before(&recipe.before).run()?;
         return Ok(Content { sha256: read.sha256, name: "/dev/md0".to_owned(), size_bytes: read.size_bytes });
     }
     let script = format!("{}\n{{ {}; }} || exit 1\ncontent /dev/bcache0\n", recipe.before, recipe.open);
-    let run = Run::new(recipe.kernel).mdadm(&recipe.mdadm).script(script);
+    let run = Run::new(kernel).mdadm(&recipe.mdadm).script(script);
     let said = run.disks(members, &DiskOpts::default().snapshot()).run()?.success()?.stdout;
     let unreadable = || Error::Unexpected {
         what: format!("golden {name}, read back from its members"),

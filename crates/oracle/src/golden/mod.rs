@@ -12,7 +12,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use content::{Content, sha256};
-pub use make::{Made, make};
+pub use make::{Made, make, read_back};
 pub use recipe::Recipe;
 
 use crate::cache::repository;
