@@ -99,7 +99,7 @@ impl Ring {
 
     /// Gives a unit that fits its place.
     pub fn place(&mut self, sectors: u64, holders: u32) -> Placed {
-        debug_assert!(self.has_room(sectors), "a unit is placed where something else lies");
+        assert!(self.used + sectors <= self.size, "a unit is placed where something else lies");
         let placed = Placed { number: self.next(), start: self.head, seq: self.seq };
         self.units.push_back(Unit { start: self.head, sectors, holders });
         self.used += sectors;

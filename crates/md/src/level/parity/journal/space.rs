@@ -99,19 +99,15 @@ impl Journal {
         let is_owned = self.cache.borrow().as_ref().is_some_and(|cache| cache.has(new.rows.start));
         self.rank.wait();
         let can = || match is_owned {
-            true => self.has_room(needs),
+            true => self.has_room(needs) && self.has_place(needs),
             false => self.gets_space(needs),
         };
         self.changed.wait_until(|| can() || self.hitch(array).is_some()).await;
         self.hitch(array).map_or(Ok(()), Err)?;
-        match is_owned {
-            true => new.each_row().for_each(|row| self.with_cache(|cache| cache.spend(row))),
-            false => self.is_full.set(false),
+        self.is_full.set(false);
+        if is_owned {
+            new.each_row().for_each(|row| self.with_cache(|cache| cache.spend(row)));
         }
-        debug_assert!(
-            self.fits(needs.blocks, Claim::default()),
-            "what is cached owns the space to write it out"
-        );
         let held = self.hold_open();
         self.gather(&new);
         if !plant::is(Plant::JournalAfterWrite) {
@@ -235,6 +231,17 @@ impl Journal {
         if !fits && !self.is_full.replace(true) {
             self.changed.notify();
             self.out.notify();
+        }
+        fits
+    }
+
+    /// Whether the ring has a place for the open unit with so much more in it. What is cached owns as much, so this should
+    /// never have to be waited for; but nothing is written over what is needed, whatever the accounts say.
+    fn has_place(&self, needs: Needs) -> bool {
+        let sectors = self.open.borrow().sectors() + needs.blocks as u64 * BLOCK_SECTORS;
+        let fits = self.ring.borrow().has_room(sectors);
+        if !fits && !self.is_full.replace(true) {
+            self.changed.notify();
         }
         fits
     }
