@@ -21,6 +21,8 @@ use crate::world::World;
 pub struct Stack<'a> {
     /// The members, and the arrays that they make.
     pub pile: &'a Pile,
+    /// Caches and backing devices.
+    pub disks: Vec<Disk>,
     /// Sets of caches, opened or not.
     pub sets: Vec<Set>,
     /// What can be read: the volumes that nothing else lies on.
@@ -81,10 +83,9 @@ impl<'a> Stack<'a> {
     /// Works out what a pile makes.
     pub async fn read(world: &World, pile: &'a Pile, lenience: &Lenience) -> Stack<'a> {
         let (disks, arrays) = self::disks(world, pile, lenience).await;
-        let (caches, backings) = disks.into_iter().partition(|disk: &Disk| disk.examined.is_cache());
-        let sets = open_sets(world, caches).await;
-        let cached = cached(&sets, backings, lenience);
-        Stack { pile, sets, tops: tops(arrays, cached) }
+        let sets = open_sets(world, disks.iter().filter(|disk| disk.examined.is_cache())).await;
+        let cached = cached(&sets, &disks, lenience);
+        Stack { pile, disks, sets, tops: tops(arrays, cached) }
     }
 
     /// Members that nothing is made of.
@@ -185,31 +186,31 @@ async fn examined(world: &World, array: Option<Rc<Array>>) -> Option<(Dev, Exami
     Some((device, examined))
 }
 
-async fn open_sets(world: &World, caches: Vec<Disk>) -> Vec<Set> {
+async fn open_sets(world: &World, caches: impl Iterator<Item = &Disk>) -> Vec<Set> {
     let mut sets: Vec<Set> = Vec::new();
     for Disk { name, device, examined } in caches {
         let twin = sets.iter().find(|other| other.examined.summary.set_uuid == examined.summary.set_uuid);
         let set = match twin {
             Some(twin) => Err(format!("it has the same set as {}; name only one of them", twin.name)),
-            None => CacheSet::open(device, &examined, &world.arena, Options::default())
+            None => CacheSet::open(device.clone(), examined, &world.arena, Options::default())
                 .await
                 .map(Rc::new)
                 .map_err(|error| error.to_string()),
         };
-        sets.push(Set { name, examined, set });
+        sets.push(Set { name: name.clone(), examined: examined.clone(), set });
     }
     sets
 }
 
 /// The volumes of all backing devices and of all sets.
-fn cached(sets: &[Set], backings: Vec<Disk>, lenience: &Lenience) -> Vec<Cached> {
+fn cached(sets: &[Set], disks: &[Disk], lenience: &Lenience) -> Vec<Cached> {
     let mut cached: Vec<Cached> = Vec::new();
-    for disk in backings {
+    for disk in disks {
         let Kind::Backing(backing) = disk.examined.summary.kind else { continue };
         let is_known = cached.iter().any(|other| other.uuid == disk.examined.summary.uuid);
         cached.push(match is_known {
-            true => refused(&disk, "another one of the same uuid was named before it".to_owned()),
-            false => backed(sets, &disk, &backing, lenience),
+            true => refused(disk, "another one of the same uuid was named before it".to_owned()),
+            false => backed(sets, disk, &backing, lenience),
         });
     }
     for set in sets.iter().filter_map(|set| set.set.as_ref().ok()) {

@@ -8,7 +8,7 @@
 //! The index of an entry is the inode of the volume's keys. There is no checksum.
 
 use zerocopy::byteorder::little_endian::{U32, U64};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::error::FormatError;
 use crate::terms::Label;
@@ -66,11 +66,6 @@ impl UuidEntry {
         let found = bytes.len();
         let entries = <[UuidEntry]>::mut_from_prefix_with_elems(bytes, found / ENTRY_BYTES);
         entries.map(|(entries, _)| entries).map_err(|_| too_short(found))
-    }
-
-    /// An entry that nobody had.
-    pub fn free() -> UuidEntry {
-        UuidEntry::new_zeroed()
     }
 
     /// Its label.

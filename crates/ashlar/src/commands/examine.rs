@@ -10,7 +10,7 @@ use crate::cli::{Driver, Examine, Lenience};
 use crate::facts::{BitmapFacts, MdFacts, PrivateLogFacts, ReshapeFacts};
 use crate::members::How;
 use crate::pile::{Pile, Volume};
-use crate::stack::{Stack, disks, is_stranger};
+use crate::stack::{Stack, is_stranger};
 use crate::text::{Facts, date, print, print_json, sectors, size};
 use crate::volumes::open_to_read;
 use crate::world::World;
@@ -99,7 +99,6 @@ pub fn run(args: &Examine, driver: Driver) -> Result<()> {
 
 async fn report(world: &World, pile: &Pile) -> Report {
     let lenience = Lenience::default();
-    let (own, _) = disks(world, pile, &lenience).await;
     let stack = Stack::read(world, pile, &lenience).await;
     let members = pile.candidates.iter().map(|candidate| MemberReport {
         member: candidate.name.clone(),
@@ -110,7 +109,7 @@ async fn report(world: &World, pile: &Pile) -> Report {
     Report {
         members: members.collect(),
         arrays: pile.volumes.iter().map(|volume| array(pile, volume)).collect(),
-        bcache: bcache::disks(&own),
+        bcache: bcache::disks(&stack.disks),
         cached_volumes: bcache::volumes(&stack),
     }
 }
