@@ -111,14 +111,7 @@ fn a_journal_that_is_small_goes_around_and_nobody_waits_for_ever() {
         bench.run(async {
             let array = open(&bench).await;
             let device = array.device();
-            for turn in 1..=3u8 {
-                let writes: Vec<_> = (0..60)
-                    .map(|at| device.start(Request::write(Sectors(at * 40 + 3), bench.bytes(turn, 40))))
-                    .collect();
-                for write in writes {
-                    write.await.unwrap();
-                }
-            }
+            bench.write_in_turns(&device, 60, 40).await;
             bench.reads(&device, 3, 3, 1000).await.unwrap();
         });
         bench.world.power_cut();

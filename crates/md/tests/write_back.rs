@@ -239,14 +239,7 @@ fn short_of_memory_or_space_a_write_goes_through_and_nobody_waits_for_ever() {
         bench.run(async {
             let array = open_with(&bench, memory).await;
             let device = array.device();
-            for turn in 1..=3u8 {
-                let writes: Vec<_> = (0..120)
-                    .map(|at| device.start(Request::write(Sectors(at * 20 + 3), bench.bytes(turn, 20))))
-                    .collect();
-                for write in writes {
-                    write.await.unwrap();
-                }
-            }
+            bench.write_in_turns(&device, 120, 20).await;
             bench.reads(&device, 3, 3, 1000).await.unwrap();
         });
         bench.world.power_cut();

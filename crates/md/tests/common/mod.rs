@@ -94,6 +94,17 @@ impl Bench {
         bench
     }
 
+    /// Writes so many neighbours of so many sectors from sector 3 on, all at once, three times over: 1, 2, then 3.
+    pub async fn write_in_turns(&self, device: &Dev, count: u64, sectors: u64) {
+        for turn in 1..=3u8 {
+            let write = |at| Request::write(Sectors(at * sectors + 3), self.bytes(turn, sectors));
+            let writes: Vec<_> = (0..count).map(|at| device.start(write(at))).collect();
+            for write in writes {
+                write.await.unwrap();
+            }
+        }
+    }
+
     /// Runs `test`, and fails when nothing can happen any more before it has ended.
     pub fn run<T>(&self, test: impl Future<Output = T>) -> T {
         let runtime = Runtime::new(self.world.clone());
