@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use block::{Arena, BUCKETS, Count, Counters, Dev, Device, Op, Range};
+use export::Export;
 use md::array::Happening;
 use md::{Action, Array, Condition, Mismatch, PrivateLogState, Progress, ScrubReport, SyncState, Verdict};
 use md_format::UuidText;
-use nbd::{Export, Server};
+use nbd::Server;
 use runtime::mailbox::Receiver;
 use runtime::{Address, spawn, wall_seconds};
 use tokio::sync::broadcast;

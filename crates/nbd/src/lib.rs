@@ -13,11 +13,12 @@ mod incoming;
 pub mod limits;
 mod outgoing;
 mod server;
-mod span;
 mod url;
 pub mod wire;
 
 pub use client::{Client, Offers};
 pub use error::Error;
-pub use server::{Counters, Export, Exports, Room, Server, ServerCounters};
+// what a server is given
+pub use export::{Export, Exports};
+pub use server::{Room, Server, ServerCounters};
 pub use url::Url;

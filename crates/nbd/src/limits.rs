@@ -18,10 +18,6 @@ pub const SLOTS: usize = 64;
 /// The longest read or write, which is what the protocol tells clients to expect of a server they know nothing of.
 pub const REQUEST_BYTES: u32 = 32 << 20;
 
-/// Discards and zeroes of more than this reach the device in parts: whatever else waits for a lock of their range below
-/// gets its turn in between. A disk zeroes or discards a GiB in well under a second.
-pub const PORTION_BYTES: u64 = 1 << 30;
-
 /// The longest read that is answered with a single chunk if the client insists: it fits a buffer wherever it begins.
 pub const SINGLE_CHUNK_BYTES: u64 = MAX_BUFFER as u64 / 4;
 

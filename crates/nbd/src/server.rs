@@ -4,16 +4,13 @@
 //! was taken at the start; while all are taken, further clients wait in the listener's backlog. Shutting down, the
 //! server accepts nobody, refuses what comes, and lets what is in flight be answered.
 
-mod export;
 mod handshake;
+mod offers;
 mod plan;
 mod reply;
 mod serve;
 mod style;
 mod transmission;
-mod unaligned;
-
-pub use export::{Counters, Export, Exports};
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -22,6 +19,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use block::{Arena, Buf, Moment};
+use export::Exports;
 use runtime::{Event, Listener, Stream, Task, now, sleep_ms, sleep_until, spawn};
 
 use crate::Error;
@@ -29,7 +27,6 @@ use crate::incoming::Incoming;
 use crate::limits::{
     ACCEPT_PAUSE_MS, CONNECTION_BYTES, CONNECTIONS, LEAST_CONNECTION_BYTES, PATIENCE_MS, RECEIVE_BYTES, SLOTS,
 };
-use export::count;
 use handshake::Handshake;
 use transmission::Session;
 
@@ -135,6 +132,10 @@ impl Server {
         self.house.changed.notify();
         self.house.changed.wait_until(|| self.house.seats.iter().all(|seat| seat.is_free())).await;
     }
+}
+
+fn count(counter: &Cell<u64>, more: u64) {
+    counter.set(counter.get() + more);
 }
 
 impl Seat {

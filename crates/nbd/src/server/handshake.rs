@@ -5,10 +5,11 @@
 
 use std::rc::Rc;
 
+use export::{Export, Exports};
 use runtime::{Stream, send_all};
 use zerocopy::big_endian::{U16, U32, U64};
 
-use super::export::{Export, Exports};
+use super::offers;
 use super::style::Style;
 use super::transmission::ALLOCATION;
 use crate::Error;
@@ -167,7 +168,7 @@ impl<'a> Handshake<'a> {
             self.fact(option, info::DESCRIPTION, |bytes| bytes.extend(export.description().as_bytes()));
         }
         if wanted.asks_for(info::BLOCK_SIZE) {
-            let (minimum, preferred, maximum) = export.block_sizes();
+            let (minimum, preferred, maximum) = offers::block_sizes(&export);
             let (minimum, preferred, maximum) = (minimum.into(), preferred.into(), maximum.into());
             self.fact(option, info::BLOCK_SIZE, |bytes| {
                 put(bytes, &BlockSizes { minimum, preferred, maximum })
@@ -234,5 +235,5 @@ impl<'a> Handshake<'a> {
 }
 
 fn export_facts(export: &Export, style: Style) -> ExportFacts {
-    ExportFacts { size: U64::new(export.size()), flags: export.flags(style.has_chunks()).into() }
+    ExportFacts { size: U64::new(export.size()), flags: offers::flags(export, style.has_chunks()).into() }
 }

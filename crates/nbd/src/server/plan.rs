@@ -1,8 +1,9 @@
 //! What becomes of a request: the pure part. Everything a client can get wrong in one is found here.
 
+use export::Span;
+
 use super::style::{Asked, Style};
 use crate::limits::{REQUEST_BYTES, SINGLE_CHUNK_BYTES};
-use crate::span::Span;
 use crate::wire::{command, command_flag as flag, errno};
 
 /// What a connection's requests are judged by.

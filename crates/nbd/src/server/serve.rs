@@ -1,16 +1,15 @@
 //! Serving one request: what each command does to the device, and how it is answered.
 
-use block::{Buf, Cause, Extents, Failed, MAX_BUFFER, Outcome, Range, Request, Sectors};
+use block::{Buf, Cause, Extents, Failed, Outcome, Range, Request};
+use export::{Counters, Span, Zeroing};
 use zerocopy::IntoBytes;
 
-use super::export::count;
 use super::plan::Command;
 use super::reply::Reply;
 use super::style::Style;
 use super::transmission::{ALLOCATION, Job, Session};
 use crate::error::errno_of;
-use crate::limits::{PORTION_BYTES, STATUS_BYTES};
-use crate::span::Span;
+use crate::limits::STATUS_BYTES;
 use crate::wire::{ExtendedExtent, Extent, allocation};
 
 /// What is left to say when a request has been served.
@@ -33,9 +32,9 @@ pub(super) async fn serve(session: &Session, slot: u16, job: Job) {
         Command::Read { span } => read(session, slot, reply, span, job).await,
         Command::Write { span, fua } => write(session, slot, span, fua, trace).await,
         Command::Zero { span, fua, may_unmap, fast_only } => {
-            done(zero(session, span, Zeroing { fua, may_unmap, fast_only, trace }).await)
+            done(export.zero(span, Zeroing { fua, may_unmap, fast_only, trace }, &session.arena).await)
         }
-        Command::Trim { span, fua } => done(trim(session, span, fua, trace).await),
+        Command::Trim { span, fua } => done(export.trim(span, fua, trace).await),
         Command::Cache { span } => done(cache(session, span, trace).await),
         Command::Status { span, one } => status(session, span, one, trace).await.map(Answer::Extents),
         Command::Flush => done(export.start(Request::flush(), trace).await),
@@ -43,8 +42,8 @@ pub(super) async fn serve(session: &Session, slot: u16, job: Job) {
     };
     match answer {
         Ok(Answer::Abandoned) => return,
-        Ok(_) => export.counters().served(command),
-        Err(_) => count(&export.counters().errors, 1),
+        Ok(_) => served(export.counters(), command),
+        Err(_) => export.counters().failed(),
     }
     let message = match answer {
         Ok(Answer::Done) => reply.done(),
@@ -56,6 +55,17 @@ pub(super) async fn serve(session: &Session, slot: u16, job: Job) {
         }
     };
     session.outgoing.put(message, None).await;
+}
+
+/// Counts a command that was carried out.
+fn served(counters: &Counters, command: Command) {
+    match command {
+        Command::Read { span } => counters.read(span.len),
+        Command::Write { span, .. } | Command::Zero { span, .. } => counters.wrote(span.len),
+        Command::Trim { .. } => counters.trimmed(),
+        Command::Flush => counters.flushed(),
+        Command::Cache { .. } | Command::Status { .. } | Command::Disconnect => {}
+    }
 }
 
 /// Reads `span` piece after piece through `buf`. A simple reply of several pieces keeps the floor from the first to the
@@ -89,7 +99,7 @@ async fn read(session: &Session, slot: u16, reply: Reply, span: Span, job: Job) 
 }
 
 async fn fail_midway(session: &Session, reply: Reply, piece: Span, failed: Failed) {
-    count(&session.export.counters().errors, 1);
+    session.export.counters().failed();
     if !session.style.has_chunks() {
         return session.give_up();
     }
@@ -107,76 +117,6 @@ async fn write(session: &Session, slot: u16, span: Span, fua: bool, trace: u32) 
         }
     }
     outcome
-}
-
-/// How zeroes are to be made.
-#[derive(Clone, Copy)]
-struct Zeroing {
-    fua: bool,
-    may_unmap: bool,
-    fast_only: bool,
-    trace: u32,
-}
-
-/// Makes `span` read as zeroes: whole blocks by the device if it can, else by writing; parts of blocks by writing.
-async fn zero(session: &Session, span: Span, how: Zeroing) -> Outcome {
-    let Zeroing { fua, may_unmap, fast_only, trace } = how;
-    let (export, arena) = (&session.export, &session.arena);
-    let block = export.block();
-    if fast_only && !(span.is_aligned(block) && export.device().geometry().discards) {
-        return Err(Failed::new(Cause::Unsupported));
-    }
-    for range in span.whole_blocks(block).into_iter().flat_map(portions) {
-        let turn = export.writes.aligned(range).await;
-        let request = Request { fua, may_unmap, ..Request::write_zeroes(range) };
-        let outcome = export.start(request, trace).await;
-        drop(turn);
-        match outcome {
-            Err(Failed { cause: Cause::Unsupported, .. }) if !fast_only => {
-                write_zeroes(session, range, fua, trace).await?;
-            }
-            other => other?,
-        }
-    }
-    for edge in span.edges(block) {
-        let work = arena.wait_take(block as usize).await;
-        export.zero_edge(edge, work, fua, trace).await?;
-    }
-    Ok(())
-}
-
-async fn write_zeroes(session: &Session, range: Range, fua: bool, trace: u32) -> Outcome {
-    let span = Span { start: range.start.bytes(), len: range.count.bytes() };
-    let block = session.export.block();
-    let zeroes = session.arena.wait_take(MAX_BUFFER.min(range.count.byte_len())).await;
-    zeroes.fill_zero();
-    for piece in span.pieces(block) {
-        session.export.write(piece, zeroes.slice(0, piece.len as usize), fua, trace).await?;
-    }
-    Ok(())
-}
-
-/// Discards the whole blocks of `span`. It is a hint, so a device that cannot do it has done it.
-async fn trim(session: &Session, span: Span, fua: bool, trace: u32) -> Outcome {
-    let export = &session.export;
-    for range in span.whole_blocks(export.block()).into_iter().flat_map(portions) {
-        match export.start(Request { fua, ..Request::discard(range) }, trace).await {
-            Err(Failed { cause: Cause::Unsupported, .. }) => return Ok(()),
-            outcome => outcome?,
-        }
-    }
-    Ok(())
-}
-
-/// The parts of `range` that reach the device one after the other.
-fn portions(range: Range) -> impl Iterator<Item = Range> {
-    let (portion, mut at) = (Sectors::from_bytes(PORTION_BYTES), range.start);
-    std::iter::from_fn(move || {
-        let count = portion.min(range.end() - at);
-        let part = (!count.is_zero()).then(|| Range::new(at, count));
-        at += count;
-        part
-    })
 }
 
 /// Reads `span` and forgets it: whatever caches below has it then.

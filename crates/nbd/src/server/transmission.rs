@@ -9,20 +9,18 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use block::{Arena, Buf};
+use export::{Export, Span, buffer_bytes};
 use runtime::{Event, Stream, Task, next_trace, spawn};
 
-use super::export::{Export, count};
 use super::handshake::Agreed;
 use super::plan::{Command, Refusal, Terms, plan};
 use super::reply::Reply;
 use super::serve::serve;
 use super::style::Style;
-use super::unaligned::buffer_bytes;
 use crate::Error;
 use crate::incoming::Incoming;
 use crate::limits::SLOTS;
 use crate::outgoing::Outgoing;
-use crate::span::Span;
 
 /// The number of the metadata context `base:allocation`, the only one there is.
 pub(super) const ALLOCATION: u32 = 1;
@@ -153,7 +151,7 @@ impl Session {
     }
 
     async fn refuse(&self, reply: Reply, refusal: Refusal) {
-        count(&self.export.counters().errors, 1);
+        self.export.counters().failed();
         self.outgoing.put(reply.error(refusal.errno, refusal.text), None).await;
     }
 

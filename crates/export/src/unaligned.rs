@@ -9,11 +9,10 @@ use block::{Buf, Outcome, Range, Request};
 use runtime::rank::{Rank, Step};
 use runtime::{Event, Held, RangeLocks};
 
-use super::export::Export;
-use crate::span::Span;
+use crate::{Export, Span};
 
 /// Who writes to an export now.
-pub(super) struct WriteTurns {
+pub(crate) struct WriteTurns {
     /// Aligned writes under way without a lock.
     free_running: Cell<usize>,
     /// Unaligned writes that run or wait.
@@ -23,7 +22,7 @@ pub(super) struct WriteTurns {
 }
 
 /// The right to write to some blocks; given back when dropped.
-pub(super) struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     _range: Option<Held<'a>>,
     _count: Option<Count<'a>>,
 }
@@ -35,7 +34,7 @@ struct Count<'a> {
 
 impl WriteTurns {
     /// Turns for up to `writers` at a time, over a device of `height`.
-    pub(super) fn new(writers: usize, height: u8) -> WriteTurns {
+    pub(crate) fn new(writers: usize, height: u8) -> WriteTurns {
         WriteTurns {
             free_running: Cell::new(0),
             careful: Cell::new(0),
@@ -45,7 +44,7 @@ impl WriteTurns {
     }
 
     /// The right to write `range`, whole blocks, at once unless an unaligned write is about.
-    pub(super) async fn aligned(&self, range: Range) -> Turn<'_> {
+    pub(crate) async fn aligned(&self, range: Range) -> Turn<'_> {
         if self.careful.get() == 0 {
             return Turn { _range: None, _count: Some(self.count(&self.free_running)) };
         }
@@ -53,7 +52,7 @@ impl WriteTurns {
     }
 
     /// The right to read, change and write `range` with nobody else writing to it.
-    pub(super) async fn unaligned(&self, range: Range) -> Turn<'_> {
+    pub(crate) async fn unaligned(&self, range: Range) -> Turn<'_> {
         let careful = self.count(&self.careful);
         self.ended.wait_until(|| self.free_running.get() == 0).await;
         Turn { _range: Some(self.ranges.lock(range).await), _count: Some(careful) }
@@ -75,14 +74,14 @@ impl Drop for Count<'_> {
 }
 
 /// Bytes of buffer that a write of `piece` needs: its blocks, and one to work in if it does not fill them.
-pub(super) fn buffer_bytes(piece: Span, block: u64) -> usize {
+pub fn buffer_bytes(piece: Span, block: u64) -> usize {
     let work = if piece.is_aligned(block) { 0 } else { block };
     piece.cover(block).count.byte_len() + work as usize
 }
 
 impl Export {
     /// Writes `piece`, which lies in `buf` as far from its begin as from the edge of its first block.
-    pub(super) async fn write(&self, piece: Span, buf: Buf, fua: bool, trace: u32) -> Outcome {
+    pub async fn write(&self, piece: Span, buf: Buf, fua: bool, trace: u32) -> Outcome {
         let block = self.block();
         assert_eq!(buf.len(), buffer_bytes(piece, block), "the buffer was taken for this piece");
         let cover = piece.cover(block);
@@ -97,7 +96,7 @@ impl Export {
     }
 
     /// Makes `edge`, a part of one block, read as zeroes. `work` holds a block.
-    pub(super) async fn zero_edge(&self, edge: Span, work: Buf, fua: bool, trace: u32) -> Outcome {
+    pub(crate) async fn zero_edge(&self, edge: Span, work: Buf, fua: bool, trace: u32) -> Outcome {
         let block = self.block();
         let cover = edge.cover(block);
         let _turn = self.writes.unaligned(cover).await;

@@ -4,44 +4,47 @@ use block::{MAX_BUFFER, Range, Sectors};
 
 /// A run of bytes of an export. It lies within the export, so its end does not overflow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Span {
-    pub(crate) start: u64,
-    pub(crate) len: u64,
+pub struct Span {
+    /// The first byte.
+    pub start: u64,
+    /// How many.
+    pub len: u64,
 }
 
 impl Span {
     /// The run of `len` bytes from `start`; `None` when it does not lie within `size` bytes.
-    pub(crate) fn within(start: u64, len: u64, size: u64) -> Option<Span> {
+    pub fn within(start: u64, len: u64, size: u64) -> Option<Span> {
         (start.checked_add(len)? <= size).then_some(Span { start, len })
     }
 
-    pub(crate) fn end(self) -> u64 {
+    /// The first byte behind it.
+    pub fn end(self) -> u64 {
         self.start + self.len
     }
 
     /// Whether it begins and ends at edges of blocks.
-    pub(crate) fn is_aligned(self, block: u64) -> bool {
+    pub fn is_aligned(self, block: u64) -> bool {
         self.start.is_multiple_of(block) && self.len.is_multiple_of(block)
     }
 
     /// Bytes between the edge of the block in which it begins and its first byte.
-    pub(crate) fn head(self, block: u64) -> usize {
+    pub fn head(self, block: u64) -> usize {
         (self.start % block) as usize
     }
 
     /// The blocks that hold any of it.
-    pub(crate) fn cover(self, block: u64) -> Range {
+    pub fn cover(self, block: u64) -> Range {
         sectors(self.start - self.start % block, self.end().next_multiple_of(block))
     }
 
     /// The blocks that hold nothing but it; `None` when there are none.
-    pub(crate) fn whole_blocks(self, block: u64) -> Option<Range> {
+    pub fn whole_blocks(self, block: u64) -> Option<Range> {
         let (from, to) = (self.start.next_multiple_of(block), self.end() - self.end() % block);
         (from < to).then(|| sectors(from, to))
     }
 
     /// The parts of it, each in one block, that do not fill their block: none, one or two.
-    pub(crate) fn edges(self, block: u64) -> impl Iterator<Item = Span> {
+    pub fn edges(self, block: u64) -> impl Iterator<Item = Span> {
         let first_end = self.start.next_multiple_of(block).min(self.end());
         let last_start = (self.end() - self.end() % block).max(first_end);
         let first = Span { start: self.start, len: first_end - self.start };
@@ -51,7 +54,7 @@ impl Span {
 
     /// The pieces in which it is served: each fits a buffer together with the blocks around it and one to work in,
     /// and all inner edges are edges of blocks.
-    pub(crate) fn pieces(self, block: u64) -> impl Iterator<Item = Span> {
+    pub fn pieces(self, block: u64) -> impl Iterator<Item = Span> {
         let most = if self.is_aligned(block) { MAX_BUFFER } else { MAX_BUFFER / 2 } as u64;
         let mut at = self.start;
         std::iter::from_fn(move || {
