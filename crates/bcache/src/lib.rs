@@ -12,6 +12,7 @@ mod error;
 mod examine;
 mod journal;
 pub mod limits;
+pub mod policy;
 mod reader;
 mod set;
 mod volume;
