@@ -16,6 +16,7 @@ pub mod policy;
 mod reader;
 mod set;
 mod volume;
+pub mod writeback;
 
 pub use btree::log::{Log, LogError};
 pub use btree::node::NodeError;
