@@ -6,6 +6,7 @@
 mod btree;
 mod buckets;
 mod check;
+pub mod counters;
 mod create;
 mod dump;
 mod error;
