@@ -16,6 +16,7 @@ pub mod limits;
 pub mod policy;
 mod reader;
 mod set;
+pub mod tunables;
 mod volume;
 pub mod writeback;
 
