@@ -2,12 +2,13 @@
 //!
 //! Everything is taken at the start, and nothing is read from the journal as long as the process lives. A row is kept from
 //! its first block until all its blocks are on the members; meanwhile it needs the unit of the journal that its first block
-//! is in, and owns what the journal will have to take when it is written out.
+//! is in, and owns what the journal will have to take when it is written out (`account`).
 
 use block::{Arena, Buf, Range, Sectors};
 use md_format::journal::BLOCK_BYTES;
 
 use super::BLOCK;
+use super::account::Share;
 use crate::limits::JOURNAL_GLANCE;
 
 /// Blocks that are kept, by row.
@@ -24,8 +25,6 @@ pub(in crate::level::parity) struct Cache {
     index: Vec<Option<u32>>,
     oldest: Option<u32>,
     newest: Option<u32>,
-    /// Blocks of the journal that the rows own.
-    owned: u64,
 }
 
 struct Block {
@@ -39,7 +38,7 @@ struct Row {
     /// The unit of the journal that has its first block.
     unit: u64,
     blocks: u64,
-    owned: u64,
+    owned: Share,
     first: Option<u32>,
     older: Option<u32>,
     newer: Option<u32>,
@@ -59,7 +58,7 @@ impl Cache {
             row: Sectors::ZERO,
             unit: 0,
             blocks: 0,
-            owned: 0,
+            owned: Share::NONE,
             first: None,
             older: None,
             newer: None,
@@ -74,18 +73,12 @@ impl Cache {
             index: vec![None; (2 * count).next_power_of_two()],
             oldest: None,
             newest: None,
-            owned: 0,
         }
     }
 
     /// Blocks that are kept.
     pub fn used(&self) -> usize {
         self.blocks.len() - self.free_blocks.len()
-    }
-
-    /// Rows that are kept.
-    pub fn rows(&self) -> usize {
-        self.rows.len() - self.free_rows.len()
     }
 
     /// Whether anything of a row is kept.
@@ -102,15 +95,9 @@ impl Cache {
         (self.free_blocks.len() - self.promised) * 4 < self.blocks.len()
     }
 
-    /// Blocks of the journal that the rows own.
-    pub fn owned(&self) -> u64 {
-        self.owned
-    }
-
-    /// What a row owns of the journal: a meta block, and its parity. Whoever opens the array after a crash has to write
-    /// what is in the journal alone once more: never more than this either.
-    pub fn share(&self, blocks: u64) -> u64 {
-        1 + self.parities.max(blocks)
+    /// What a row with so many blocks owns of the journal.
+    pub(super) fn share(&self, blocks: u64) -> Share {
+        Share::row(blocks, self.parities)
     }
 
     /// Promises so many blocks, if there are any.
@@ -137,12 +124,9 @@ impl Cache {
         let block = &mut self.blocks[free as usize];
         block.buf.copy_from(0, content);
         (block.slot, block.next) = (slot, self.rows[at as usize].first);
-        let share = self.share(self.rows[at as usize].blocks + 1);
         let own = &mut self.rows[at as usize];
         own.first = Some(free);
         own.blocks += 1;
-        self.owned += share - own.owned;
-        own.owned = share;
         known.is_none()
     }
 
@@ -207,17 +191,22 @@ impl Cache {
         rows.take(JOURNAL_GLANCE)
     }
 
-    /// The journal is taking what a row owns of it.
-    pub fn spend(&mut self, row: Sectors) {
-        if let Some(at) = self.find(row) {
-            self.owned -= std::mem::take(&mut self.rows[at as usize].owned);
-        }
+    /// A row owns what its blocks take of the journal from now on: how much more than before.
+    pub(super) fn own(&mut self, row: Sectors) -> Share {
+        let Some(at) = self.find(row) else { return Share::NONE };
+        let share = self.share(self.rows[at as usize].blocks);
+        share - std::mem::replace(&mut self.rows[at as usize].owned, share)
     }
 
-    /// A row is on the members; the unit that it needed.
+    /// A row owns nothing of the journal any more: what it has owned.
+    pub(super) fn disown(&mut self, row: Sectors) -> Share {
+        let Some(at) = self.find(row) else { return Share::NONE };
+        std::mem::take(&mut self.rows[at as usize].owned)
+    }
+
+    /// A row is on the members, and owns nothing any more; the unit that it needed.
     pub fn remove(&mut self, row: Sectors) -> Option<u64> {
         let at = self.find(row)?;
-        self.spend(row);
         self.forget(row);
         let own = &mut self.rows[at as usize];
         let (older, newer, mut next) = (own.older.take(), own.newer.take(), own.first.take());
@@ -241,8 +230,8 @@ impl Cache {
 
     fn add_row(&mut self, row: Sectors, unit: u64) -> u32 {
         let at = self.free_rows.pop().expect("there are as many rows as blocks");
-        self.rows[at as usize] =
-            Row { row, unit, blocks: 0, owned: 0, first: None, older: self.newest, newer: None };
+        let (owned, older) = (Share::NONE, self.newest);
+        self.rows[at as usize] = Row { row, unit, blocks: 0, owned, first: None, older, newer: None };
         match self.newest.replace(at) {
             Some(newest) => self.rows[newest as usize].newer = Some(at),
             None => self.oldest = Some(at),
@@ -327,13 +316,13 @@ mod tests {
         assert!(cache.promise(4));
         let block = content(&arena, 1);
         assert!(cache.put(Sectors(8), 0, &block, 7));
-        assert_eq!(cache.owned(), 3);
+        assert_eq!(cache.own(Sectors(8)), Share { blocks: 3, units: 1 });
         assert!(!cache.put(Sectors(8), 1, &block, 8) && !cache.put(Sectors(8), 2, &block, 8));
-        assert_eq!(cache.owned(), 4);
+        assert_eq!(cache.own(Sectors(8)), Share { blocks: 1, units: 0 });
         assert!(!cache.put(Sectors(8), 2, &block, 9), "the same block");
-        assert_eq!((cache.owned(), cache.used(), cache.rows()), (4, 3, 1));
-        cache.spend(Sectors(8));
-        assert_eq!((cache.owned(), cache.remove(Sectors(8))), (0, Some(7)));
+        assert_eq!((cache.own(Sectors(8)), cache.used()), (Share::NONE, 3));
+        assert_eq!(cache.disown(Sectors(8)), Share { blocks: 4, units: 1 });
+        assert_eq!((cache.disown(Sectors(8)), cache.remove(Sectors(8))), (Share::NONE, Some(7)));
         assert!(cache.is_empty());
     }
 
@@ -380,9 +369,6 @@ mod tests {
                 for ((row, slot), byte) in &model {
                     prop_assert_eq!(cache.block(Sectors(*row), *slot).map(first_byte), Some(*byte));
                 }
-                let owned: u64 = (0..40).map(|row| model.range((row * 1_000_008, 0)..=(row * 1_000_008, 9)).count() as u64)
-                    .filter(|blocks| *blocks > 0).map(|blocks| cache.share(blocks)).sum();
-                prop_assert_eq!(cache.owned(), owned);
             }
         }
     }

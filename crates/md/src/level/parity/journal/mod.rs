@@ -10,6 +10,7 @@
 //! In write-back mode a write is answered when its data is durable in the journal. It stays in memory (`cache`) until it is
 //! written out with its parity (`out`).
 
+mod account;
 mod cache;
 mod out;
 mod plan;
@@ -29,9 +30,9 @@ use md_format::superblock::Summary;
 use runtime::rank::{Rank, Step};
 use runtime::{Event, spawn};
 
+use self::account::Account;
 use self::cache::Cache;
 use self::ring::Ring;
-use self::space::Claim;
 use self::unit::{UNIT_BYTES, Unit};
 use super::Striped;
 use super::map::Map;
@@ -72,8 +73,8 @@ pub(crate) struct Journal {
     /// What no member has yet: there is memory for it once the mode is write-back.
     cache: RefCell<Option<Cache>>,
     cache_bytes: usize,
-    /// What those take who are about to cache something.
-    claimed: Cell<Claim>,
+    /// What the ring is still to take.
+    account: Cell<Account>,
     /// What writing out needs, taken with the memory.
     outs: OnceCell<Works>,
     /// What groups of writes need. They have it before they lock rows.
@@ -208,7 +209,7 @@ impl Journal {
             mode: Cell::new(JournalMode::WriteThrough),
             cache: RefCell::new(None),
             cache_bytes: options.journal_cache_bytes,
-            claimed: Cell::default(),
+            account: Cell::default(),
             outs: OnceCell::new(),
             writers,
             aged: Cell::new(0),

@@ -17,6 +17,7 @@ use super::super::group::{Part, PartId};
 use super::super::stripe::carry_out;
 use super::super::work::Lists;
 use super::super::{Striped, write};
+use super::account::Share;
 use super::plan::{DataOnly, Position, Rows, Whole};
 use super::reclaim::move_tail;
 use super::ring::Ring;
@@ -128,7 +129,7 @@ impl Replay<'_> {
             held.push_back(self.move_blocks(blocks, &mut moved).await?);
         }
         if open.is_empty() {
-            self.check_room(BLOCK_SECTORS)?;
+            self.put(0)?;
             let empty = journal.hold_open();
             journal.durable(array, &empty).await?;
         }
@@ -192,8 +193,7 @@ impl Replay<'_> {
         let most = self.journal.open.borrow().most();
         let few = (most / 4).max(1);
         let units = blocks.div_ceil(few);
-        let sectors = (blocks + units) as u64 * BLOCK_SECTORS;
-        match self.journal.ring.borrow().has_room_for(sectors, units) {
+        match self.journal.fits(Share { blocks: (blocks + units) as u64, units }) {
             true => few,
             false => most,
         }
@@ -202,7 +202,7 @@ impl Replay<'_> {
     /// Writes blocks that are in the journal alone into a unit of their own, and notes where they are now.
     async fn move_blocks(&self, blocks: &[DataOnly], moved: &mut Vec<DataOnly>) -> Result<Held<'_>, Failed> {
         let journal = self.journal;
-        self.check_room((1 + blocks.len() as u64) * BLOCK_SECTORS)?;
+        self.put(blocks.len() as u64)?;
         debug_assert!(journal.open.borrow().has_room(blocks.len(), payload_bytes(blocks.len(), 0, 0)));
         for block in blocks {
             self.read(block.at, &self.block).await?;
@@ -220,11 +220,14 @@ impl Replay<'_> {
         Ok(held)
     }
 
-    /// Nothing is free before the tail has moved, and it moves behind what is written now. Whoever left the journal left room
-    /// for that; a disk that says otherwise is not waited for.
-    fn check_room(&self, sectors: u64) -> Outcome {
-        match self.journal.ring.borrow().has_room(sectors) {
-            true => Ok(()),
+    /// So many blocks go into the open unit. Nothing is free before the tail has moved, and it moves behind what is written
+    /// now. Whoever left the journal left room for that; a disk that says otherwise is not waited for.
+    fn put(&self, blocks: u64) -> Outcome {
+        match self.journal.fits(self.journal.account.get().joining(blocks)) {
+            true => {
+                self.journal.put(blocks);
+                Ok(())
+            }
             false => Err(Failed::new(Cause::NoSpace)),
         }
     }

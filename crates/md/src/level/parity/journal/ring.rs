@@ -11,7 +11,7 @@ use md_format::journal::{BLOCK_SECTORS, ring_add};
 use crate::limits::JOURNAL_UNITS;
 
 /// What lies in a journal.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ring {
     size: u64,
     /// Where the next unit goes, and its number in the journal.
@@ -25,6 +25,8 @@ pub(super) struct Ring {
     /// Sectors that stay free: a block, as in the kernel, but for what a new life begins with.
     reserve: u64,
     units: VecDeque<Unit>,
+    /// How many there may be.
+    most: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,8 @@ impl Ring {
     /// A ring of so many sectors with nothing in it, whose next unit goes to `head`.
     pub fn new(size: u64, head: u64, seq: u64) -> Ring {
         let units = VecDeque::with_capacity(JOURNAL_UNITS);
-        Ring { size, head, seq, first: 0, durable: 0, used: 0, reserve: BLOCK_SECTORS, units }
+        let most = JOURNAL_UNITS;
+        Ring { size, head, seq, first: 0, durable: 0, used: 0, reserve: BLOCK_SECTORS, units, most }
     }
 
     /// The same with what an earlier life left from `tail` to the head, held as if it were one unit.
@@ -87,14 +90,9 @@ impl Ring {
         self.first + self.units.len() as u64
     }
 
-    /// Whether a unit of so many sectors fits.
-    pub fn has_room(&self, sectors: u64) -> bool {
-        self.has_room_for(sectors, 1)
-    }
-
     /// Whether so many units fit, of so many sectors together.
     pub fn has_room_for(&self, sectors: u64, units: usize) -> bool {
-        self.used + sectors + self.reserve <= self.size && self.units.len() + units <= JOURNAL_UNITS
+        self.used + sectors + self.reserve <= self.size && self.units.len() + units <= self.most
     }
 
     /// Gives a unit that fits its place.
@@ -151,6 +149,19 @@ impl Ring {
 }
 
 #[cfg(test)]
+impl Ring {
+    /// An empty ring of so many sectors and units.
+    pub fn of_units(size: u64, most: usize) -> Ring {
+        Ring { most, ..Ring::new(size, 0, 0) }
+    }
+
+    /// Sectors and holders of its units.
+    pub fn shape(&self) -> Vec<(u64, u32)> {
+        self.units.iter().map(|unit| (unit.sectors, unit.holders)).collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
@@ -180,13 +191,13 @@ mod tests {
         assert_eq!(all, Reclaim { number: three.number, tail: 32, sectors: 40 });
         ring.reclaim(all);
         assert_eq!(ring.reclaimable(), None, "the newest durable unit is where a reader begins");
-        assert!(ring.has_room(784) && !ring.has_room(792));
+        assert!(ring.has_room_for(784, 1) && !ring.has_room_for(792, 1));
     }
 
     #[test]
     fn what_an_earlier_life_left_is_kept_until_it_is_let_go_of() {
         let mut ring = Ring::behind(800, 400, 80, 10_007);
-        assert!(ring.has_room(320) && !ring.has_room(328));
+        assert!(ring.has_room_for(320, 1) && !ring.has_room_for(328, 1));
         let empty = ring.place(8, 0);
         ring.set_durable(empty.number);
         assert_eq!(ring.reclaimable(), None);
@@ -197,7 +208,7 @@ mod tests {
     #[test]
     fn a_ring_that_is_full_has_room_for_nothing() {
         let ring = Ring::behind(800, 400, 400, 1);
-        assert!(!ring.has_room(8), "whoever begins anew there is told, and does not wait");
+        assert!(!ring.has_room_for(8, 1), "whoever begins anew there is told, and does not wait");
     }
 
     proptest! {
@@ -211,7 +222,7 @@ mod tests {
             let mut durable = 0;
             for (what, blocks, holders) in steps {
                 match what {
-                    0 if ring.has_room(8 * blocks) => {
+                    0 if ring.has_room_for(8 * blocks, 1) => {
                         let placed = ring.place(8 * blocks, holders);
                         for (other, sectors, _) in &kept {
                             let apart = |from: u64, to: u64| (to + size - from) % size;

@@ -2,13 +2,14 @@
 //!
 //! Whoever puts something into the open unit has its space already, so the writer never waits for any. What writes through
 //! waits in turn, with nothing cached in the rows that it has locked. What is cached owns the space that writing it out
-//! takes, and is not cached where that is not there: so nobody who writes out ever waits for space (P2).
+//! takes (`account`), and is not cached where that is not there: so nobody who writes out ever waits for space (P2).
 
 use std::cell::Ref;
 
 use block::{Buf, Failed, Outcome, Sectors};
 use md_format::journal::{BLOCK_BYTES, BLOCK_SECTORS, payload_bytes};
 
+use super::account::{Account, Share};
 use super::cache::Cache;
 use super::{BLOCK, Held, Journal, JournalMode, New, State};
 use crate::array::Array;
@@ -20,28 +21,35 @@ pub(in crate::level::parity) struct Admission<'a> {
     claim: Claim,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct Claim {
+#[derive(Clone, Copy)]
+struct Claim {
     /// Blocks of memory.
     memory: usize,
-    /// Blocks of the journal.
-    blocks: u64,
-    /// Units of the journal.
-    units: usize,
+    /// Of the journal, for the blocks themselves.
+    data: Share,
+    /// For writing them out.
+    rows: Share,
 }
 
 impl Admission<'_> {
-    /// So many of the blocks are in the open unit now.
-    fn spend(&mut self, blocks: usize) {
-        self.claim.blocks -= blocks as u64;
-        let all = self.journal.claimed.get();
-        self.journal.claimed.set(Claim { blocks: all.blocks - blocks as u64, ..all });
+    /// The blocks go into the open unit now.
+    fn spend(&mut self) {
+        let data = std::mem::take(&mut self.claim.data);
+        self.journal.with_account(|account| account.give_back(data));
+    }
+
+    /// So much is owned by rows that are cached from now on.
+    fn hand_over(&mut self, share: Share) {
+        self.claim.rows -= share;
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        self.journal.give_up(self.claim);
+        let Claim { memory, data, rows } = self.claim;
+        self.journal.with_account(|account| account.give_back(data + rows));
+        self.journal.with_cache(|cache| cache.renounce(memory));
+        self.journal.changed.notify();
     }
 }
 
@@ -99,14 +107,14 @@ impl Journal {
         let is_owned = self.cache.borrow().as_ref().is_some_and(|cache| cache.has(new.rows.start));
         self.rank.wait();
         let can = || match is_owned {
-            true => self.has_room(needs) && self.has_place(needs),
+            true => self.has_room(needs),
             false => self.gets_space(needs),
         };
         self.changed.wait_until(|| can() || self.hitch(array).is_some()).await;
         self.hitch(array).map_or(Ok(()), Err)?;
-        self.is_full.set(false);
-        if is_owned {
-            new.each_row().for_each(|row| self.with_cache(|cache| cache.spend(row)));
+        match is_owned {
+            true => new.each_row().for_each(|row| self.disown(row)),
+            false => self.is_full.set(false),
         }
         let held = self.hold_open();
         self.gather(&new);
@@ -124,17 +132,12 @@ impl Journal {
         }
         let blocks = rows * each;
         let share = self.cache.borrow().as_ref()?.share(each);
-        let claim =
-            Claim { memory: blocks as usize, blocks: 1 + blocks + rows * share, units: 1 + rows as usize };
-        if !self.fits(0, claim) || !self.cache.borrow_mut().as_mut()?.promise(claim.memory) {
+        let claim = Claim { memory: blocks as usize, data: Share::unit(blocks), rows: share.times(rows) };
+        let share = claim.data + claim.rows;
+        if !self.fits(share) || !self.cache.borrow_mut().as_mut()?.promise(claim.memory) {
             return None;
         }
-        let all = self.claimed.get();
-        self.claimed.set(Claim {
-            memory: 0,
-            blocks: all.blocks + claim.blocks,
-            units: all.units + claim.units,
-        });
+        self.with_account(|account| account.promise(share));
         Some(Admission { journal: self, claim })
     }
 
@@ -149,9 +152,9 @@ impl Journal {
         self.rank.wait();
         self.changed.wait_until(|| self.has_room(needs) || self.hitch(array).is_some()).await;
         self.hitch(array).map_or(Ok(()), Err)?;
+        admission.spend();
         let held = self.hold_open();
         self.gather(&new);
-        admission.spend(needs.blocks);
         if !plant::is(Plant::AnsweredBeforeJournal) {
             self.durable(array, &held).await?;
         }
@@ -163,6 +166,7 @@ impl Journal {
                     self.hold(held.number);
                 }
             }
+            admission.hand_over(self.with_cache(|cache| cache.own(row)));
         }
         drop(admission);
         self.out.notify();
@@ -173,6 +177,7 @@ impl Journal {
     pub(in crate::level::parity) fn evict(&self, rows: block::Range) {
         let mut row = rows.start;
         while row < rows.end() {
+            self.disown(row); // what was not needed because there was no parity to journal
             let unit = self.cache.borrow_mut().as_mut().and_then(|cache| cache.remove(row));
             if let Some(unit) = unit.filter(|_| !plant::is(Plant::TailBeforeWriteOut)) {
                 self.release(unit);
@@ -197,19 +202,20 @@ impl Journal {
 
     /// Sectors of the journal that are in use or owned by what is cached.
     pub(super) fn taken(&self) -> u64 {
-        let owned = self.cache.borrow().as_ref().map_or(0, Cache::owned) + self.claimed.get().blocks;
-        self.ring.borrow().used() + owned * BLOCK_SECTORS
+        self.ring.borrow().used() + self.account.get().promised().sectors()
     }
 
-    fn give_up(&self, claim: Claim) {
-        let all = self.claimed.get();
-        self.claimed.set(Claim {
-            memory: 0,
-            blocks: all.blocks - claim.blocks,
-            units: all.units - claim.units,
-        });
-        self.with_cache(|cache| cache.renounce(claim.memory));
-        self.changed.notify();
+    /// What a row owns of the journal is put into the open unit now, or not needed any more.
+    fn disown(&self, row: Sectors) {
+        let share = self.cache.borrow_mut().as_mut().map_or(Share::NONE, |cache| cache.disown(row));
+        self.with_account(|account| account.give_back(share));
+    }
+
+    pub(super) fn with_account<T>(&self, change: impl FnOnce(&mut Account) -> T) -> T {
+        let mut account = self.account.get();
+        let answer = change(&mut account);
+        self.account.set(account);
+        answer
     }
 
     fn with_cache<T>(&self, change: impl FnOnce(&mut Cache) -> T) -> T {
@@ -226,8 +232,7 @@ impl Journal {
         if !self.has_room(needs) {
             return false;
         }
-        // One more, for the meta block of the unit that is opened when this one is closed.
-        let fits = self.fits(needs.blocks + 1, Claim::default());
+        let fits = self.fits(self.account.get().joining(needs.blocks as u64));
         if !fits && !self.is_full.replace(true) {
             self.changed.notify();
             self.out.notify();
@@ -235,29 +240,19 @@ impl Journal {
         fits
     }
 
-    /// Whether the ring has a place for the open unit with so much more in it. What is cached owns as much, so this should
-    /// never have to be waited for; but nothing is written over what is needed, whatever the accounts say.
-    fn has_place(&self, needs: Needs) -> bool {
-        let sectors = self.open.borrow().sectors() + needs.blocks as u64 * BLOCK_SECTORS;
-        let fits = self.ring.borrow().has_room(sectors);
-        if !fits && !self.is_full.replace(true) {
-            self.changed.notify();
-        }
-        fits
+    /// Whether the ring has room for so much more beside all that is promised.
+    pub(super) fn fits(&self, more: Share) -> bool {
+        self.account.get().fits(&self.ring.borrow(), more)
     }
 
-    /// Whether so many more blocks fit into the open unit, and a claim beside it.
-    fn fits(&self, blocks: usize, claim: Claim) -> bool {
-        let (cached, rows) =
-            self.cache.borrow().as_ref().map_or((0, 0), |cache| (cache.owned(), cache.rows()));
-        let claimed = self.claimed.get();
-        let owned = cached + claimed.blocks + claim.blocks + blocks as u64;
-        let units = 1 + rows + claimed.units + claim.units;
-        self.ring.borrow().has_room_for(self.open.borrow().sectors() + owned * BLOCK_SECTORS, units)
+    /// So many blocks go into the open unit.
+    pub(super) fn put(&self, blocks: u64) {
+        self.with_account(|account| account.put(&self.ring.borrow(), blocks));
     }
 
     /// Puts rows into the open unit.
     fn gather<F: Fn(u16, Sectors) -> Buf>(&self, new: &New<'_, F>) {
+        self.put(Needs::of(new).blocks as u64);
         let mut open = self.open.borrow_mut();
         for row in new.each_row() {
             for slot in new.covered.iter() {

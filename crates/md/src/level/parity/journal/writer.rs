@@ -5,6 +5,7 @@ use block::{Buf, Origin, Outcome, Priority, Request, Sectors, Ticket};
 use runtime::yield_now;
 
 use super::Journal;
+use super::account::Account;
 use super::ring::Placed;
 use crate::array::Array;
 
@@ -36,6 +37,8 @@ pub(super) async fn run(array: &Array, journal: &Journal) {
 fn close(journal: &Journal) -> (Placed, Buf) {
     journal.open.swap(&journal.closed);
     let mut closed = journal.closed.borrow_mut();
+    let taken = journal.with_account(Account::close);
+    assert_eq!(taken.sectors(), closed.sectors(), "all that is written is accounted for");
     let placed = journal.ring.borrow_mut().place(closed.sectors(), closed.holders);
     journal.open.borrow_mut().clear();
     journal.changed.notify();
