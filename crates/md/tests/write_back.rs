@@ -6,12 +6,12 @@ mod common;
 use std::rc::Rc;
 
 use block::{Range, Request, Sectors};
-use common::Bench;
 use common::journals::{JOURNAL, journaled, payloads};
+use common::{Bench, Made};
 use md::{Array, Growth, JournalMode, Options, SyncState};
-use md_format::ResyncOffset;
+use md_format::{Level, ResyncOffset};
 use runtime::sim::Fate;
-use runtime::{now, sleep_ms};
+use runtime::{Runtime, now, sleep_ms};
 
 const WRITE_BACK: JournalMode = JournalMode::WriteBack;
 
@@ -24,6 +24,14 @@ async fn open_with(bench: &Bench, journal_cache_bytes: usize) -> Rc<Array> {
     let array = bench.open_with(options).await.unwrap();
     array.replayed().await;
     array
+}
+
+/// Opens the array for so many events of its world. Whether that was enough.
+fn open_for(bench: &Bench, events: u64) -> bool {
+    let limit = bench.world.events_done() + events;
+    let runtime = Runtime::new(bench.world.clone());
+    let opening = async { drop(open(bench).await) };
+    runtime.run_until(opening, |_| bench.world.events_done() < limit).is_some()
 }
 
 fn cached(array: &Array) -> u64 {
@@ -92,11 +100,7 @@ fn blocks_of_one_row_are_made_whole_together_wherever_the_power_fails_in_it() {
             assert_eq!(cached(&array), 2);
         });
         bench.world.power_cut();
-        let limit = bench.world.events_done() + events;
-        let runtime = runtime::Runtime::new(bench.world.clone());
-        let world = bench.world.clone();
-        let opened = runtime.run_until(async { drop(open(&bench).await) }, |_| world.events_done() < limit);
-        drop(runtime);
+        let opened = open_for(&bench, events);
         bench.world.power_cut();
         bench.run(async {
             let array = open(&bench).await;
@@ -105,7 +109,7 @@ fn blocks_of_one_row_are_made_whole_together_wherever_the_power_fails_in_it() {
             bench.reads(&array.device(), 16, 2, 8).await.unwrap();
             bench.reads(&array.device(), 32, 0, 8).await.unwrap();
         });
-        if opened.is_some() {
+        if opened {
             return;
         }
     }
@@ -277,6 +281,37 @@ fn the_smallest_journal_full_of_what_no_member_has_leaves_room_to_be_opened() {
 }
 
 #[test]
+fn a_full_journal_can_be_opened_again_wherever_the_power_fails_while_it_is_emptied() {
+    // Rows in stripes of their own, and two blocks of parity for each block of data: writing out takes all that is owned.
+    let made = || Made { level: Level::Raid6, ..journaled(2048 + 101 * 8) };
+    for events in 1.. {
+        let bench = Bench::new(15, made());
+        bench.run(async {
+            let array = open(&bench).await;
+            let device = array.device();
+            let write = |row: u64| Request::write(Sectors(row * 32), bench.bytes(row as u8 + 1, 8));
+            let writes: Vec<_> = (0..24).map(|row| device.start(write(row))).collect();
+            for write in writes {
+                write.await.unwrap();
+            }
+            assert_eq!(cached(&array), 24);
+        });
+        bench.world.power_cut();
+        let opened = open_for(&bench, events);
+        bench.world.power_cut();
+        bench.run(async {
+            let array = open(&bench).await;
+            for row in 0..24 {
+                bench.reads(&array.device(), row * 32, row as u8 + 1, 8).await.unwrap();
+            }
+        });
+        if opened {
+            return;
+        }
+    }
+}
+
+#[test]
 fn what_was_in_memory_for_long_is_written_out() {
     let bench = Bench::new(10, journaled(20_480));
     bench.run(async {
@@ -309,7 +344,7 @@ fn a_scrub_sees_what_is_in_memory_alone_written_out() {
 
 #[test]
 fn nothing_is_kept_where_parity_may_not_belong_to_the_data() {
-    let bench = Bench::new(12, common::Made { assume_clean: false, ..journaled(20_480) });
+    let bench = Bench::new(12, Made { assume_clean: false, ..journaled(20_480) });
     bench.run(async {
         let array = open(&bench).await;
         bench.write(&array.device(), 10_000, 1, 8).await.unwrap();

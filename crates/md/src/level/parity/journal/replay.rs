@@ -124,7 +124,8 @@ impl Replay<'_> {
         };
         let mut moved = Vec::with_capacity(open.len());
         let mut held = VecDeque::new();
-        let each = self.moved_together(open.len());
+        let owned = self.owned_by(&open);
+        let each = self.moved_together(open.len(), owned);
         for blocks in open.chunks(each) {
             held.push_back(self.move_blocks(blocks, &mut moved).await?);
         }
@@ -148,16 +149,29 @@ impl Replay<'_> {
                 array.metadata.settled().await?;
             }
         }
-        self.write_out_moved(&moved, held, each).await
+        // A journal that we left has room for it; a kernel's may have to move its tail meanwhile.
+        let is_owned = journal.fits(owned);
+        if is_owned {
+            journal.with_account(|account| account.promise(owned));
+        }
+        self.write_out_moved(&moved, held, each, is_owned).await
+    }
+
+    /// What rows own whose blocks these are, one row's behind each other.
+    fn owned_by(&self, blocks: &[DataOnly]) -> Share {
+        let rows = blocks.chunk_by(|one, other| one.row == other.row);
+        rows.fold(Share::NONE, |all, row| all + Share::row(row.len() as u64, self.parities().into()))
     }
 
     /// Writes out what is in the journal alone, row by row: all blocks of a row together, for their parity is one. A unit is
-    /// let go of when nothing in it is needed any more; each has so many of the blocks.
+    /// let go of when nothing in it is needed any more; each has so many of the blocks. What the rows own, if it was promised to
+    /// them, is not needed any more either as they are written out: nobody else puts anything into the journal yet.
     async fn write_out_moved(
         &self,
         moved: &[DataOnly],
         mut held: VecDeque<Held<'_>>,
         each: usize,
+        is_owned: bool,
     ) -> Outcome {
         let (array, level) = (self.array, self.level);
         let most = JOURNAL_WRITTEN_OUT + usize::from(level.map.slots());
@@ -175,6 +189,10 @@ impl Replay<'_> {
             }
             let stripe = moved[done].row / level.map.chunk().0;
             let _writing = array.begin_write(level.map.rows_of(stripe)).await?;
+            if is_owned {
+                let owned = self.owned_by(&moved[done..done + count]);
+                self.journal.with_account(|account| account.give_back(owned));
+            }
             carry_out(array, level, stripe, &mut work, &mut lists).await?;
             lists.parts.clear();
             done += count;
@@ -187,13 +205,15 @@ impl Replay<'_> {
     }
 
     /// How many blocks are moved in one unit: so few that the first unit can be let go of before the others leave no room.
-    /// Where their meta blocks would leave none, as many as fit: a journal that we left has room for those at least, and for
-    /// all that is written behind them.
-    fn moved_together(&self, blocks: usize) -> usize {
+    /// Where their meta blocks would leave none, now or for what the rows own once the tail has moved, as many as fit: a journal
+    /// that we left has room for those.
+    fn moved_together(&self, blocks: usize, owned: Share) -> usize {
         let most = self.journal.open.borrow().most();
         let few = (most / 4).max(1);
         let units = blocks.div_ceil(few);
-        match self.journal.fits(Share { blocks: (blocks + units) as u64, units }) {
+        let moved = Share { blocks: (blocks + units) as u64, units };
+        let fits_then = (moved + owned).sectors() + BLOCK_SECTORS <= self.journal.size;
+        match self.journal.fits(moved) && fits_then {
             true => few,
             false => most,
         }
