@@ -293,10 +293,10 @@ pub enum NewVersion {
     V1_2,
 }
 
-/// Assemble arrays and serve them over NBD until stopped
+/// Assemble arrays and serve them until stopped
 ///
-/// Assembles every array that the MEMBERs make and serves each over NBD as an export of its name, in the foreground,
-/// until SIGTERM, SIGINT or `ashlar stop`. The metadata is kept aside before the first write (see `ashlar undo`).
+/// Assembles every array that the MEMBERs make and serves each over NBD as an export of its name, or shows it as a file, in
+/// the foreground, until SIGTERM, SIGINT or `ashlar stop`. The metadata is kept aside before the first write (see `ashlar undo`).
 #[derive(Args, Debug)]
 pub struct Run {
     /// Disks, in any order; or one FILE.toml that says everything
@@ -305,6 +305,13 @@ pub struct Run {
     /// Serve on a unix socket (a PATH with a slash in it) or on HOST:PORT; can be repeated
     #[arg(long, value_name = "SOCKET|HOST:PORT")]
     pub nbd: Vec<String>,
+    /// Show volumes as files, for `losetup --direct-io=on` and whatever opens files; can be repeated
+    ///
+    /// PATH becomes the file of the only volume if it is free or an empty file, and a folder with a file for each volume if it
+    /// is an empty folder, or free and there are several. Who is not root needs fusermount3. Only the user who runs this may
+    /// open the files, and root where that may mount or /etc/fuse.conf has user_allow_other.
+    #[arg(long, value_name = "PATH")]
+    pub fuse: Vec<PathBuf>,
     /// Serve on addresses that other hosts can reach: whoever reaches them can read and write everything
     #[arg(long)]
     pub nbd_anywhere: bool,

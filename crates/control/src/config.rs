@@ -5,6 +5,7 @@
 //! name = "data"                                   # default: the array's name
 //! members = ["/dev/sdb", "/dev/sdc"]
 //! nbd = ["/run/data.sock", "127.0.0.1:10809"]
+//! fuse = ["/run/data"]                            # a file, or a folder with a file for each volume
 //! degraded = false                                # the words of risk, as on the command line
 //! private-log = true                              # of a raid6; without the key it is kept if there is one
 //! journal-mode = "write-back"                     # of a write journal; default: write-through
@@ -37,6 +38,9 @@ pub struct Config {
     /// Where to serve: unix sockets (with a slash in them; relative to the folder of the file) or HOST:PORT.
     #[serde(default)]
     pub nbd: Vec<String>,
+    /// Where to show the volumes as files: relative to the folder of the file.
+    #[serde(default)]
+    pub fuse: Vec<PathBuf>,
     /// Serve on addresses that other hosts can reach.
     #[serde(default)]
     pub nbd_anywhere: bool,
@@ -135,6 +139,9 @@ impl Config {
             }
         }
         config.program = config.program.map(|program| Path::new(".").join(folder).join(program));
+        for place in &mut config.fuse {
+            *place = folder.join(&place);
+        }
         for address in config.nbd.iter_mut().filter(|address| address.contains('/')) {
             *address = folder.join(&address).to_string_lossy().into_owned();
         }
@@ -164,5 +171,6 @@ mod tests {
             .collect();
         let config: Config = toml::from_str(&example).unwrap();
         assert_eq!((config.version, config.members.len(), config.nbd.len()), (1, 2, 2));
+        assert_eq!(config.fuse, [Path::new("/run/data")]);
     }
 }

@@ -28,8 +28,11 @@ pub struct StackStatus {
     pub snapshot: Option<String>,
     /// Its arrays.
     pub arrays: Vec<ArrayStatus>,
-    /// Where it is served.
+    /// Where it is served over NBD.
     pub servers: Vec<ServerStatus>,
+    /// Where it is mounted.
+    #[serde(default)]
+    pub mounts: Vec<MountStatus>,
 }
 
 /// Pieces of doubt that a status lists at most: where there are more, copying around them is no way out.
@@ -384,6 +387,19 @@ pub struct ServerStatus {
     pub connections: u64,
     /// Connections that never chose an export.
     pub failed_handshakes: u64,
+}
+
+/// A place where the volumes of a stack are files.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct MountStatus {
+    /// Where.
+    pub path: String,
+    /// Messages of the kernel so far.
+    pub messages: u64,
+    /// How often the files are open now.
+    pub opens: u64,
+    /// Somebody has taken the mount away.
+    pub ended: bool,
 }
 
 /// Something that happened: a line of `GET /v1/events`.

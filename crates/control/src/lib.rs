@@ -30,8 +30,8 @@ pub use config::{Config, ConfigError, Layout};
 pub use delivery::{Delivery, Receivers, check_address};
 pub use document::{
     API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus, JournalMode,
-    JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, PrivateLog,
-    ScrubStatus, ServerStatus, StackStatus, SyncProgress, SyncStatus,
+    JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, MountStatus,
+    PrivateLog, ScrubStatus, ServerStatus, StackStatus, SyncProgress, SyncStatus,
 };
 pub use hold::Hold;
 pub use mdstat::mdstat;
@@ -40,5 +40,5 @@ pub use place::{Place, PlaceError, Taken, running};
 pub use progress::{Progress, progress};
 pub use record::Records;
 pub use snapshot::{AreaBytes, Keeper, MemberAreas, Snapshot, SnapshotError};
-pub use stack::{Facts, Open, Opened, Outside, Stack, Volume};
+pub use stack::{Facts, Fronts, Open, Opened, Outside, Stack, Volume};
 pub use undo::{Change, UndoError, plan_undo, put_back};

@@ -1,5 +1,6 @@
 //! The stack as its core sees it: arrays, their exports and servers, and what is answered to whoever asks.
 
+mod fronts;
 mod manage;
 
 use std::cell::RefCell;
@@ -11,9 +12,8 @@ use export::Export;
 use md::array::Happening;
 use md::{Action, Array, Condition, Mismatch, PrivateLogState, Progress, ScrubReport, SyncState, Verdict};
 use md_format::UuidText;
-use nbd::Server;
 use runtime::mailbox::Receiver;
-use runtime::{Address, spawn, wall_seconds};
+use runtime::{spawn, wall_seconds};
 use tokio::sync::broadcast;
 use tokio::sync::oneshot;
 
@@ -22,11 +22,13 @@ use crate::command::{Command, Refusal};
 use crate::document::{
     API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus, JournalMode,
     JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, PrivateLog,
-    ScrubStatus, ServerStatus, StackStatus, SyncProgress, SyncStatus,
+    ScrubStatus, StackStatus, SyncProgress, SyncStatus,
 };
 use crate::hold::Hold;
 use crate::record::Records;
 use crate::snapshot::Keeper;
+pub use fronts::Fronts;
+use fronts::Serving;
 pub use manage::{Open, Opened};
 
 /// What does not change while a stack runs.
@@ -70,7 +72,7 @@ pub struct Stack {
     /// Every member that was named, by its name.
     holds: RefCell<Vec<(String, Rc<Hold>)>>,
     open: Open,
-    servers: RefCell<Vec<(Address, Server)>>,
+    serving: Serving,
     keeper: Option<Rc<Keeper>>,
     arena: Rc<Arena>,
     events: RefCell<Option<broadcast::Sender<Event>>>,
@@ -81,12 +83,12 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// A stack over open arrays and running servers.
+    /// A stack over open arrays and what serves them.
     pub fn new(
         facts: Facts,
         volumes: Vec<Volume>,
         holds: Vec<(String, Rc<Hold>)>,
-        servers: Vec<(Address, Server)>,
+        fronts: Fronts,
         keeper: Option<Rc<Keeper>>,
         arena: Rc<Arena>,
         outside: Outside,
@@ -101,7 +103,7 @@ impl Stack {
             volumes,
             holds: RefCell::new(holds),
             open,
-            servers: RefCell::new(servers),
+            serving: Serving::new(fronts),
             keeper,
             arena,
             events: RefCell::new(Some(events)),
@@ -144,14 +146,7 @@ impl Stack {
 
     /// Stops serving, records everything, and lets go of the members. What could not be done is said by name.
     pub async fn stop(&self) -> Vec<String> {
-        let servers = std::mem::take(&mut *self.servers.borrow_mut());
-        for (address, server) in servers {
-            server.stop().await;
-            if let Address::Unix(path) = address {
-                let _ = std::fs::remove_file(path); // the next one replaces it
-            }
-        }
-        let mut problems = Vec::new();
+        let mut problems = self.serving.stop().await;
         for (at, volume) in self.volumes.iter().enumerate() {
             // Whatever still asks is held: nothing is written behind the last superblock and the snapshot's last look.
             if let Err(failed) = volume.export.device().quiesce().await {
@@ -181,7 +176,6 @@ impl Stack {
 
     /// How everything stands.
     pub fn status(&self) -> StackStatus {
-        let servers = self.servers.borrow();
         StackStatus {
             api_version: API_VERSION,
             name: self.facts.name.clone(),
@@ -192,15 +186,8 @@ impl Stack {
             read_only: self.facts.read_only,
             snapshot: self.keeper.as_ref().map(|keeper| keeper.path().display().to_string()),
             arrays: (0..self.volumes.len()).map(|at| self.array_status(at)).collect(),
-            servers: servers
-                .iter()
-                .map(|(address, server)| ServerStatus {
-                    address: address.to_string(),
-                    accepted: server.counters().accepted.get(),
-                    connections: server.counters().connections.get(),
-                    failed_handshakes: server.counters().failed_handshakes.get(),
-                })
-                .collect(),
+            servers: self.serving.servers(),
+            mounts: self.serving.mounts(),
         }
     }
 

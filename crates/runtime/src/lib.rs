@@ -7,6 +7,7 @@
 //!
 //! Nothing here allocates after a stack has been built: tasks live in slots, requests in tickets, buffers in arenas.
 
+mod channel;
 mod event;
 mod executor;
 mod layer;
@@ -21,6 +22,7 @@ pub mod sim;
 mod stream;
 mod timer;
 
+pub use channel::{Channel, recv_message};
 pub use event::Event;
 pub use executor::{
     Driver, Runtime, Task, Wait, next_trace, now, random, random_uuid, spawn, wall_seconds, yield_now,

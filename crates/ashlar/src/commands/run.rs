@@ -1,5 +1,6 @@
 //! `ashlar run`: assembles arrays and serves them until it is told to stop.
 
+mod doors;
 mod plan;
 mod trace;
 mod wish;
@@ -13,9 +14,8 @@ use control::api::{Api, COMMANDS};
 use control::{Client, Event, Facts, Keeper, Monitor, Place, Snapshot, Stack, Taken, Volume};
 use export::{Export, Exports};
 use md::{Array, examine};
-use nbd::{Room, Server};
+use runtime::Overlay;
 use runtime::mailbox::mailbox;
-use runtime::{Address, Listener, Overlay};
 use sd_notify::NotifyState;
 
 use crate::cli::{Driver, Run};
@@ -23,9 +23,9 @@ use crate::commands::monitor::complain;
 use crate::dirs;
 use crate::members::{self, How};
 use crate::pile::Pile;
-use crate::serve;
 use crate::volumes::refused;
 use crate::world::World;
+use doors::Doors;
 use plan::Plan;
 use trace::Trace;
 use wish::Wish;
@@ -52,10 +52,10 @@ pub fn run(args: Run, driver: Driver) -> Result<()> {
     plan.refuse()?;
     plan.warnings.iter().for_each(|warning| eprintln!("ashlar: warning: {warning}"));
     let (taken, control) = Place::new(&run_dir, &plan.stack)?.take()?;
-    let listeners = listeners(&world, &wish)?;
+    let doors = Doors::open(&world, &wish, pile.volumes.len())?;
     let _trace = args.trace.as_deref().map(Trace::start).transpose()?;
     let problems = world.runtime.block_on(async {
-        let running = open(&world, &wish, &plan, &pile, listeners, &state_dir).await?;
+        let running = open(&world, &wish, &plan, &pile, doors, &state_dir).await?;
         serve_until_told(running, &wish, taken, control)
             .await
             .context("the control interface cannot be started")
@@ -66,14 +66,6 @@ pub fn run(args: Run, driver: Driver) -> Result<()> {
     }
 }
 
-/// An address, listened on.
-type Listening = (Address, Rc<dyn Listener>);
-
-fn listeners(world: &World, wish: &Wish) -> Result<Vec<Listening>> {
-    let open = |address: &Address| anyhow::Ok((address.clone(), serve::open(&world.os, address)?));
-    wish.addresses.iter().map(open).collect()
-}
-
 /// Opens everything. The metadata is read first; between the opening of the arrays and the writing of the snapshot
 /// nothing is awaited, so no array has written anything when the snapshot is on disk.
 async fn open(
@@ -81,7 +73,7 @@ async fn open(
     wish: &Wish,
     plan: &Plan,
     pile: &Pile,
-    listeners: Vec<Listening>,
+    doors: Doors,
     state_dir: &std::path::Path,
 ) -> Result<Rc<Stack>> {
     let snapshot = match wish.read_only {
@@ -119,11 +111,7 @@ async fn open(
         .map(|((volume, array), export)| Volume { name: volume.name.clone(), array, export: export.clone() });
     let volumes = volumes.collect();
     let exports = Rc::new(exports);
-    let servers = listeners.into_iter().map(|(address, listener)| {
-        let server = Server::new(listener, exports.clone(), Room::default());
-        server.arenas().for_each(|arena| world.os.register(arena));
-        (address, server)
-    });
+    let fronts = doors.serve(world, &exports)?;
     let holds = pile.members.iter().map(|member| (member.name.clone(), member.hold.clone())).collect();
     let facts = Facts {
         name: plan.stack.clone(),
@@ -131,10 +119,10 @@ async fn open(
         driver: world.os.why().to_owned(),
         read_only: wish.read_only,
     };
-    let (servers, arena) = (servers.collect(), world.arena.clone());
+    let arena = world.arena.clone();
     let records = control::Records::new(state_dir.join("scrubs"));
     let outside = control::Outside { open: opener(world), tell, records };
-    Ok(Stack::new(facts, volumes, holds, servers, keeper, arena, outside))
+    Ok(Stack::new(facts, volumes, holds, fronts, keeper, arena, outside))
 }
 
 /// Opens disks that are added while the stack runs.
@@ -215,6 +203,9 @@ fn announce(stack: &Stack) {
     }
     for server in &status.servers {
         eprintln!("ashlar: serving on {}", server.address);
+    }
+    for mount in &status.mounts {
+        eprintln!("ashlar: mounted at {}", mount.path);
     }
     let snapshot: Option<PathBuf> = stack.snapshot();
     if let Some(path) = snapshot {

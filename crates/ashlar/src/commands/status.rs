@@ -63,6 +63,14 @@ fn render(stack: &StackStatus) -> String {
             server.address, server.connections, server.accepted
         );
     }
+    for mount in &stack.mounts {
+        let state = match (mount.ended, mount.opens) {
+            (true, _) => "taken away by somebody".to_owned(),
+            (false, 1) => "open once".to_owned(),
+            (false, opens) => format!("open {opens} times"),
+        };
+        text += &format!("  mounted at {}: {state}\n", mount.path);
+    }
     text + &format!("  driver {}\n", stack.driver)
 }
 

@@ -1,11 +1,16 @@
 //! What a volume may hold after a crash: each block carries the number of its version, and it is known which versions
 //! were written and which of them somebody was told to be durable.
 
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::io::{ReadWriteFlags, pwritev2};
+
 use super::Bench;
+use super::mounted::File;
 use super::nbd::Nbd;
 
 /// Bytes of a block.
@@ -58,6 +63,47 @@ pub fn killed_under_load_with(
     versions
 }
 
+/// Who writes to a volume, by whatever way. A write that fails is the end.
+pub trait Client {
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// The same, and it is durable.
+    fn write_durably(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Makes durable what was written.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+impl Client for Nbd {
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        Nbd::write(self, offset, bytes)
+    }
+
+    fn write_durably(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_fua(offset, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Nbd::flush(self)
+    }
+}
+
+impl Client for File {
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.plain.write_all_at(bytes, offset)
+    }
+
+    fn write_durably(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if (offset as usize / BLOCK).is_multiple_of(2) {
+            return self.durable.write_all_at(bytes, offset);
+        }
+        let written = pwritev2(&self.plain, &[IoSlice::new(bytes)], offset, ReadWriteFlags::DSYNC)?;
+        if written == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.plain.sync_data()
+    }
+}
+
 /// The blocks of a volume that the load keeps to.
 pub struct Versions {
     blocks: Vec<Block>,
@@ -86,7 +132,7 @@ impl Versions {
 
     /// Writes until the connection breaks: its own part of the blocks, the `turn`th of `of`, so that versions of a block
     /// come one after the other.
-    pub fn load(&self, mut client: Nbd, seed: u64, turn: usize, of: usize) {
+    pub fn load(&self, mut client: impl Client, seed: u64, turn: usize, of: usize) {
         let mut random = Random(seed ^ (turn as u64) << 32);
         let (from, to) = (self.blocks.len() * turn / of, self.blocks.len() * (turn + 1) / of);
         loop {
@@ -98,7 +144,8 @@ impl Versions {
                 bytes.extend(content(block, version));
             }
             let (offset, fua) = ((first * BLOCK) as u64, random.below(4) == 0);
-            let written = if fua { client.write_fua(offset, &bytes) } else { client.write(offset, &bytes) };
+            let written =
+                if fua { client.write_durably(offset, &bytes) } else { client.write(offset, &bytes) };
             if written.is_err() {
                 return;
             }

@@ -5,6 +5,7 @@
 //! when the member is opened, for what blocks: flush, discard, zeroing, the map of holes. Sockets are non-blocking.
 //! After a stack is built no thread is made and nothing is allocated.
 
+mod channel;
 mod crew;
 mod file;
 mod helper;
@@ -20,6 +21,7 @@ mod tests;
 mod uring;
 mod whole_disk;
 
+pub use channel::channel;
 pub use file::FileDevice;
 pub use holder::Holder;
 pub use lock::LockError;

@@ -15,8 +15,8 @@ struct Package {
     needed_by: &'static str,
 }
 
-/// Other people's NBD programs judge ours. What the kernel's guest needs is fetched, not installed.
-const PACKAGES: [Package; 4] = [
+/// Other people's programs judge ours. What the kernel's guest needs is fetched, not installed.
+const PACKAGES: [Package; 6] = [
     Package {
         name: "qemu-utils",
         program: "qemu-img",
@@ -29,6 +29,12 @@ const PACKAGES: [Package; 4] = [
         needed_by: "tests of our NBD server with nbdinfo and nbdcopy",
     },
     Package { name: "fio", program: "fio", needed_by: "tests under load by fio" },
+    Package {
+        name: "fuse3",
+        program: "fusermount3",
+        needed_by: "tests of volumes as files for who is not root",
+    },
+    Package { name: "xfsprogs", program: "mkfs.xfs", needed_by: "tests of xfs on a volume's file" },
 ];
 
 /// Installs what is absent, if this is root and apt works; otherwise says what is left out and why.

@@ -51,6 +51,7 @@ impl Plan {
             refused.extend(hindrances(wish, pile, volume));
             refused.extend(stale_beside_newer(wish, pile, volume, accepted));
         }
+        refused.extend(same_file(wish, pile));
         match &place {
             Err(error) => refused.push(error.to_string()),
             Ok(place) if place.is_taken() => {
@@ -72,7 +73,7 @@ impl Plan {
             refused_because: refused,
             warnings,
             arrays: pile.volumes.iter().map(|volume| array(wish, pile, volume)).collect(),
-            serve: wish.addresses.iter().map(ToString::to_string).collect(),
+            serve: serve(wish),
             control_socket: place.map(|place| place.socket().display().to_string()).unwrap_or_default(),
             snapshots: (!wish.read_only).then_some(snapshots),
             stack,
@@ -123,6 +124,21 @@ impl Plan {
         }
         text
     }
+}
+
+/// Where it would be served.
+fn serve(wish: &Wish) -> Vec<String> {
+    let mounts = wish.mounts.iter().map(|path| format!("FUSE at {}", path.display()));
+    wish.addresses.iter().map(ToString::to_string).chain(mounts).collect()
+}
+
+/// A name that two volumes would have as files.
+fn same_file(wish: &Wish, pile: &Pile) -> Option<String> {
+    let names: Vec<String> = pile.volumes.iter().map(|volume| fuse::file_name(&volume.name)).collect();
+    let mut names = names.iter().enumerate().filter(|_| !wish.mounts.is_empty());
+    let (_, same) =
+        names.clone().find(|(at, name)| names.any(|(other, known)| other < *at && known == *name))?;
+    Some(fuse::Error::SameName(same.clone()).to_string())
 }
 
 /// The names of the arrays; a name in the run directory has no slash in it and begins with no dot.

@@ -1,6 +1,6 @@
 //! What is to be run: the command line and the file it may name, made one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use control::{Config, Receivers, Rules};
@@ -19,6 +19,7 @@ pub struct Wish {
     pub name: Option<String>,
     pub members: Vec<String>,
     pub addresses: Vec<Address>,
+    pub mounts: Vec<PathBuf>,
     pub degraded: bool,
     pub read_only: bool,
     pub sole_writer: bool,
@@ -56,6 +57,7 @@ impl Wish {
             name: args.name.clone().or(config.name),
             members: config.members,
             addresses: addresses.collect::<Result<_>>()?,
+            mounts: config.fuse.iter().chain(&args.fuse).cloned().collect(),
             degraded: config.degraded || args.degraded,
             read_only: config.read_only || args.read_only,
             sole_writer: config.sole_writer || args.sole_writer,
@@ -92,8 +94,8 @@ impl Wish {
     }
 
     fn check(&self, anywhere: bool, plan: bool) -> Result<()> {
-        if self.addresses.is_empty() && !plan {
-            let text = "nowhere to serve: say --nbd ./NAME.sock, or --nbd 127.0.0.1:10809";
+        if self.addresses.is_empty() && self.mounts.is_empty() && !plan {
+            let text = "nowhere to serve: say --nbd ./NAME.sock, or --nbd 127.0.0.1:10809, or --fuse ./NAME";
             return Err(Usage(text.to_owned()).into());
         }
         match self.addresses.iter().find(|address| !serve::is_local(address)) {
