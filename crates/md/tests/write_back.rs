@@ -6,7 +6,7 @@ mod common;
 use std::rc::Rc;
 
 use block::{Range, Request, Sectors};
-use common::journals::{JOURNAL, journaled, payloads};
+use common::journals::{JOURNAL, cached, journaled, open_write_back, payloads};
 use common::{Bench, Made};
 use md::{Array, Growth, JournalMode, Options, SyncState};
 use md_format::{Level, ResyncOffset};
@@ -16,14 +16,7 @@ use runtime::{Runtime, now, sleep_ms};
 const WRITE_BACK: JournalMode = JournalMode::WriteBack;
 
 async fn open(bench: &Bench) -> Rc<Array> {
-    open_with(bench, 1 << 20).await
-}
-
-async fn open_with(bench: &Bench, journal_cache_bytes: usize) -> Rc<Array> {
-    let options = Options { journal_mode: WRITE_BACK, journal_cache_bytes, ..Options::default() };
-    let array = bench.open_with(options).await.unwrap();
-    array.replayed().await;
-    array
+    open_write_back(bench, 1 << 20).await
 }
 
 /// Opens the array for so many events of its world. Whether that was enough.
@@ -32,10 +25,6 @@ fn open_for(bench: &Bench, events: u64) -> bool {
     let runtime = Runtime::new(bench.world.clone());
     let opening = async { drop(open(bench).await) };
     runtime.run_until(opening, |_| bench.world.events_done() < limit).is_some()
-}
-
-fn cached(array: &Array) -> u64 {
-    array.journal().unwrap().cached_bytes / 4096
 }
 
 #[test]
@@ -241,14 +230,14 @@ fn short_of_memory_or_space_a_write_goes_through_and_nobody_waits_for_ever() {
     {
         let bench = Bench::new(9, journaled(sectors));
         bench.run(async {
-            let array = open_with(&bench, memory).await;
+            let array = open_write_back(&bench, memory).await;
             let device = array.device();
             bench.write_in_turns(&device, 120, 20).await;
             bench.reads(&device, 3, 3, 1000).await.unwrap();
         });
         bench.world.power_cut();
         bench.run(async {
-            let array = open_with(&bench, memory).await;
+            let array = open_write_back(&bench, memory).await;
             bench.reads(&array.device(), 3, 3, 1000).await.unwrap();
             bench.reads(&array.device(), 1003, 3, 1400).await.unwrap();
         });

@@ -1,6 +1,9 @@
 //! Arrays with a write journal.
 
+use std::rc::Rc;
+
 use block::{Range, Sectors};
+use md::{Array, JournalMode, Options};
 use md_format::Level;
 use md_format::journal::{self, MetaBlock, Payload};
 
@@ -14,6 +17,20 @@ pub fn journaled(sectors: u64) -> Made {
 
 /// Its number.
 pub const JOURNAL: usize = 4;
+
+/// Opens the array in write-back mode, with so much memory, and waits for the replay.
+pub async fn open_write_back(bench: &Bench, journal_cache_bytes: usize) -> Rc<Array> {
+    let journal_mode = JournalMode::WriteBack;
+    let options = Options { journal_mode, journal_cache_bytes, ..Options::default() };
+    let array = bench.open_with(options).await.unwrap();
+    array.replayed().await;
+    array
+}
+
+/// Blocks that the journal has and no member yet.
+pub fn cached(array: &Array) -> u64 {
+    array.journal().unwrap().cached_bytes / 4096
+}
 
 /// What a power cut would leave of the journal: the payloads that are reached from the tail.
 pub async fn payloads(bench: &Bench) -> Vec<String> {
