@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
+use std::ops::Range;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -28,6 +29,9 @@ const WRITE: u16 = 1;
 const LEAVE: u16 = 2;
 const FLUSH: u16 = 3;
 const FUA: u16 = 1;
+
+/// The error of the protocol for what a disk cannot do.
+const EIO: u32 = 5;
 
 /// The fact that tells block sizes.
 const BLOCK_SIZES: [u8; 2] = [0, 3];
@@ -66,6 +70,8 @@ struct State {
     lost: usize,
     writes: usize,
     offer: Offer,
+    /// Sectors that take no write.
+    worn: Range<usize>,
 }
 
 impl VolatileDisk {
@@ -78,7 +84,8 @@ impl VolatileDisk {
     pub fn offering(socket: &Path, bytes: usize, offer: Offer) -> VolatileDisk {
         let listener = UnixListener::bind(socket).unwrap();
         let (durable, cached, connections) = (vec![0; bytes], BTreeMap::new(), Vec::new());
-        let state = State { durable, cached, connections, dark: false, lost: 0, writes: 0, offer };
+        let (dark, lost, writes, worn) = (false, 0, 0, 0..0);
+        let state = State { durable, cached, connections, dark, lost, writes, offer, worn };
         let state = Arc::new(Mutex::new(state));
         let own = state.clone();
         // The thread ends with the test's process.
@@ -113,6 +120,11 @@ impl VolatileDisk {
     /// What the server tells those who come from now on.
     pub fn set_offer(&self, offer: Offer) {
         self.lock().offer = offer;
+    }
+
+    /// These sectors take no write any more: one that touches any of them fails, and changes nothing.
+    pub fn wear_out(&self, sectors: Range<usize>) {
+        self.lock().worn = sectors;
     }
 
     /// Whether anybody is let in from now on.
@@ -184,13 +196,18 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>) -> io::Result<()> {
         let mut payload = vec![0; if command == WRITE { length } else { 0 }];
         stream.read_exact(&mut payload)?;
         let mut state = state.lock().unwrap();
-        let block = state.offer.block;
+        let (block, mut error) = (state.offer.block, 0);
         assert!(offset % block == 0 && length % block == 0, "{length} bytes at {offset}: no whole blocks");
         let answer = match command {
             READ => state.read(offset, length),
             WRITE => {
                 state.writes += 1;
-                state.write(offset, &payload, flags & FUA != 0);
+                let touched = offset / SECTOR..(offset + length).div_ceil(SECTOR);
+                error =
+                    if touched.start < state.worn.end && state.worn.start < touched.end { EIO } else { 0 };
+                if error == 0 {
+                    state.write(offset, &payload, flags & FUA != 0);
+                }
                 Vec::new()
             }
             FLUSH => {
@@ -203,7 +220,7 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>) -> io::Result<()> {
         };
         drop(state);
         let mut reply = 0x6744_6698u32.to_be_bytes().to_vec();
-        reply.extend(0u32.to_be_bytes());
+        reply.extend(error.to_be_bytes());
         reply.extend(&words[8..16]);
         reply.extend(answer);
         stream.write_all(&reply)?;
