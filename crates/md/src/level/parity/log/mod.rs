@@ -59,6 +59,9 @@ pub(crate) struct Log {
     generation: Cell<u64>,
     /// Most bytes of partial parity in a record.
     most: usize,
+    /// What areas are emptied with, and room for the first header of each: the first write empties them, and takes no memory.
+    zeroes: Buf,
+    headers: Rc<Arena>,
     state: Cell<State>,
     /// Writes under way that are not logged, because not everything was known to be consistent when they began.
     unlogged: Cell<u32>,
@@ -201,6 +204,10 @@ impl Log {
             signature: Cell::new(signature),
             private,
             map: map.clone(),
+            zeroes: Arena::new(writer::ZEROES)
+                .take_zeroed(writer::ZEROES)
+                .expect("the arena was made for it"),
+            headers: Arena::new(usize::from(map.slots()) * ppl::HEADER_BYTES),
             members: (0..map.slots()).map(|slot| MemberLog::new(slot, &arena, most)).collect(),
             generation: Cell::new(0),
             most,

@@ -1,6 +1,6 @@
 //! The writers of the logs, one for each slot: whoever waits for a record joins the next one.
 
-use block::{Arena, Buf, Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors, Ticket};
+use block::{Buf, Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors, Ticket};
 use md_format::ppl::{HEADER_BYTES, HEADER_SECTORS, PplEntry, PplHeader, is_ring};
 use md_format::private_log::LogPlace;
 use runtime::yield_now;
@@ -15,7 +15,7 @@ use crate::member::Member;
 use crate::plant::{self, Plant};
 
 /// Bytes of an area that are zeroed at a time.
-const ZEROES: usize = 64 << 10;
+pub(super) const ZEROES: usize = 64 << 10;
 
 /// Writes the records of a slot's member until the array is stopped.
 pub(super) async fn run(array: &Array, log: &Log, slot: u16) {
@@ -186,7 +186,7 @@ pub(super) async fn refresh(
     kept: bool,
 ) -> Outcome {
     let Some(area) = log.place(member) else { return Err(Failed::new(Cause::Refused)) };
-    let zeroes = Arena::new(ZEROES).take_zeroed(ZEROES).expect("the arena was made for it");
+    let zeroes = &log.zeroes;
     // Its first header goes first: without one nothing in the area counts.
     send(array, member, Sectors(area.sector), zeroes.slice(0, HEADER_BYTES)).await?;
     let mut at = HEADER_SECTORS;
@@ -198,7 +198,7 @@ pub(super) async fn refresh(
     }
     member.dev.start(array.to_member(Request::flush())).await?;
     log.generation.set(log.generation.get() + 1);
-    let header = Arena::new(HEADER_BYTES).take(HEADER_BYTES).expect("the arena was made for it");
+    let header = log.headers.take(HEADER_BYTES).expect("there is one for each slot");
     put_header(log, own.slot, kept.then(|| PplEntry::nothing(own.slot)).into_iter(), &header);
     send(array, member, Sectors(area.sector), header).await
 }
