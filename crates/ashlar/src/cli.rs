@@ -1,5 +1,6 @@
 //! The command line, defined once: parsing, help, man pages and completions are all made from this.
 
+mod armour;
 mod cache;
 mod grow;
 mod monitor;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::text::parse_size;
 
+pub use armour::Armour;
 pub use cache::{Cache, CacheCheck, CacheCommand, CacheCreate, CacheDump, NewMode, NewReplacement};
 pub use grow::Grow;
 pub use monitor::{Monitor, Telling};
@@ -341,6 +343,9 @@ pub struct Run {
     /// When a write to an array with a write journal is answered [default: write-through]
     #[arg(long, value_enum, value_name = "MODE")]
     pub journal_mode: Option<JournalWord>,
+    /// What is done so that serving goes on when this machine has no memory left [default: on]
+    #[arg(long, value_enum, value_name = "WORD")]
+    pub armour: Option<Armour>,
     #[command(flatten)]
     pub lenience: Lenience,
     /// Where metadata is kept aside [default: $XDG_STATE_HOME/ashlar; /var/lib/ashlar for root]

@@ -23,6 +23,10 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
+/// The system's, with a trap for what must not allocate (`run --armour=trap`).
+#[global_allocator]
+static ALLOCATOR: block::trap::Trapping = block::trap::Trapping;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let driver = cli.driver;

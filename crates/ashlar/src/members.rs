@@ -30,6 +30,8 @@ pub struct Member {
     pub name: String,
     /// Its device, which can be let go of.
     pub hold: Rc<Hold>,
+    /// What it is asked to do waits in no cache of this machine.
+    pub is_direct: bool,
 }
 
 impl Member {
@@ -102,7 +104,8 @@ fn open_disk(os: &Rc<Os>, name: &str, how: How, give_up: Instant) -> Result<Memb
     if let Some(disk) = opened.disk_of_another.filter(|_| how.mode == OpenMode::Write) {
         eprintln!("ashlar: warning: {name}: {disk}");
     }
-    Ok(Member { name: name.to_owned(), hold: Hold::new(opened.device, opened.disk) })
+    let (is_direct, hold) = (opened.is_direct, Hold::new(opened.device, opened.disk));
+    Ok(Member { name: name.to_owned(), hold, is_direct })
 }
 
 /// Opens a file or a block device; one that is locked is tried again for a moment.

@@ -40,5 +40,5 @@ pub async fn open(os: &Rc<Os>, name: &str, how: How) -> Result<Member> {
     if writing && !client.offers().flush {
         bail!("{name}: the server offers no flush, so nothing written to it is ever known to be durable");
     }
-    Ok(Member { name: name.to_owned(), hold: Hold::new(device, client) })
+    Ok(Member { name: name.to_owned(), hold: Hold::new(device, client), is_direct: true })
 }

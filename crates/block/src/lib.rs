@@ -12,6 +12,7 @@ mod failure;
 mod lend;
 mod request;
 mod ticket;
+pub mod trap;
 mod units;
 
 pub use buffer::{Arena, Buf, MAX_BUFFER};

@@ -9,6 +9,7 @@
 //! degraded = false                                # the words of risk, as on the command line
 //! private-log = true                              # of a raid6; without the key it is kept if there is one
 //! journal-mode = "write-back"                     # of a write journal; default: write-through
+//! armour = "on"                                   # against a lack of memory: on, off or trap
 //! program = "/usr/local/bin/on-event"             # called with event, array and member
 //! mail = "root"                                   # by sendmail, for what has to be attended to
 //! spares = 1                                      # that each array should have
@@ -65,6 +66,8 @@ pub struct Config {
     pub journal_mode: Option<JournalMode>,
     /// Layout of a raid0 that does not say which one it has.
     pub layout: Option<Layout>,
+    /// What is done so that serving goes on when the machine has no memory left.
+    pub armour: Option<Armour>,
     /// A program that is called with each event: the event, the array and the member. Relative to the folder of the file.
     pub program: Option<PathBuf>,
     /// Who gets mail of what has to be attended to.
@@ -82,6 +85,18 @@ pub enum Layout {
     Original,
     /// Kernels from 3.14 on.
     Alternate,
+}
+
+/// What is done against a lack of memory.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub enum Armour {
+    /// What can be.
+    On,
+    /// Nothing.
+    Off,
+    /// What can be, and whoever allocates while serving ends the program.
+    Trap,
 }
 
 /// Why a file cannot be used.

@@ -125,6 +125,8 @@ fn mail(address: &str, letter: &Letter) -> String {
 fn run(command: &mut Command, input: Option<&str>) -> io::Result<()> {
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     let mut child = command.stdout(io::stderr()).spawn()?;
+    // It has inherited that the kernel spares this process when memory is short. Where it has not, this may be refused.
+    let _ = std::fs::write(format!("/proc/{}/oom_score_adj", child.id()), "0");
     if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input.map(str::to_owned)) {
         // A program that does not read must not be waited for here.
         thread::spawn(move || stdin.write_all(input.as_bytes()));

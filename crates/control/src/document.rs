@@ -26,6 +26,9 @@ pub struct StackStatus {
     pub read_only: bool,
     /// Where the metadata was kept aside.
     pub snapshot: Option<String>,
+    /// What is done so that it goes on when the machine has no memory left; empty where nothing is to be.
+    #[serde(default)]
+    pub armour: Vec<ArmourPiece>,
     /// Its arrays.
     pub arrays: Vec<ArrayStatus>,
     /// Where it is served over NBD.
@@ -387,6 +390,17 @@ pub struct ServerStatus {
     pub connections: u64,
     /// Connections that never chose an export.
     pub failed_handshakes: u64,
+}
+
+/// A piece of armour.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ArmourPiece {
+    /// Which: `io-flusher`, `oom-score`, `memory-locked` or `direct-io`.
+    pub piece: String,
+    /// Whether it is on.
+    pub on: bool,
+    /// Why not.
+    pub why: Option<String>,
 }
 
 /// A place where the volumes of a stack are files.

@@ -26,12 +26,12 @@ mod undo;
 pub use alerts::{Alert, AlertKind, Before, Rules, alerts};
 pub use client::{Client, ClientError};
 pub use command::{AddWish, Added, Command, GrowOrder, Order, Refusal, SyncOrder};
-pub use config::{Config, ConfigError, Layout};
+pub use config::{Armour, Config, ConfigError, Layout};
 pub use delivery::{Delivery, Receivers, check_address};
 pub use document::{
-    API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus, JournalMode,
-    JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, MountStatus,
-    PrivateLog, ScrubStatus, ServerStatus, StackStatus, SyncProgress, SyncStatus,
+    API_VERSION, ArmourPiece, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus,
+    JournalMode, JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus,
+    MountStatus, PrivateLog, ScrubStatus, ServerStatus, StackStatus, SyncProgress, SyncStatus,
 };
 pub use hold::Hold;
 pub use mdstat::mdstat;

@@ -242,6 +242,7 @@ impl Keeper {
 
     /// Says durably that clients have written. Called from the core: it waits for a disk, once in the life of a stack.
     fn note_write(&self) -> io::Result<()> {
+        let _freely = block::trap::freely();
         let mut snapshot = self.snapshot.borrow_mut();
         snapshot.data_written_s = Some(runtime::wall_seconds());
         snapshot.save(&self.path)?;

@@ -20,9 +20,9 @@ use tokio::sync::oneshot;
 use crate::api::EVENTS;
 use crate::command::{Command, Refusal};
 use crate::document::{
-    API_VERSION, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus, JournalMode,
-    JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, PrivateLog,
-    ScrubStatus, StackStatus, SyncProgress, SyncStatus,
+    API_VERSION, ArmourPiece, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus,
+    JournalMode, JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus,
+    PrivateLog, ScrubStatus, StackStatus, SyncProgress, SyncStatus,
 };
 use crate::hold::Hold;
 use crate::record::Records;
@@ -42,6 +42,8 @@ pub struct Facts {
     pub driver: String,
     /// Nothing is written to the members.
     pub read_only: bool,
+    /// What is done against a lack of memory.
+    pub armour: Vec<ArmourPiece>,
 }
 
 /// An array of a stack, and its export.
@@ -184,6 +186,7 @@ impl Stack {
             started_s: self.started_s,
             driver: self.facts.driver.clone(),
             read_only: self.facts.read_only,
+            armour: self.facts.armour.clone(),
             snapshot: self.keeper.as_ref().map(|keeper| keeper.path().display().to_string()),
             arrays: (0..self.volumes.len()).map(|at| self.array_status(at)).collect(),
             servers: self.serving.servers(),

@@ -101,6 +101,7 @@ where
         let slot = &self.slots[number];
         // SAFETY: only this function reaches into an occupied place, and a task is never polled within its own poll.
         let Some(future) = (unsafe { &mut *slot.future.get() }) else { return };
+        let _strictly = block::trap::strictly();
         let holding = slot.holding.take();
         slot.holding.set(Some(holding.unwrap_or_else(|| Rank::new(self.engine.height(), Step::Slot).hold())));
         // SAFETY: the slots are boxed and never move, and the future is dropped in place below.

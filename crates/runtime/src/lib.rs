@@ -20,6 +20,7 @@ mod ranges;
 pub mod rank;
 pub mod sim;
 mod stream;
+mod strict;
 mod timer;
 
 pub use channel::{Channel, recv_message};
@@ -33,4 +34,5 @@ pub use overlay::Overlay;
 pub use probe::{Phase, Probe, Seen, set_probe};
 pub use ranges::{Held, RangeLocks};
 pub use stream::{Address, Listener, Part, Stream, accept, recv, recv_exact, send_all};
+pub use strict::strictly;
 pub use timer::{sleep_ms, sleep_until};

@@ -1,5 +1,6 @@
 //! `ashlar run`: assembles arrays and serves them until it is told to stop.
 
+mod armour;
 mod doors;
 mod plan;
 mod trace;
@@ -25,6 +26,7 @@ use crate::members::{self, How};
 use crate::pile::Pile;
 use crate::volumes::refused;
 use crate::world::World;
+use armour::Armour;
 use doors::Doors;
 use plan::Plan;
 use trace::Trace;
@@ -38,6 +40,10 @@ pub fn run(args: Run, driver: Driver) -> Result<()> {
     let wish = Wish::of(&args)?;
     let run_dir = dirs::run_dir(args.run_dir.run_dir.as_deref())?;
     let state_dir = dirs::state_dir(args.state_dir.as_deref())?;
+    let armour = match args.plan {
+        true => Armour::before_threads(crate::cli::Armour::Off),
+        false => Armour::before_threads(wish.armour),
+    };
     let world = World::new(driver)?;
     let how = match args.plan || wish.read_only {
         true => How::read(false),
@@ -55,8 +61,8 @@ pub fn run(args: Run, driver: Driver) -> Result<()> {
     let doors = Doors::open(&world, &wish, pile.volumes.len())?;
     let _trace = args.trace.as_deref().map(Trace::start).transpose()?;
     let problems = world.runtime.block_on(async {
-        let running = open(&world, &wish, &plan, &pile, doors, &state_dir).await?;
-        serve_until_told(running, &wish, taken, control)
+        let (running, armour) = open(&world, &wish, &plan, &pile, doors, armour, &state_dir).await?;
+        serve_until_told(running, &wish, armour, taken, control)
             .await
             .context("the control interface cannot be started")
     })?;
@@ -74,8 +80,9 @@ async fn open(
     plan: &Plan,
     pile: &Pile,
     doors: Doors,
+    mut armour: Armour,
     state_dir: &std::path::Path,
-) -> Result<Rc<Stack>> {
+) -> Result<(Rc<Stack>, Armour)> {
     let snapshot = match wish.read_only {
         true => None,
         false => Some(Snapshot::take(&plan.stack, &pile.candidates, &pile.devices(), &world.arena).await?),
@@ -118,11 +125,12 @@ async fn open(
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
         driver: world.os.why().to_owned(),
         read_only: wish.read_only,
+        armour: armour.close(&pile.members),
     };
     let arena = world.arena.clone();
     let records = control::Records::new(state_dir.join("scrubs"));
     let outside = control::Outside { open: opener(world), tell, records };
-    Ok(Stack::new(facts, volumes, holds, fronts, keeper, arena, outside))
+    Ok((Stack::new(facts, volumes, holds, fronts, keeper, arena, outside), armour))
 }
 
 /// Opens disks that are added while the stack runs.
@@ -154,6 +162,7 @@ fn tell(event: &Event) {
 async fn serve_until_told(
     stack: Rc<Stack>,
     wish: &Wish,
+    armour: Armour,
     taken: Taken,
     control: std::os::unix::net::UnixListener,
 ) -> std::io::Result<Vec<String>> {
@@ -161,6 +170,7 @@ async fn serve_until_told(
     let api = Api::start(control, sender, &stack.events())?;
     announce(&stack);
     let monitor = monitor(wish, taken.place());
+    armour.set_trap();
     let reply = stack.attend(&commands).await;
     let _ = sd_notify::notify(&[NotifyState::Stopping]); // nobody listens where there is no systemd
     eprintln!("ashlar: stopping");

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use control::{
-    ArrayState, ArrayStatus, Client, JournalMode, MOST_DOUBTFUL, MemberState, MemberStatus, Place,
-    PrivateLog, ScrubStatus, StackStatus, SyncStatus, mdstat, running,
+    ArmourPiece, ArrayState, ArrayStatus, Client, JournalMode, MOST_DOUBTFUL, MemberState, MemberStatus,
+    Place, PrivateLog, ScrubStatus, StackStatus, SyncStatus, mdstat, running,
 };
 
 use crate::cli::Status;
@@ -71,7 +71,17 @@ fn render(stack: &StackStatus) -> String {
         };
         text += &format!("  mounted at {}: {state}\n", mount.path);
     }
-    text + &format!("  driver {}\n", stack.driver)
+    text + &format!("  armour: {}\n  driver {}\n", armour(&stack.armour), stack.driver)
+}
+
+fn armour(pieces: &[ArmourPiece]) -> String {
+    let (on, missing): (Vec<&ArmourPiece>, Vec<&ArmourPiece>) = pieces.iter().partition(|piece| piece.on);
+    let on: Vec<&str> = on.iter().map(|piece| piece.piece.as_str()).collect();
+    let why = |piece: &&ArmourPiece| {
+        format!("no {} ({})", piece.piece, piece.why.as_deref().unwrap_or("nobody knows why"))
+    };
+    let on = if on.is_empty() { vec!["none".to_owned()] } else { vec![on.join(", ")] };
+    on.into_iter().chain(missing.iter().map(why)).collect::<Vec<_>>().join("; ")
 }
 
 fn render_array(array: &ArrayStatus) -> String {

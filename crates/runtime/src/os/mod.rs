@@ -5,6 +5,7 @@
 //! when the member is opened, for what blocks: flush, discard, zeroing, the map of holes. Sockets are non-blocking.
 //! After a stack is built no thread is made and nothing is allocated.
 
+pub mod armour;
 mod channel;
 mod crew;
 mod file;
@@ -161,6 +162,7 @@ impl Driver for Os {
     }
 
     fn turn(&self, wait: Wait) {
+        let _strictly = block::trap::strictly();
         let wait = match self.inflight.earliest_deadline() {
             None => wait,
             Some(deadline) => match wait {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use block::{Geometry, LARGEST_BLOCK, Sectors};
-use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, StatxFlags, seek, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, StatxFlags, fcntl_getfl, seek, statx};
 use rustix::io::Errno;
 use rustix::ioctl;
 
@@ -46,6 +46,8 @@ pub struct Opened {
     pub identity: Identity,
     /// Whether it is a block device.
     pub is_block: bool,
+    /// Whether it is read and written past the page cache.
+    pub is_direct: bool,
     /// The lock of the whole disk under it, which lives as long as the member is in use.
     pub disk: Option<Arc<OwnedFd>>,
     /// The whole disk under it is locked by another process of this program, and by it alone.
@@ -148,10 +150,11 @@ impl Os {
             true => Identity::Block(metadata.rdev()),
             false => Identity::File(metadata.dev(), metadata.ino()),
         };
+        let is_direct = fcntl_getfl(&file).is_ok_and(|flags| flags.contains(OFlags::DIRECT));
         let device = FileDevice::new(self, file, path, is_block, geometry)
             .map_err(|error| errno_of(&error))
             .map_err(system("making its helper thread"))?;
-        Ok(Opened { device, identity, is_block, disk, disk_of_another })
+        Ok(Opened { device, identity, is_block, is_direct, disk, disk_of_another })
     }
 }
 

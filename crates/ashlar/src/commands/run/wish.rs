@@ -9,7 +9,7 @@ use md_format::geometry::raid0::Raid0Layout;
 use runtime::Address;
 
 use crate::Usage;
-use crate::cli::{Run, Switch, Telling};
+use crate::cli::{Armour, Run, Switch, Telling};
 use crate::commands::monitor::receivers;
 use crate::serve;
 use crate::volumes::raid0_layout;
@@ -28,6 +28,7 @@ pub struct Wish {
     pub private_log: Option<bool>,
     pub journal_mode: control::JournalMode,
     pub layout: Option<Raid0Layout>,
+    pub armour: Armour,
     pub receivers: Receivers,
     pub rules: Rules,
 }
@@ -70,6 +71,7 @@ impl Wish {
                 .or(config.journal_mode)
                 .unwrap_or(control::JournalMode::WriteThrough),
             layout: args.lenience.layout.map(raid0_layout).or(from_file),
+            armour: args.armour.or(config.armour.map(Armour::from)).unwrap_or(Armour::On),
             receivers: receivers(&told)?,
             rules: Rules { spares: told.spares, ..Rules::default() },
         };
