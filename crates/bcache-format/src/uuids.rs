@@ -8,7 +8,7 @@
 //! The index of an entry is the inode of the volume's keys. There is no checksum.
 
 use zerocopy::byteorder::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::error::FormatError;
 use crate::terms::Label;
@@ -39,6 +39,13 @@ pub struct UuidEntry {
 assert_layout!(UuidEntry, 128, {
     uuid: 0, label: 16, first_reg: 48, last_reg: 52, invalidated: 56, flags: 60, sectors: 64, pad: 72,
 });
+
+impl Default for UuidEntry {
+    /// A free one.
+    fn default() -> UuidEntry {
+        UuidEntry::new_zeroed()
+    }
+}
 
 /// What an entry is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

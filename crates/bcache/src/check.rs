@@ -237,7 +237,7 @@ impl Check {
     async fn prios(&mut self, reader: &Reader, roots: &Roots) {
         let buckets = &mut self.buckets;
         let take = |bucket, prio: &bcache_format::prio::Prio| {
-            buckets.load(bucket, prio.generation);
+            buckets.load(bucket, prio.priority.get(), prio.generation);
         };
         let chain = reader.prios(roots.prios, take).await;
         for bucket in self.told(chain).unwrap_or_default() {
@@ -268,7 +268,7 @@ impl Check {
             return self.tell(Finding::Unreadable(error));
         }
         self.report.counts.levels = u64::from(roots.level) + 1;
-        let mut node = Node::room(&self.geometry);
+        let mut node = Node::room(&self.geometry, 0);
         let mut ahead_of = vec![(roots.root, roots.level, Position::default())];
         while let Some((key, level, start)) = ahead_of.pop() {
             let pointer = key.pointer().expect("checked");
@@ -279,7 +279,11 @@ impl Check {
             let bytes = reader.node(&key).await;
             let Some(bytes) = self.told(bytes) else { continue };
             let buckets = &mut self.buckets;
-            let seen = |key: &Key| key.pointer().into_iter().for_each(|pointer| buckets.learn(pointer));
+            let seen = |key: &Key| {
+                if let Some(pointer) = key.pointer() {
+                    buckets.learn(pointer);
+                }
+            };
             let log = node.read(&bytes, &self.geometry, key, level, seen);
             let log = log.map_err(|error| SetError::Node { key, level, error });
             let Some(log) = self.told(log) else { continue };

@@ -44,7 +44,7 @@ impl Dump {
         let mut prios = Vec::with_capacity(geometry.buckets as usize);
         let mut buckets = Buckets::new(&geometry);
         let take = |bucket, prio: &Prio| {
-            buckets.load(bucket, prio.generation);
+            buckets.load(bucket, prio.priority.get(), prio.generation);
             prios.push(*prio);
         };
         reader.prios(roots.prios, take).await?;
@@ -80,7 +80,7 @@ impl Dump {
     /// The nodes of the tree, each before those below it, in the order of their keys.
     pub async fn tree(&mut self, mut show: impl FnMut(u16, &Key, Used, &[Key])) -> Result<(), SetError> {
         let geometry = *self.reader.geometry();
-        let mut node = Node::room(&geometry);
+        let mut node = Node::room(&geometry, 0);
         let mut next = vec![(self.roots.root, self.roots.level)];
         let mut shown = BTreeSet::new();
         while let Some((key, level)) = next.pop() {
@@ -89,7 +89,11 @@ impl Dump {
             }
             let bytes = self.reader.node(&key).await?;
             let buckets = &mut self.buckets;
-            let seen = |key: &Key| key.pointer().into_iter().for_each(|pointer| buckets.learn(pointer));
+            let seen = |key: &Key| {
+                if let Some(pointer) = key.pointer() {
+                    buckets.learn(pointer);
+                }
+            };
             let log = node.read(&bytes, &geometry, key, level, seen);
             let log = log.map_err(|error| SetError::Node { key, level, error })?;
             show(

@@ -86,6 +86,18 @@ pub enum SetError {
     NotUsed,
     /// The cache was made by something that nobody is to write to.
     ReadOnly,
+    /// The table of volumes has no free place.
+    NoInode {
+        /// Places.
+        most: usize,
+    },
+    /// The blocks of the backing device are smaller than those of the cache.
+    Block {
+        /// Sectors of a block of the backing device.
+        found: u64,
+        /// Sectors of a block of the cache.
+        least: u64,
+    },
     /// It was left in a form that is only read here.
     OldForm {
         /// What it is.
@@ -128,6 +140,13 @@ impl fmt::Display for SetError {
             }
             SetError::NotUsed => f.write_str("the cache was made and never used: there is no set on it"),
             SetError::ReadOnly => f.write_str("the cache has a feature for which it is only read"),
+            SetError::NoInode { most } => {
+                write!(f, "all {most} places for volumes of the set were used, and none is used twice")
+            }
+            SetError::Block { found, least } => write!(
+                f,
+                "the backing device has blocks of {found} sectors, expected at least the {least} of the cache"
+            ),
             SetError::OldForm { what } => write!(f, "{what}: a form of before Linux 3.10, which is not read"),
         }
     }

@@ -3,18 +3,28 @@
 //! [`examine()`] reads what a disk says it is. [`CacheSet`] is the set on a cache; [`Volume`] a device that is read through
 //! it. Nothing here writes yet but [`create()`], which makes new ones.
 
+mod allocator;
 mod btree;
 mod buckets;
 mod check;
+mod collect;
 pub mod counters;
 mod create;
+mod dirty;
 mod dump;
+mod engine;
 mod error;
 mod examine;
+mod fills;
+mod found;
 mod journal;
 pub mod limits;
+mod lookup;
+mod members;
+mod open;
 pub mod policy;
 mod reader;
+mod room;
 mod set;
 pub mod tunables;
 mod volume;
@@ -27,6 +37,7 @@ pub use create::{NotWritten, Plan, create};
 pub use dump::{Dump, Used};
 pub use error::SetError;
 pub use examine::{ExamineError, Examined, examine};
+pub use found::found;
 pub use journal::chain::Entry;
 pub use reader::Reader;
 pub use set::{CacheSet, Found, JournalFacts, Options};

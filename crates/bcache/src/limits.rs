@@ -23,11 +23,48 @@ pub const MOST_STRIPES: u64 = 1 << 20;
 /// superblock may say more, on a file with holes.
 pub const MOST_BUCKETS: u64 = 1 << 27;
 
-/// Nodes in memory at least: enough for two paths through the deepest tree.
-pub const LEAST_NODES: usize = 16;
+/// Nodes in memory at least: a path through the deepest tree, and all that it is replaced by when every node of it is full.
+pub const LEAST_NODES: usize = 32;
 
 /// Memory for nodes, if nothing else is said: a tree over some 60 GB in extents of 64 KiB.
 pub const NODE_CACHE_BYTES: usize = 64 << 20;
 
 /// Those who wait for something to change, at most, without allocating.
 pub const WAITERS: usize = 512;
+
+/// Keys of a leaf that are not on disk, at most: one write of it takes about 12 KiB then.
+pub const OPEN_KEYS: usize = 512;
+
+/// Leaves that are written at once for the journal's sake.
+pub const LEAVES_AT_ONCE: usize = 4;
+
+/// Buckets that become free at once: a sixty-fourth of the cache, so that priorities are not written for each, within these
+/// bounds: what small caches can spare, and what is quickly said.
+pub const LEAST_BATCH: usize = 8;
+/// See [`LEAST_BATCH`].
+pub const MOST_BATCH: usize = 8192;
+
+/// Buckets kept for data that is moved so that others become free.
+pub const MOVING_BUCKETS: usize = 4;
+
+/// Buckets into which data is written at the same time: what is written together, or by one volume, should lie together.
+pub const OPEN_BUCKETS: usize = 8;
+
+/// Misses whose data is on its way into the cache; what is read beyond that is not put there.
+pub const FILLS: usize = 32;
+/// Bytes of a miss that are put into the cache at most.
+pub const FILL_BYTES: usize = 256 * 1024;
+
+/// Inodes of volumes that are counted: what the kernel's table of uuids has room for with buckets of 512 KiB.
+pub const INODES: usize = 4096;
+
+/// Misses that are put into the cache at once.
+pub const FILLERS: usize = 4;
+
+/// Extents that are written back together: what a flush of the backing device is worth.
+pub const BACK_AT_ONCE: usize = 16;
+/// Bytes of each at most.
+pub const BACK_BYTES: usize = 256 * 1024;
+
+/// How often it is looked whether the tree is to be collected.
+pub const COLLECT_LOOK_MS: u64 = 1000;

@@ -1,22 +1,26 @@
 //! A cache set that is open: what its journal, priorities and uuids say, and its tree.
 //!
 //! What the journal has and the tree has not yet is laid over the tree in memory. Nothing is written for it, so a set is
-//! open as soon as the journal, the priorities and the uuids were read, however large its tree is.
+//! open as soon as the journal, the priorities and the uuids were read, however large its tree is. To be written it has to be
+//! started: see `engine.rs`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use bcache_format::jset::Roots;
 use bcache_format::superblock::{Cache, Kind};
 use bcache_format::uuids::UuidEntry;
-use bcache_format::{Geometry, Key, Pointer, Position};
+use bcache_format::{BucketNo, Geometry, Key, Pointer, Position};
 use block::{Arena, Dev};
 
 use crate::btree::content::Content;
 use crate::btree::nodes::Nodes;
 use crate::buckets::Buckets;
+use crate::engine::Engine;
 use crate::error::SetError;
+use crate::limits::OPEN_KEYS;
 use crate::examine::Examined;
+use crate::journal::chain::Entry;
 use crate::journal::{chain, replay};
 use crate::reader::Reader;
 
@@ -25,11 +29,13 @@ use crate::reader::Reader;
 pub struct Options {
     /// Memory for nodes of the tree.
     pub node_cache_bytes: usize,
+    /// A write that nobody flushes is in the journal after so many milliseconds.
+    pub journal_delay_ms: u64,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { node_cache_bytes: crate::limits::NODE_CACHE_BYTES }
+        Options { node_cache_bytes: crate::limits::NODE_CACHE_BYTES, journal_delay_ms: 100 }
     }
 }
 
@@ -37,15 +43,21 @@ impl Default for Options {
 pub struct CacheSet {
     pub(crate) dev: Dev,
     pub(crate) geometry: Geometry,
+    pub(crate) options: Options,
     pub(crate) buckets: RefCell<Buckets>,
-    nodes: Nodes,
-    /// Where everything was found; the root is the tree's.
-    roots: Cell<Roots>,
+    pub(crate) nodes: Nodes,
+    /// Where everything is; the root is the tree's.
+    pub(crate) roots: Cell<Roots>,
     /// What the journal has and the tree has not.
-    pending: RefCell<Content>,
-    uuids: RefCell<Vec<UuidEntry>>,
+    pub(crate) pending: RefCell<Content>,
+    pub(crate) uuids: RefCell<Vec<UuidEntry>>,
     set_uuid: [u8; 16],
     journal: JournalFacts,
+    /// The entries of the journal, the newest last, and the buckets of the priorities, as they were found.
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) prio_chain: Vec<BucketNo>,
+    /// What a set has that is written.
+    pub(crate) engine: OnceCell<Engine>,
 }
 
 /// What was found in the journal.
@@ -80,29 +92,36 @@ impl CacheSet {
             return Err(SetError::NotUsed);
         };
         let reader = Reader::new(dev.clone(), geometry, arena.clone())?;
-        let entries = chain::choose(reader.journal().await?)?;
+        let all = reader.journal().await?;
+        let entries = chain::choose(all.clone())?;
         let mut buckets = Buckets::new(&geometry);
         let mut pending = Content::new(0, true, geometry.bucket_sectors);
         let (roots, keys) = replay::read(&reader, &entries, &mut pending).await?;
         let take = |bucket, prio: &bcache_format::prio::Prio| {
-            buckets.load(bucket, prio.generation);
+            buckets.load(bucket, prio.priority.get(), prio.generation);
         };
-        reader.prios(roots.prios, take).await?;
+        let prio_chain = reader.prios(roots.prios, take).await?;
         for key in [&roots.root, &roots.uuids].into_iter().chain(pending.keys()) {
-            key.pointer().into_iter().for_each(|pointer| buckets.learn(pointer));
+            if let Some(pointer) = key.pointer() {
+                buckets.learn(pointer);
+            }
         }
         let uuids = reader.uuids(&roots.uuids).await?;
         let (oldest, newest) = (entries[0].seq, entries[entries.len() - 1].seq);
         Ok(CacheSet {
-            nodes: Nodes::new(dev.clone(), geometry, options.node_cache_bytes),
+            nodes: Nodes::new(dev.clone(), geometry, options.node_cache_bytes, OPEN_KEYS),
             dev,
             geometry,
+            options,
             buckets: RefCell::new(buckets),
             roots: Cell::new(roots),
             pending: RefCell::new(pending),
             uuids: RefCell::new(uuids),
             set_uuid: examined.summary.set_uuid,
             journal: JournalFacts { oldest, newest, keys },
+            entries: chain::newest_last(all),
+            prio_chain,
+            engine: OnceCell::new(),
         })
     }
 
@@ -117,12 +136,24 @@ impl CacheSet {
     }
 
     /// What was found in the journal.
-    pub fn journal(&self) -> JournalFacts {
+    pub fn journal_facts(&self) -> JournalFacts {
         self.journal
+    }
+
+    pub(crate) fn roots(&self) -> Roots {
+        self.roots.get()
+    }
+
+    /// The root of the tree, and its level.
+    pub(crate) fn root(&self) -> (Key, u16) {
+        (self.roots.get().root, self.roots.get().level)
     }
 
     /// What is known of the sectors from `at` on: at least of one, at most of `most`.
     pub async fn find(&self, at: Position, most: u64) -> Result<Found, SetError> {
+        if self.pending.borrow().keys().is_empty() {
+            return self.find_in_tree(at, most).await;
+        }
         let over = self.find_pending(at, most);
         match over {
             Found { at: None, sectors } if !self.is_pending(at) => self.find_in_tree(at, sectors).await,
@@ -144,9 +175,8 @@ impl CacheSet {
     }
 
     async fn find_in_tree(&self, at: Position, most: u64) -> Result<Found, SetError> {
-        let roots = self.roots.get();
         // A leaf ends behind what was looked for in it.
-        let leaf = self.nodes.leaf((roots.root, roots.level), &self.buckets, at).await?;
+        let leaf = self.nodes.leaf(self.root(), &self.buckets, at).await?;
         let key = leaf.keys.keys().get(leaf.keys.first_behind(at));
         let end = leaf.key.end();
         let most = if end.inode == at.inode { most.min(end.offset - at.offset) } else { most };

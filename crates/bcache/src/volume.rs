@@ -1,13 +1,27 @@
-//! A cached volume that is read: from the cache what is there, from the backing device everything else.
+//! A volume of bcache: what is in the cache comes from it, everything else from the backing device.
+
+pub(crate) mod fill;
+mod read;
+mod state;
+mod write;
 
 use std::rc::Rc;
 
 use bcache_format::Position;
-use bcache_format::superblock::Backing;
-use block::{Cause, Dev, Failed, Fan, Geometry, Op, Outcome, Range, Request, Sectors, Ticket};
-use runtime::{Engine, Layer};
+use bcache_format::limits::SUPERBLOCK_SECTOR;
+use bcache_format::superblock::{Backing, Kind};
+use bcache_format::{CacheMode, State};
+use block::{Arena, Cause, Dev, Failed, Geometry, Op, Outcome, Range, Request, Sectors};
+use runtime::rank::{Rank, Step};
+use runtime::{Engine, Layer, RangeLocks};
 
+use crate::engine::BackingDisk;
+use crate::error::SetError;
+use crate::examine::Examined;
 use crate::set::CacheSet;
+use crate::writeback;
+use state::BackingState;
+use write::Writer;
 
 /// Requests that a volume serves at once.
 const SLOTS: usize = 64;
@@ -17,24 +31,25 @@ const FAN_OUT: usize = 16;
 /// A volume of a set.
 pub struct Volume {
     name: String,
-    set: Option<Rc<CacheSet>>,
-    inode: u32,
+    pub(crate) set: Option<Rc<CacheSet>>,
+    pub(crate) inode: u32,
     below: Below,
     size: Sectors,
     geometry: Geometry,
     height: u8,
+    writer: Option<Writer>,
 }
 
 /// What lies below the cache.
 enum Below {
     /// A backing device, whose data begins at that sector.
-    Backing(Dev, u64),
+    Backing(Rc<BackingDisk>, u64),
     /// Nothing: what is not in the cache reads as zeroes.
     Nothing,
 }
 
 impl Volume {
-    /// The volume of a backing device: with the set that caches it, of which it has that inode, or without.
+    /// The volume of a backing device, to be read: with the set that caches it, of which it has that inode, or without.
     pub fn of_backing(
         name: &str,
         dev: Dev,
@@ -42,6 +57,16 @@ impl Volume {
         block_sectors: u64,
         cached: Option<(Rc<CacheSet>, u32)>,
     ) -> Dev {
+        Rc::new(Volume::backed(name, dev, backing, block_sectors, cached)).device()
+    }
+
+    fn backed(
+        name: &str,
+        dev: Dev,
+        backing: &Backing,
+        block_sectors: u64,
+        cached: Option<(Rc<CacheSet>, u32)>,
+    ) -> Volume {
         let height = dev.height().max(cached.as_ref().map_or(0, |(set, _)| set.dev.height())) + 1;
         let block = (block_sectors * 512) as u32;
         let below = dev.geometry();
@@ -57,16 +82,20 @@ impl Volume {
             name: name.to_owned(),
             set,
             inode: inode.unwrap_or(0),
-            below: Below::Backing(dev, backing.data_offset),
+            below: Below::Backing(BackingDisk::new(dev), backing.data_offset),
             size: geometry.size,
             geometry,
             height,
+            writer: None,
         }
-        .device()
     }
 
-    /// A volume of so many sectors that lies in the cache alone.
+    /// A volume of so many sectors that lies in the cache alone, to be read.
     pub fn of_flash(name: &str, set: Rc<CacheSet>, inode: u32, sectors: u64) -> Dev {
+        Rc::new(Volume::flash(name, set, inode, sectors)).device()
+    }
+
+    fn flash(name: &str, set: Rc<CacheSet>, inode: u32, sectors: u64) -> Volume {
         let block = (set.geometry.block_sectors * 512) as u32;
         let geometry = Geometry {
             logical_block: block,
@@ -75,71 +104,99 @@ impl Volume {
             ..Geometry::plain(Sectors(sectors))
         };
         let height = set.dev.height() + 1;
-        let name = name.to_owned();
-        Volume { name, set: Some(set), inode, below: Below::Nothing, size: geometry.size, geometry, height }
-            .device()
-    }
-
-    fn device(self) -> Dev {
-        Layer::new(Rc::new(self), SLOTS, FAN_OUT, serve)
-    }
-
-    /// Reads what the cache has of `range` from it, and everything else from below.
-    async fn read(&self, request: &Request) -> Outcome {
-        let mut done = Sectors(0);
-        while done < request.range.count {
-            done = self.read_some(request, done).await?;
+        Volume {
+            name: name.to_owned(),
+            set: Some(set),
+            inode,
+            below: Below::Nothing,
+            size: geometry.size,
+            geometry,
+            height,
+            writer: None,
         }
-        Ok(())
     }
 
-    /// Reads up to [`FAN_OUT`] pieces from `from` on; up to where.
-    async fn read_some(&self, request: &Request, from: Sectors) -> Result<Sectors, Failed> {
-        let mut fan = Fan::<FAN_OUT>::default();
-        let mut pieces = [const { None }; FAN_OUT];
-        let mut at = from;
-        for (number, piece) in pieces.iter_mut().enumerate() {
-            let left = request.range.count - at;
-            if left.is_zero() {
-                break;
-            }
-            let (sectors, place) = self.place(request.range.start + at, left).await?;
-            let part = Range::new(request.range.start + at, sectors);
-            match &place {
-                Place::Cache { sector, .. } => fan.put(number, self.start_in_cache(request, part, *sector)),
-                Place::Below => fan.put(number, self.start_below(request, part)),
-                Place::Nowhere => zero(request, part),
-            }
-            *piece = Some((part, place));
-            at += sectors;
-        }
-        for (number, piece) in pieces.into_iter().enumerate() {
-            match (fan.take(number).await, piece) {
-                // What the cache cannot give any more, and the backing device has too, is read there, as the kernel does.
-                (Some(Err(_)), Some((part, Place::Cache { is_dirty: false, .. }))) if self.is_backed() => {
-                    self.start_below(request, part).await?;
-                }
-                (read, _) => read.unwrap_or(Ok(()))?,
-            }
-        }
-        Ok(at)
+    /// The volume of a backing device that is written, through the set that was started, of which it has that inode.
+    pub async fn start_backed(
+        name: &str,
+        dev: Dev,
+        examined: &Examined,
+        set: Rc<CacheSet>,
+        inode: u32,
+        arena: &Rc<Arena>,
+    ) -> Result<Rc<Volume>, SetError> {
+        let Kind::Backing(backing) = examined.summary.kind else { return Err(SetError::NotUsed) };
+        let block = examined.summary.block_sectors.max(set.geometry.block_sectors);
+        let volume = Volume::backed(name, dev, &backing, block, Some((set.clone(), inode)));
+        let Below::Backing(disk, _) = &volume.below else { unreachable!("it is backed") };
+        set.add_backing(disk.clone());
+        let state = BackingState::new(disk.clone(), examined, &backing, arena).await;
+        let volume = volume.written(backing.mode, Some(state));
+        writeback::task::start(&volume);
+        Ok(volume)
     }
 
-    /// How many of the sectors from `start` on lie together, and where.
-    async fn place(&self, start: Sectors, most: Sectors) -> Result<(Sectors, Place), Failed> {
-        let below = if self.is_backed() { Place::Below } else { Place::Nowhere };
-        let Some(set) = &self.set else { return Ok((most, below)) };
-        let position = Position::new(self.inode, self.sector_below(start).0);
-        let found = set.find(position, most.0).await.map_err(|_| Failed::new(Cause::Medium))?;
-        let place = found.at.map_or(below, |(pointer, is_dirty)| Place::Cache {
-            sector: Sectors(pointer.sector()),
-            is_dirty,
-        });
-        Ok((Sectors(found.sectors), place))
+    /// Attaches a backing device to a set that was started: it has an inode there then, and says so.
+    pub async fn attach(
+        dev: &Dev,
+        examined: &Examined,
+        set: &Rc<CacheSet>,
+        arena: &Rc<Arena>,
+    ) -> Result<u32, SetError> {
+        let Kind::Backing(backing) = examined.summary.kind else { return Err(SetError::NotUsed) };
+        let (found, least) = (examined.summary.block_sectors, set.geometry.block_sectors);
+        if found < least {
+            return Err(SetError::Block { found, least });
+        }
+        let inode = set.enter(examined.summary.uuid, examined.summary.label).await?;
+        let state = BackingState::new(BackingDisk::new(dev.clone()), examined, &backing, arena).await;
+        let failed = |failed| SetError::Device { what: "superblock", sector: SUPERBLOCK_SECTOR, failed };
+        state.set_owner(State::Clean, set.uuid()).await.map_err(failed)?;
+        Ok(inode)
+    }
+
+    /// A volume of so many sectors that lies in the cache alone and is written.
+    pub fn start_flash(name: &str, set: Rc<CacheSet>, inode: u32, sectors: u64) -> Rc<Volume> {
+        Volume::flash(name, set, inode, sectors).written(CacheMode::Writeback, None)
+    }
+
+    fn written(self, mode: CacheMode, state: Option<BackingState>) -> Rc<Volume> {
+        let rank = Rank::new(self.height, Step::Ranges);
+        let writer = Writer::new(RangeLocks::new(2 * SLOTS, rank), mode, state);
+        let geometry = Geometry { read_only: false, ..self.geometry };
+        Rc::new(Volume { writer: Some(writer), geometry, ..self })
+    }
+
+    /// The device that serves it.
+    pub fn device(self: &Rc<Volume>) -> Dev {
+        Layer::new(self.clone(), SLOTS, FAN_OUT, serve)
+    }
+
+    /// The mode in which it is cached.
+    pub fn mode(&self) -> Option<CacheMode> {
+        self.writer.as_ref().map(|writer| writer.mode.get())
+    }
+
+    /// What its backing device says of its cache.
+    pub fn state(&self) -> Option<State> {
+        self.writer.as_ref()?.state.as_ref().map(BackingState::get)
+    }
+
+    /// Sectors that only the cache has.
+    pub fn dirty_sectors(&self) -> u64 {
+        self.set.as_ref().filter(|set| set.is_started()).map_or(0, |set| set.engine().dirty.get(self.inode))
     }
 
     fn is_backed(&self) -> bool {
         matches!(self.below, Below::Backing(..))
+    }
+
+    /// The backing device.
+    pub(crate) fn disk(&self) -> Option<&Rc<BackingDisk>> {
+        match &self.below {
+            Below::Backing(disk, _) => Some(disk),
+            Below::Nothing => None,
+        }
     }
 
     /// Where a sector of the volume lies on the backing device, and in the order of keys.
@@ -150,37 +207,27 @@ impl Volume {
         }
     }
 
-    fn start_in_cache(&self, request: &Request, part: Range, sector: Sectors) -> Ticket {
-        let set = self.set.as_ref().expect("something was found in it");
-        set.dev.start(request.piece(part, sector))
+    /// Where a sector of the volume is in the order of keys.
+    fn position(&self, sector: Sectors) -> Position {
+        Position::new(self.inode, self.sector_below(sector).0)
     }
 
-    fn start_below(&self, request: &Request, part: Range) -> Ticket {
-        match &self.below {
-            Below::Backing(dev, _) => dev.start(request.piece(part, self.sector_below(part.start))),
-            Below::Nothing => Ticket::ready(Err(Failed::new(Cause::Gone))),
-        }
+    /// The range of the volume that the sectors from a place in the order of keys on are.
+    pub(crate) fn range_at(&self, start: Position, sectors: u64) -> Range {
+        Range::new(Sectors(start.offset) - self.sector_below(Sectors::ZERO), Sectors(sectors))
+    }
+
+    fn set(&self) -> &Rc<CacheSet> {
+        self.set.as_ref().expect("there is a cache")
     }
 }
 
-/// Where some sectors are to be read.
-enum Place {
-    /// In the cache.
-    Cache {
-        /// Where.
-        sector: Sectors,
-        /// Whether they are nowhere else.
-        is_dirty: bool,
-    },
-    /// On the backing device.
-    Below,
-    /// They are zeroes.
-    Nowhere,
-}
-
-fn zero(request: &Request, part: Range) {
-    let buf = request.buf.as_ref().expect("a read has memory");
-    buf.slice((part.start - request.range.start).byte_len(), part.count.byte_len()).fill_zero();
+/// What a request comes to when the set cannot go on.
+pub(crate) fn failed(error: SetError) -> Failed {
+    match error {
+        SetError::Device { failed, .. } => failed,
+        _ => Failed::new(Cause::Medium),
+    }
 }
 
 impl Engine for Volume {
@@ -198,13 +245,17 @@ impl Engine for Volume {
 }
 
 async fn serve(volume: Rc<Volume>, request: Request) -> Outcome {
-    if request.range.end() > volume.size {
+    let block = Sectors::from_bytes(volume.geometry.logical_block.into());
+    let is_whole = [request.range.start, request.range.count].iter().all(|at| at.is_multiple_of(block));
+    if request.range.end() > volume.size || volume.writer.is_some() && !is_whole {
         return Err(Failed::new(Cause::Refused));
     }
-    match request.op {
-        Op::Read => volume.read(&request).await,
-        Op::Flush => Ok(()),
-        Op::Status => Err(Failed::new(Cause::Unsupported)),
-        Op::Write | Op::Discard | Op::WriteZeroes => Err(Failed::new(Cause::Refused)),
+    match (request.op, &volume.writer) {
+        (Op::Read, _) => volume.read(&request).await,
+        (Op::Status, _) => Err(Failed::new(Cause::Unsupported)),
+        (Op::Flush, None) => Ok(()),
+        (Op::Flush, Some(_)) => volume.flush().await,
+        (Op::Write | Op::Discard | Op::WriteZeroes, None) => Err(Failed::new(Cause::Refused)),
+        (Op::Write | Op::Discard | Op::WriteZeroes, Some(writer)) => volume.change(writer, &request).await,
     }
 }

@@ -1,4 +1,5 @@
-//! Writing back: how fast dirty data goes to the backing device, and which of it first.
+//! Writing back: how fast dirty data goes to the backing device, which of it first, and the task that brings it there.
 
 pub mod rate;
 pub mod stripes;
+pub(crate) mod task;

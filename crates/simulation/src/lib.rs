@@ -16,6 +16,7 @@
 //! - **P3** while requests are pending, something completes.
 
 mod answer;
+pub mod cache;
 mod load;
 mod model;
 mod remote;

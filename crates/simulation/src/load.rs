@@ -9,7 +9,6 @@ use runtime::sim::{Random, World};
 use crate::answer::{Look, answered};
 use crate::model::{Left, Model, Value};
 use crate::run::Violation;
-use crate::scenario::Scenario;
 
 /// What clients share.
 pub struct Load {
@@ -29,6 +28,17 @@ pub struct Load {
     pub copies: Box<dyn Fn(u64) -> Vec<Vec<u8>>>,
     /// Whether a request that begins now may fail.
     pub tolerates_errors: Box<dyn Fn() -> bool>,
+}
+
+/// What clients ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Appetite {
+    /// Requests of each.
+    pub requests: u64,
+    /// The longest request, in blocks.
+    pub longest: u64,
+    /// The part of the device that they use, in sectors.
+    pub playground: u64,
 }
 
 /// The bytes of one sector that holds `value`.
@@ -55,7 +65,7 @@ fn value_of(bytes: &[u8], sector: u64) -> Result<Value, String> {
 
 impl Load {
     /// One client: `requests` random requests, one after the other.
-    pub async fn client(&self, scenario: &Scenario) {
+    pub async fn client(&self, scenario: Appetite) {
         for _ in 0..scenario.requests {
             let geometry = self.dev.geometry(); // it may have grown
             let block = u64::from(geometry.logical_block) / SECTOR;
@@ -135,7 +145,7 @@ impl Load {
     /// Reads everything the clients may have touched, twice, after a crash: what survived must be allowed, and the same
     /// both times (S8). From then on that is what the disk holds; a flush comes first, because after a mere kill the
     /// disks still have in their caches what nobody ever flushed.
-    pub async fn take_stock(&self, scenario: &Scenario, crashed: bool) {
+    pub async fn take_stock(&self, scenario: Appetite, crashed: bool) {
         // What is asked of here is asked for at once; and what was not in sync is not so soon.
         let excused = (self.tolerates_errors)();
         let geometry = self.dev.geometry();

@@ -21,6 +21,9 @@ struct Arguments {
     /// Only those whose array has a write journal.
     #[arg(long)]
     journals: bool,
+    /// Those of caches instead of arrays.
+    #[arg(long)]
+    caches: bool,
     /// Play this one alone, and say what it stands for.
     #[arg(long)]
     seed: Option<u64>,
@@ -44,6 +47,13 @@ fn main() -> ExitCode {
     if (plant.is_some() || arguments.plants) && !cfg!(debug_assertions) {
         eprintln!("planted defects need debug assertions: cargo run --profile sim -p simulation -- ...");
         return ExitCode::from(2);
+    }
+    if arguments.caches {
+        let good = match arguments.seed {
+            Some(seed) => play_cache(seed, true),
+            None => play_caches(seeds(&arguments)),
+        };
+        return if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let good = match (arguments.seed, arguments.plants) {
         (Some(seed), _) => play_one(seed, plant),
@@ -105,6 +115,28 @@ fn play(seeds: impl Iterator<Item = u64>, plant: Option<Plant>) -> bool {
          recoveries completed, {breaks} connections broken, {replays} and {degraded_replays} degraded arrays made \
          right by a log, {rows} rows by a journal"
     );
+    bad == 0
+}
+
+/// Plays a seed of caches; says what it stands for if asked to, or if it is bad.
+fn play_cache(seed: u64, says: bool) -> bool {
+    let report = simulation::cache::run_seed(seed);
+    if says || !report.violations.is_empty() {
+        println!("seed {seed}: {}, {} events", report.scenario.describe(), report.events);
+    }
+    for violation in report.violations.iter().take(5) {
+        println!("  {violation}");
+    }
+    report.violations.is_empty()
+}
+
+fn play_caches(seeds: impl Iterator<Item = u64>) -> bool {
+    let (mut count, mut bad) = (0, 0);
+    for seed in seeds {
+        count += 1;
+        bad += u64::from(!play_cache(seed, false));
+    }
+    println!("{count} seeds of caches, {bad} bad");
     bad == 0
 }
 

@@ -320,7 +320,7 @@ impl Play {
             return true;
         }
         let load = Rc::new(self.load(&array));
-        load.take_stock(&self.scenario, self.crashed).await;
+        load.take_stock(self.scenario.appetite(), self.crashed).await;
         let well = well(&self.world, &array, self.scenario.journal_fails);
         self.break_rows(&array, &well);
         let faults = spawn(self.trouble(array.clone(), well.clone()));
@@ -347,7 +347,7 @@ impl Play {
         let clients: Vec<_> = (0..clients)
             .map(|_| {
                 let (load, scenario) = (load.clone(), self.scenario.clone());
-                spawn(async move { load.client(&scenario).await })
+                spawn(async move { load.client(scenario.appetite()).await })
             })
             .collect();
         for client in clients {

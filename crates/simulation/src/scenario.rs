@@ -4,6 +4,8 @@ use block::{Geometry, Sectors};
 use md_format::{Level, Version};
 use runtime::sim::Random;
 
+use crate::load::Appetite;
+
 /// One scenario, drawn from a seed.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -134,6 +136,11 @@ fn raid10_layout(random: &mut Random, members: u32) -> u32 {
 }
 
 impl Scenario {
+    /// What its clients ask for.
+    pub(crate) fn appetite(&self) -> Appetite {
+        Appetite { requests: self.requests, longest: self.longest, playground: self.playground }
+    }
+
     /// Draws a scenario.
     pub fn draw(random: &mut Random) -> Scenario {
         let level = *random.choose(&LEVELS);

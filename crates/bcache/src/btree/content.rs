@@ -14,12 +14,14 @@ pub struct Content {
     keeps_holes: bool,
     /// No key lies across a bucket's end.
     bucket_sectors: u64,
+    /// 64-bit words of all keys.
+    words: usize,
 }
 
 impl Content {
     /// No keys; room for so many without allocating.
     pub fn new(capacity: usize, keeps_holes: bool, bucket_sectors: u64) -> Content {
-        Content { keys: Vec::with_capacity(capacity), keeps_holes, bucket_sectors }
+        Content { keys: Vec::with_capacity(capacity), keeps_holes, bucket_sectors, words: 0 }
     }
 
     /// The keys.
@@ -27,9 +29,15 @@ impl Content {
         &self.keys
     }
 
+    /// Words that they take on disk.
+    pub fn words(&self) -> usize {
+        self.words
+    }
+
     /// Forgets all keys.
     pub fn clear(&mut self) {
         self.keys.clear();
+        self.words = 0;
     }
 
     /// Index of the first key that ends behind `at`.
@@ -84,6 +92,8 @@ impl Content {
     }
 
     fn replace_run(&mut self, first: usize, count: usize, new: &[Key]) {
+        let words = |keys: &[Key]| keys.iter().map(Key::words).sum::<usize>();
+        self.words = self.words - words(&self.keys[first..first + count]) + words(new);
         let (old_len, tail) = (self.keys.len(), first + count);
         if new.len() > count {
             self.keys.resize(old_len + new.len() - count, Key::default());
@@ -101,6 +111,12 @@ impl Content {
                 self.replace_run(left, 2, &[joined]);
             }
         }
+    }
+
+    /// Adds keys that lie behind all that are there, in their order.
+    pub fn extend(&mut self, keys: &[Key]) {
+        self.keys.extend_from_slice(keys);
+        self.words += keys.iter().map(Key::words).sum::<usize>();
     }
 }
 

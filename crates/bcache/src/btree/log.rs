@@ -1,12 +1,14 @@
-//! A node on disk: a log of sets of keys. Pure.
+//! A node on disk: a log of sets of keys. Pure: reads the bytes of a node, makes those of a set.
 
-use bcache_format::bset::{Bset, Owner};
+use bcache_format::bset::{Bset, HEADER_BYTES, Owner};
 use bcache_format::key::Keys;
 use bcache_format::{FormatError, Geometry, Key};
 
 /// What was found of a log, beside its keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Log {
+    /// What all its sets have in common.
+    pub seq: u64,
     /// Blocks up to the end of the last set.
     pub blocks: u64,
     /// How many sets there are.
@@ -60,15 +62,31 @@ pub fn read(
             return Err(LogError::Leftover { sector: at(later) });
         }
     }
-    Ok(Log { blocks: at(offset) / geometry.block_sectors, sets })
+    Ok(Log { seq, blocks: at(offset) / geometry.block_sectors, sets })
+}
+
+/// Bytes that a set of so many words takes in a log, whole blocks.
+pub fn set_bytes(geometry: &Geometry, words: usize) -> usize {
+    geometry.whole_blocks(HEADER_BYTES + 8 * words)
+}
+
+/// Makes `bytes` a set of these keys in the log of the node that `key` names.
+pub fn write(bytes: &mut [u8], geometry: &Geometry, key: &Key, seq: u64, keys: &[Key]) {
+    bytes.fill(0);
+    Bset::create(bytes, geometry.set_magic, seq).expect("room for the keys");
+    let mut at = HEADER_BYTES;
+    for key in keys {
+        key.write(&mut bytes[at..]);
+        at += 8 * key.words();
+    }
+    let pointer = key.pointer().expect("a node has a place");
+    Bset::seal(bytes, (at - HEADER_BYTES) / 8, pointer).expect("room for the keys");
 }
 
 #[cfg(test)]
 mod tests {
-    use bcache_format::bset::HEADER_BYTES;
-    use bcache_format::{Pointer, Position};
-
     use super::*;
+    use bcache_format::{Pointer, Position};
 
     const GEOMETRY: Geometry = Geometry {
         bucket_sectors: 16,
@@ -85,23 +103,12 @@ mod tests {
             .collect()
     }
 
-    /// Makes `bytes` a set of these keys.
-    fn write(bytes: &mut [u8], key: &Key, seq: u64, keys: &[Key]) {
-        Bset::create(bytes, GEOMETRY.set_magic, seq).unwrap();
-        let mut at = HEADER_BYTES;
-        for key in keys {
-            key.write(&mut bytes[at..]);
-            at += 8 * key.words();
-        }
-        Bset::seal(bytes, (at - HEADER_BYTES) / 8, key.pointer().unwrap()).unwrap();
-    }
-
     /// A node with sets of 30 and 1 keys: two blocks, and one.
     fn node() -> (Key, Vec<u8>) {
         let key = Key::node(Position::MAX, 16, Pointer::new(320, 5));
         let mut bytes = vec![0; 8192];
-        write(&mut bytes[..1024], &key, 9, &extents(0, 30));
-        write(&mut bytes[1024..1536], &key, 9, &extents(4, 1));
+        write(&mut bytes[..1024], &GEOMETRY, &key, 9, &extents(0, 30));
+        write(&mut bytes[1024..1536], &GEOMETRY, &key, 9, &extents(4, 1));
         (key, bytes)
     }
 
@@ -117,7 +124,8 @@ mod tests {
     #[test]
     fn sets_follow_each_other_at_whole_blocks() {
         let (key, bytes) = node();
-        assert_eq!(keys(&bytes, &key), Ok((Log { blocks: 3, sets: 2 }, 31)));
+        assert_eq!(set_bytes(&GEOMETRY, 90), 1024);
+        assert_eq!(keys(&bytes, &key), Ok((Log { seq: 9, blocks: 3, sets: 2 }, 31)));
     }
 
     #[test]

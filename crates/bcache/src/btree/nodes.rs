@@ -1,7 +1,10 @@
 //! Nodes in memory: a fixed number of them, read when they are needed, given up when others are.
 //!
 //! Nobody keeps a node over a wait: who has waited looks for it again, from the root. So there is nothing to lock, and
-//! nobody waits for a node while holding one.
+//! nobody waits for a node while holding one. A node is not given up while it has something that is not on disk, or while
+//! somebody who changes the tree holds it.
+
+pub(crate) mod frame;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
@@ -16,6 +19,8 @@ use crate::buckets::Buckets;
 use crate::error::SetError;
 use crate::limits::{LEAST_NODES, WAITERS};
 
+pub(crate) use frame::{Frame, State};
+
 /// No node.
 const NONE: u32 = u32::MAX;
 
@@ -28,26 +33,15 @@ pub(crate) struct Nodes {
     of_bucket: Box<[Cell<u32>]>,
     /// Where the next frame to be given up is looked for.
     hand: Cell<usize>,
-    changed: Event,
+    /// Whether somebody waits for a frame, and all have something that is not on disk.
+    is_short: Cell<bool>,
+    /// A frame is read, written, free, or taken back from whoever changed the tree.
+    pub changed: Event,
     arena: Rc<Arena>,
 }
 
-struct Frame {
-    state: State,
-    /// Whether it was looked at since the hand came by.
-    is_used: bool,
-    node: Node,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Empty,
-    Reading,
-    Ready,
-}
-
-/// Where the keys of a place are.
-enum Leaf {
+/// Where the node of a place is.
+enum Place {
     /// In this frame.
     Here(usize),
     /// In or below this node, which is to be read.
@@ -60,17 +54,17 @@ pub(crate) fn node_bytes(geometry: &Geometry) -> usize {
 }
 
 impl Nodes {
-    /// Room for nodes of about `bytes` in all.
-    pub fn new(dev: Dev, geometry: Geometry, bytes: usize) -> Nodes {
+    /// Room for nodes of about `bytes` in all, each of which has up to `open_keys` that are not on disk.
+    pub fn new(dev: Dev, geometry: Geometry, bytes: usize, open_keys: usize) -> Nodes {
         let count = (bytes / node_bytes(&geometry)).max(LEAST_NODES);
-        let frame = || Frame { state: State::Empty, is_used: false, node: Node::room(&geometry) };
         let room = geometry.node_sectors() as usize * 512;
         Nodes {
             dev,
             geometry,
-            frames: (0..count).map(|_| RefCell::new(frame())).collect(),
+            frames: (0..count).map(|_| RefCell::new(Frame::new(Node::room(&geometry, open_keys)))).collect(),
             of_bucket: (0..geometry.buckets).map(|_| Cell::new(NONE)).collect(),
             hand: Cell::new(0),
+            is_short: Cell::new(false),
             changed: Event::with_capacity(WAITERS),
             arena: Arena::new(2 * room.next_power_of_two()),
         }
@@ -83,33 +77,61 @@ impl Nodes {
         buckets: &RefCell<Buckets>,
         at: Position,
     ) -> Result<Ref<'_, Node>, SetError> {
+        let frame = self.place(root, buckets, at, 0).await?;
+        Ok(Ref::map(self.frames[frame].borrow(), |frame| &frame.node))
+    }
+
+    /// The frame of the node of a level in which `at` lies. It is right until the next wait.
+    pub async fn place(
+        &self,
+        root: (Key, u16),
+        buckets: &RefCell<Buckets>,
+        at: Position,
+        level: u16,
+    ) -> Result<usize, SetError> {
         loop {
-            match self.find(root, buckets, at)? {
-                Leaf::Here(frame) => return Ok(Ref::map(self.frames[frame].borrow(), |frame| &frame.node)),
-                Leaf::Read { key, level } => self.load(key, level, buckets).await?,
+            match self.find(root, buckets, at, level)? {
+                Place::Here(frame) => return Ok(frame),
+                Place::Read { key, level } => self.load(key, level, buckets).await?,
             }
         }
     }
 
+    /// One of the frames.
+    pub fn frame(&self, at: usize) -> &RefCell<Frame> {
+        &self.frames[at]
+    }
+
+    /// How many frames there are.
+    pub fn count(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Goes down from the root as far as nodes are in memory.
-    fn find(&self, root: (Key, u16), buckets: &RefCell<Buckets>, at: Position) -> Result<Leaf, SetError> {
+    fn find(
+        &self,
+        root: (Key, u16),
+        buckets: &RefCell<Buckets>,
+        at: Position,
+        to: u16,
+    ) -> Result<Place, SetError> {
         let (mut key, mut level) = root;
         if level >= MOST_LEVELS {
             return Err(SetError::TooDeep { found: level + 1, most: MOST_LEVELS });
         }
         loop {
             let place = self.of_bucket[self.bucket(&key).0 as usize].get();
-            let Some(cell) = self.frames.get(place as usize) else { return Ok(Leaf::Read { key, level }) };
+            let Some(cell) = self.frames.get(place as usize) else { return Ok(Place::Read { key, level }) };
             let mut frame = cell.borrow_mut();
             if frame.state != State::Ready {
-                return Ok(Leaf::Read { key, level });
+                return Ok(Place::Read { key, level });
             }
             frame.is_used = true;
             if (frame.node.key, frame.node.level) != (key, level) {
                 return Err(SetError::NodeTwice { first: frame.node.key, second: key });
             }
-            if level == 0 {
-                return Ok(Leaf::Here(place as usize));
+            if level <= to {
+                return Ok(Place::Here(place as usize));
             }
             let fresh = |key: &Key| key.pointer().is_some_and(|pointer| buckets.borrow().is_fresh(pointer));
             let below = frame.node.child(at, fresh);
@@ -125,19 +147,12 @@ impl Nodes {
             self.changed.wait_until(|| !self.is_reading(place.get())).await;
             return Ok(());
         }
-        let mut free = None;
-        self.changed
-            .wait_until(|| {
-                free = self.take_frame();
-                free.is_some()
-            })
-            .await;
-        let frame = free.expect("waited for");
+        let frame = self.wait_frame().await;
         if place.get() != NONE {
-            return Ok(()); // somebody else reads it meanwhile; the frame was only looked for
+            self.give_back(frame); // somebody else reads it meanwhile
+            return Ok(());
         }
         place.set(frame as u32);
-        self.frames[frame].borrow_mut().state = State::Reading;
         let read = self.read(frame, key, level, buckets).await;
         let state = if read.is_ok() { State::Ready } else { State::Empty };
         self.frames[frame].borrow_mut().state = state;
@@ -152,24 +167,80 @@ impl Nodes {
         self.frames.get(frame as usize).is_some_and(|frame| frame.borrow().state == State::Reading)
     }
 
+    /// A frame of one's own, for a node that is read or made.
+    pub async fn wait_frame(&self) -> usize {
+        let mut free = None;
+        self.changed
+            .wait_until(|| {
+                free = self.take_frame();
+                if free.is_none() && !self.is_short.replace(true) {
+                    self.changed.notify(); // whoever writes nodes looks again
+                }
+                free.is_some()
+            })
+            .await;
+        free.expect("waited for")
+    }
+
     /// A frame that nobody needs: empty, or not looked at since the hand came by last.
     fn take_frame(&self) -> Option<usize> {
         for _ in 0..2 * self.frames.len() {
             let at = self.hand.get();
             self.hand.set((at + 1) % self.frames.len());
             let Ok(mut frame) = self.frames[at].try_borrow_mut() else { continue };
-            match frame.state {
-                State::Empty => return Some(at),
-                State::Reading => {}
-                State::Ready if frame.is_used => frame.is_used = false,
-                State::Ready => {
-                    frame.state = State::Empty;
-                    self.of_bucket[self.bucket(&frame.node.key).0 as usize].set(NONE);
-                    return Some(at);
-                }
+            if frame.state == State::Reading || frame.state == State::Ready && !frame.can_be_given_up() {
+                continue;
             }
+            if frame.state == State::Ready {
+                if std::mem::take(&mut frame.is_used) {
+                    continue;
+                }
+                self.of_bucket[self.bucket(&frame.node.key).0 as usize].set(NONE);
+            }
+            frame.begin_reading();
+            return Some(at);
         }
         None
+    }
+
+    /// A frame that nothing was put into, or whose node is not one of the tree any more, is anybody's.
+    pub fn give_back(&self, frame: usize) {
+        self.frames[frame].borrow_mut().clear();
+        self.changed.notify();
+    }
+
+    /// The node that was made in a frame is one of the tree.
+    pub fn settle(&self, frame: usize) {
+        let mut borrowed = self.frames[frame].borrow_mut();
+        borrowed.state = State::Ready;
+        self.of_bucket[self.bucket(&borrowed.node.key).0 as usize].set(frame as u32);
+    }
+
+    /// The node in a frame is not one of the tree any more.
+    pub fn forget(&self, frame: usize) {
+        let bucket = self.bucket(&self.frames[frame].borrow().node.key);
+        self.of_bucket[bucket.0 as usize].set(NONE);
+        self.give_back(frame);
+    }
+
+    /// The oldest journal entry that has something which is in a node and not on disk.
+    pub fn oldest_pin(&self) -> Option<u64> {
+        self.frames.iter().filter_map(|frame| frame.borrow().oldest_pin()).min()
+    }
+
+    /// A leaf that is to be written next, if any is to be: one that keeps an entry older than `before`, or, if somebody
+    /// waits for a frame, any that has something to write.
+    pub fn next_to_write(&self, before: u64) -> Option<usize> {
+        let before = if self.is_short.get() { u64::MAX } else { before };
+        let pins = self.frames.iter().map(|frame| frame.borrow().pin_to_write()).enumerate();
+        let oldest = pins.filter_map(|(at, pin)| Some((pin?, at))).min()?;
+        (oldest.0 < before).then_some(oldest.1)
+    }
+
+    /// Something was written: who waits for a frame may look again.
+    pub fn written(&self) {
+        self.is_short.set(false);
+        self.changed.notify();
     }
 
     async fn read(
@@ -186,7 +257,11 @@ impl Nodes {
         self.dev.start(read).await.map_err(failed)?;
         let mut frame = self.frames[frame].borrow_mut();
         let mut buckets = buckets.borrow_mut();
-        let seen = |key: &Key| key.pointer().into_iter().for_each(|pointer| buckets.learn(pointer));
+        let seen = |key: &Key| {
+            if let Some(pointer) = key.pointer() {
+                buckets.learn(pointer);
+            }
+        };
         let outcome =
             block::lend(&[buf], &[], |bytes, _| frame.node.read(bytes[0], &self.geometry, key, level, seen));
         outcome.map(drop).map_err(|error| SetError::Node { key, level, error })

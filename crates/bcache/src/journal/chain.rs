@@ -37,6 +37,12 @@ pub fn choose(mut entries: Vec<Entry>) -> Result<Vec<Entry>, SetError> {
     }
 }
 
+/// All entries that were found, needed or not, in the order of their numbers.
+pub fn newest_last(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.sort_by_key(|entry| entry.seq);
+    entries
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

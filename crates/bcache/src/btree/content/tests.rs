@@ -53,6 +53,7 @@ proptest! {
                 false => model.iter().map(|said| said.filter(Option::is_some)).collect(),
             };
             prop_assert_eq!(found, expected);
+            prop_assert_eq!(content.words(), content.keys().iter().map(Key::words).sum::<usize>());
         }
         prop_assert_eq!(counts, merged.keys().iter().map(|key| key.sectors() as i64).sum::<i64>());
     }

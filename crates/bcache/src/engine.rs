@@ -1,0 +1,279 @@
+//! A set that is written: what it owns beside what a set that is read has, how it is started and how it ends.
+//!
+//! ```text
+//!  a request:  slot -> range -> data bucket -> data -> leaf in memory -> [room in a leaf -> buckets and frames of nodes]
+//!                   -> room in the journal -> key -> journal durable, if it was asked for
+//!  allocator:  buckets kept for priorities -> device -> journal
+//!  journal:    leaves that keep old entries -> device
+//!  leaves:     device
+//! ```
+//!
+//! Whoever stands further up waits for those further down and never the other way round (P2).
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bcache_format::{BucketNo, Key, Position, Replacement};
+use block::{Arena, Dev, Request};
+use runtime::Event;
+
+use crate::allocator::{self, Allocator, kept};
+use crate::btree;
+use crate::btree::write::open_bytes;
+use crate::buckets::{Purpose, Use};
+use crate::collect;
+use crate::dirty::Dirty;
+use crate::error::SetError;
+use crate::fills::Fills;
+use crate::journal::ring::Ring;
+use crate::journal::writer::{self, Journal};
+use crate::limits::{FILL_BYTES, FILLS, LEAVES_AT_ONCE, WAITERS};
+use crate::open::OpenBuckets;
+use crate::set::CacheSet;
+use crate::volume::fill;
+
+/// What a set has that is written.
+pub(crate) struct Engine {
+    pub journal: Journal,
+    pub allocator: Allocator,
+    pub open: RefCell<OpenBuckets>,
+    pub fills: Fills,
+    pub dirty: Dirty,
+    /// The tree is being changed; one does it at a time.
+    pub is_changing: Cell<bool>,
+    pub changing: Event,
+    /// For sets of keys of leaves.
+    pub leaf_buffers: Rc<Arena>,
+    /// For nodes that are made.
+    pub node_buffers: Rc<Arena>,
+    /// For data of misses.
+    pub fill_buffers: Rc<Arena>,
+    pub queue: fill::Queue,
+    /// Backing devices with writes that were not flushed have to be flushed before keys that speak of them are durable.
+    backing: RefCell<Vec<Rc<BackingDisk>>>,
+    failure: Cell<Option<SetError>>,
+    is_stopped: Cell<bool>,
+}
+
+/// A backing device, and how much of what was written to it was flushed.
+pub(crate) struct BackingDisk {
+    pub dev: Dev,
+    written: Cell<u64>,
+    flushed: Cell<u64>,
+}
+
+impl BackingDisk {
+    /// A device of which nobody knows whether it was flushed.
+    pub fn new(dev: Dev) -> Rc<BackingDisk> {
+        Rc::new(BackingDisk { dev, written: Cell::new(1), flushed: Cell::new(0) })
+    }
+
+    /// A write to it was answered.
+    pub fn written(&self) {
+        self.written.set(self.written.get() + 1);
+    }
+
+    /// Makes durable what was written to it and answered.
+    pub async fn flush(&self) -> block::Outcome {
+        let written = self.written.get();
+        if self.flushed.get() < written {
+            self.dev.start(Request::flush()).await?;
+            self.flushed.set(self.flushed.get().max(written));
+        }
+        Ok(())
+    }
+}
+
+impl CacheSet {
+    /// Makes the set one that is written: counts what is in its tree, lays what the journal has into it, and starts those who
+    /// keep it going.
+    pub async fn start(self: &Rc<CacheSet>, policy: Replacement) -> Result<(), SetError> {
+        // What was read is what counts from now on: it must not be lost any more.
+        self.flush_cache().await?;
+        let ring = Ring::new(&self.geometry, &self.entries);
+        let facts = self.journal_facts();
+        if !ring.is_next_free(facts.oldest) {
+            return Err(SetError::JournalFull);
+        }
+        let journal = Journal::new(self.geometry, ring, facts.newest).await;
+        let node_bytes = self.geometry.node_sectors() as usize * 512;
+        let engine = Engine {
+            journal,
+            allocator: Allocator::new(&self.geometry, self.prio_chain.clone()),
+            open: RefCell::default(),
+            fills: Fills::default(),
+            dirty: Dirty::new(),
+            is_changing: Cell::new(false),
+            changing: Event::with_capacity(WAITERS),
+            leaf_buffers: Arena::new(2 * LEAVES_AT_ONCE * open_bytes(&self.geometry).next_power_of_two()),
+            node_buffers: Arena::new(node_bytes.next_power_of_two()),
+            fill_buffers: Arena::new(FILLS / 2 * FILL_BYTES),
+            queue: fill::Queue::default(),
+            backing: RefCell::default(),
+            failure: Cell::new(None),
+            is_stopped: Cell::new(false),
+        };
+        assert!(self.engine.set(engine).is_ok(), "a set is started once");
+        self.count_all().await?;
+        let spoken_of = self.take_empty(policy);
+        self.engine().journal.keep_from(facts.oldest);
+        writer::start(self);
+        btree::write::start(self);
+        allocator::start(self);
+        self.replay(facts.oldest).await?;
+        self.engine().journal.keep_from(u64::MAX);
+        spoken_of.into_iter().for_each(|bucket| self.buckets.borrow_mut().end_write(bucket));
+        fill::start(self);
+        collect::start(self);
+        Ok(())
+    }
+
+    /// What makes the set one that is written.
+    pub(crate) fn engine(&self) -> &Engine {
+        self.engine.get().expect("only a set that was started is written")
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.engine().journal
+    }
+
+    /// Whether the set is written.
+    pub fn is_started(&self) -> bool {
+        self.engine.get().is_some()
+    }
+
+    /// Why nothing is written any more, if so.
+    pub fn failure(&self) -> Option<SetError> {
+        self.engine().failure.get()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.engine().is_stopped.get() || self.failure().is_some()
+    }
+
+    /// The set can no longer be written: what it has stays as it is, to be taken up again.
+    pub(crate) fn fail(&self, error: SetError) {
+        let engine = self.engine();
+        if engine.failure.get().is_none() {
+            engine.failure.set(Some(error));
+        }
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        let engine = self.engine();
+        engine.journal.look_again();
+        engine.allocator.changed.notify();
+        engine.changing.notify();
+        engine.queue.changed.notify();
+        self.nodes.changed.notify();
+    }
+
+    /// Makes everything durable, and ends those who keep the set going. No volume may be in use any more.
+    pub async fn stop(&self) -> Result<(), SetError> {
+        let engine = self.engine();
+        let newest = engine.journal.newest();
+        let durable = engine.journal.commit(self, newest).await;
+        engine.is_stopped.set(true);
+        self.wake_all();
+        durable
+    }
+
+    /// A backing device that keys of the set speak of.
+    pub(crate) fn add_backing(&self, below: Rc<BackingDisk>) {
+        self.engine().backing.borrow_mut().push(below);
+    }
+
+    /// Makes durable whatever keys speak of: data in the cache, and of clean data what the backing device has (C1).
+    pub(crate) async fn flush_data(&self) -> Result<(), SetError> {
+        self.flush_cache().await?;
+        let mut at = 0;
+        loop {
+            let below = self.engine().backing.borrow().get(at).cloned();
+            let Some(below) = below else { return Ok(()) };
+            // A backing device that cannot be flushed fails the flushes of its own volume; other volumes go on.
+            let _failed = below.flush().await;
+            at += 1;
+        }
+    }
+
+    async fn flush_cache(&self) -> Result<(), SetError> {
+        let failed = |failed| SetError::Device { what: "flush", sector: 0, failed };
+        self.dev.start(Request::flush()).await.map_err(failed).inspect_err(|error| {
+            if self.is_started() {
+                self.fail(*error);
+            }
+        })
+    }
+
+    /// Counts everything that the tree and the journal refer to.
+    async fn count_all(&self) -> Result<(), SetError> {
+        while self.count_tree().await? {
+            self.buckets.borrow_mut().recount_all();
+            self.engine().dirty.clear();
+        }
+        let metadata = self.prio_chain.iter().copied().chain(self.bucket_of(&self.roots().uuids));
+        metadata.for_each(|bucket| self.buckets.borrow_mut().set_use(bucket, Use::Metadata));
+        Ok(())
+    }
+
+    fn bucket_of(&self, key: &Key) -> Option<BucketNo> {
+        key.pointer().map(|pointer| pointer.bucket(self.geometry.bucket_sectors))
+    }
+
+    /// Counts what the tree refers to, leaf by leaf. Whether a newer pointer was found to what was counted already.
+    async fn count_tree(&self) -> Result<bool, SetError> {
+        let (mut at, mut undone) = (Position::default(), false);
+        self.buckets.borrow_mut().set_use(self.bucket_of(&self.root().0).expect("checked"), Use::Metadata);
+        loop {
+            for level in (1..=self.root().1).rev() {
+                let frame = self.nodes.place(self.root(), &self.buckets, at, level).await?;
+                let frame = self.nodes.frame(frame).borrow();
+                self.count_nodes(frame.node.keys.keys());
+            }
+            let frame = self.nodes.place(self.root(), &self.buckets, at, 0).await?;
+            let frame = self.nodes.frame(frame).borrow();
+            undone |= self.count_extents(frame.node.keys.keys());
+            let end = frame.node.key.end();
+            if end == Position::MAX || end <= at {
+                return Ok(undone);
+            }
+            at = end;
+        }
+    }
+
+    fn count_nodes(&self, keys: &[Key]) {
+        let mut buckets = self.buckets.borrow_mut();
+        for pointer in keys.iter().filter_map(Key::pointer) {
+            buckets.see(pointer);
+            if buckets.is_fresh(pointer) {
+                buckets.set_use(pointer.bucket(self.geometry.bucket_sectors), Use::Metadata);
+            }
+        }
+    }
+
+    fn count_extents(&self, keys: &[Key]) -> bool {
+        let (mut buckets, mut undone) = (self.buckets.borrow_mut(), false);
+        for key in keys {
+            let Some(pointer) = key.pointer() else { continue };
+            undone |= buckets.learn(pointer);
+            buckets.see(pointer);
+            if buckets.count(key) && key.is_dirty() {
+                self.engine().dirty.add(key.inode(), key.sectors());
+            }
+        }
+        undone
+    }
+
+    /// What nothing refers to is free: no pointer has its generation, and what was read is durable. What the journal speaks of
+    /// is not counted yet: it is kept, and returned.
+    fn take_empty(&self, policy: Replacement) -> Vec<BucketNo> {
+        let mut buckets = self.buckets.borrow_mut();
+        let spoken_of: Vec<BucketNo> =
+            self.pending.borrow().keys().iter().filter_map(|key| self.bucket_of(key)).collect();
+        spoken_of.iter().for_each(|bucket| buckets.begin_write(*bucket));
+        buckets.begin(kept(&self.geometry), policy);
+        buckets.take_empty(kept(&self.geometry)[Purpose::Data as usize]);
+        spoken_of
+    }
+}

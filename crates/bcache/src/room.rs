@@ -1,0 +1,74 @@
+//! Room for data in the cache.
+
+use bcache_format::{BucketNo, Key, Pointer, Position};
+use block::Sectors;
+
+use crate::buckets::{Purpose, Use};
+use crate::open::{Room, Stream};
+use crate::set::CacheSet;
+
+impl CacheSet {
+    /// Room for up to so many sectors of a stream, if there is some now. It is to be given to [`CacheSet::end_write`].
+    pub(crate) fn try_room(&self, stream: Stream, purpose: Purpose, sectors: u64) -> Option<Room> {
+        let open = &self.engine().open;
+        loop {
+            if let Some(room) = open.borrow_mut().take(&self.geometry, stream, sectors) {
+                self.buckets.borrow_mut().begin_write(self.bucket_at(&room));
+                return Some(room);
+            }
+            let bucket = self.try_bucket(purpose)?;
+            if let Some(full) = open.borrow_mut().open(stream, bucket) {
+                self.buckets.borrow_mut().set_use(full, Use::Data);
+            }
+        }
+    }
+
+    /// The same, or waits while buckets become free; `None` if none will.
+    pub(crate) async fn wait_room(&self, stream: Stream, purpose: Purpose, sectors: u64) -> Option<Room> {
+        let allocator = &self.engine().allocator;
+        loop {
+            let room = self.try_room(stream, purpose, sectors);
+            if room.is_some() || self.failure().is_some() {
+                return room;
+            }
+            let mut will_be = true;
+            let looked = || {
+                let buckets = self.buckets.borrow();
+                will_be = allocator.has_more(&buckets);
+                buckets.available(purpose) > 0 || !will_be || self.failure().is_some()
+            };
+            allocator.changed.wait_until(looked).await;
+            if !will_be {
+                return self.try_room(stream, purpose, sectors);
+            }
+        }
+    }
+
+    fn bucket_at(&self, room: &Room) -> BucketNo {
+        Pointer::new(room.sector, 0).bucket(self.geometry.bucket_sectors)
+    }
+
+    /// The key of data from `start` on that lies there.
+    pub(crate) fn key_of(&self, room: &Room, start: Position, is_dirty: bool) -> Key {
+        let generation = self.buckets.borrow().get(self.bucket_at(room)).generation;
+        Key::extent(start, room.sectors, room.pointer(generation), is_dirty)
+    }
+
+    /// The tree tells of what was written there, or never will.
+    pub(crate) fn end_write(&self, room: &Room) {
+        self.buckets.borrow_mut().end_write(self.bucket_at(room));
+        self.engine().allocator.changed.notify();
+    }
+
+    /// Whether data that was found is where it was found.
+    pub(crate) fn is_there(&self, pointer: Pointer) -> bool {
+        self.buckets.borrow().is_fresh(pointer)
+    }
+
+    /// Data was read or written there.
+    pub(crate) fn touched(&self, pointer: Pointer, sectors: Sectors) {
+        if self.is_started() {
+            self.buckets.borrow_mut().touch(pointer, sectors.0);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Reading: from the cache what is there, from the backing device everything else, which is put into the cache then.
+
+use block::{Cause, Failed, Fan, Outcome, Range, Request, Sectors, Ticket};
+use bcache_format::Pointer;
+
+use super::{Below, FAN_OUT, Volume};
+use crate::fills::FillNo;
+
+/// Where some sectors are to be read.
+enum Place {
+    /// In the cache.
+    Cache {
+        /// Where.
+        pointer: Pointer,
+        /// Whether they are nowhere else.
+        is_dirty: bool,
+    },
+    /// On the backing device; to be put into the cache then, or not.
+    Below(Option<FillNo>),
+    /// They are zeroes.
+    Nowhere,
+}
+
+impl Volume {
+    /// Reads what the cache has of `range` from it, and everything else from below.
+    pub(super) async fn read(&self, request: &Request) -> Outcome {
+        let mut done = Sectors(0);
+        while done < request.range.count {
+            done = self.read_some(request, done).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads up to [`FAN_OUT`] pieces from `from` on; up to where.
+    async fn read_some(&self, request: &Request, from: Sectors) -> Result<Sectors, Failed> {
+        let mut fan = Fan::<FAN_OUT>::default();
+        let mut pieces = [const { None }; FAN_OUT];
+        let (mut at, mut outcome) = (from, Ok(()));
+        for (number, piece) in pieces.iter_mut().enumerate() {
+            let left = request.range.count - at;
+            if left.is_zero() {
+                break;
+            }
+            let found = self.place(request.range.start + at, left).await;
+            let Ok((sectors, place)) = found else {
+                outcome = found.map(drop);
+                break;
+            };
+            let part = Range::new(request.range.start + at, sectors);
+            match &place {
+                Place::Cache { pointer, .. } => fan.put(number, self.start_in_cache(request, part, *pointer)),
+                Place::Below(_) => fan.put(number, self.start_below(request, part)),
+                Place::Nowhere => zero(request, part),
+            }
+            *piece = Some((part, place));
+            at += sectors;
+        }
+        for (number, piece) in pieces.into_iter().enumerate() {
+            let read = fan.take(number).await.unwrap_or(Ok(()));
+            let Some((part, place)) = piece else { continue };
+            outcome = outcome.and(self.end_piece(request, part, place, read).await);
+        }
+        outcome.map(|()| at)
+    }
+
+    /// Looks at what came of a piece.
+    async fn end_piece(&self, request: &Request, part: Range, place: Place, read: Outcome) -> Outcome {
+        match place {
+            Place::Nowhere => Ok(()),
+            Place::Below(fill) => {
+                if let Some(fill) = fill {
+                    self.end_miss(request, part, fill, read);
+                }
+                read
+            }
+            // The bucket was given up meanwhile, and may have been used again: what was read may be anything.
+            Place::Cache { pointer, .. } if !self.set().is_there(pointer) => self.read_again(request, part).await,
+            Place::Cache { pointer, .. } if read.is_ok() => {
+                self.set().touched(pointer, part.count);
+                Ok(())
+            }
+            // What the cache cannot give any more, and the backing device has too, is read there, as the kernel does.
+            Place::Cache { is_dirty: false, .. } if self.is_backed() => self.start_below(request, part).await,
+            Place::Cache { .. } => read,
+        }
+    }
+
+    /// Reads a piece that was not where it was found any more.
+    async fn read_again(&self, request: &Request, part: Range) -> Outcome {
+        let mut done = Sectors::ZERO;
+        while done < part.count {
+            let start = part.start + done;
+            let (sectors, place) = self.place_only(start, part.count - done).await?;
+            let piece = Range::new(start, sectors);
+            match place {
+                Place::Cache { pointer, .. } => {
+                    let read = self.start_in_cache(request, piece, pointer).await;
+                    if !self.set().is_there(pointer) {
+                        continue;
+                    }
+                    read?;
+                }
+                Place::Below(_) => self.start_below(request, piece).await?,
+                Place::Nowhere => zero(request, piece),
+            }
+            done += sectors;
+        }
+        Ok(())
+    }
+
+    /// How many of the sectors from `start` on lie together, and where; a miss is known from here on.
+    async fn place(&self, start: Sectors, most: Sectors) -> Result<(Sectors, Place), Failed> {
+        let (sectors, place) = self.place_only(start, most).await?;
+        Ok(match place {
+            Place::Below(_) => self.begin_miss(start, sectors),
+            place => (sectors, place),
+        })
+    }
+
+    async fn place_only(&self, start: Sectors, most: Sectors) -> Result<(Sectors, Place), Failed> {
+        let below = if self.is_backed() { Place::Below(None) } else { Place::Nowhere };
+        let Some(set) = &self.set else { return Ok((most, below)) };
+        let found = set.find(self.position(start), most.0).await.map_err(super::failed)?;
+        let place = found.at.map_or(below, |(pointer, is_dirty)| Place::Cache { pointer, is_dirty });
+        Ok((Sectors(found.sectors), place))
+    }
+
+    /// A miss: of so many sectors as are put into the cache, if any are.
+    fn begin_miss(&self, start: Sectors, sectors: Sectors) -> (Sectors, Place) {
+        match self.fill_of(start, sectors) {
+            Some((fill, filled)) => (filled, Place::Below(Some(fill))),
+            None => (sectors, Place::Below(None)),
+        }
+    }
+
+    fn start_in_cache(&self, request: &Request, part: Range, pointer: Pointer) -> Ticket {
+        self.set().dev.start(request.piece(part, Sectors(pointer.sector())))
+    }
+
+    pub(super) fn start_below(&self, request: &Request, part: Range) -> Ticket {
+        match &self.below {
+            Below::Backing(disk, _) => disk.dev.start(request.piece(part, self.sector_below(part.start))),
+            Below::Nothing => Ticket::ready(Err(Failed::new(Cause::Gone))),
+        }
+    }
+}
+
+fn zero(request: &Request, part: Range) {
+    let buf = request.buf.as_ref().expect("a read has memory");
+    buf.slice((part.start - request.range.start).byte_len(), part.count.byte_len()).fill_zero();
+}

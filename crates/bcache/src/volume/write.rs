@@ -1,0 +1,293 @@
+//! Writing: to the cache, to the backing device, or to both.
+//!
+//! A range is written by one request at a time, from the first device's write until the tree tells of it: so the cache and
+//! the backing device never differ in which of two writes was the last. Where the tree has something dirty that the request
+//! makes clean or removes, the backing device is flushed before the tree says so (C1).
+
+use std::cell::Cell;
+
+use bcache_format::key::MOST_SECTORS;
+use bcache_format::{CacheMode, Key, Position};
+use block::{Cause, Failed, Fan, Op, Outcome, Range, Request, Sectors};
+use runtime::RangeLocks;
+
+use super::state::BackingState;
+use super::{Below, FAN_OUT, Volume, failed};
+use crate::buckets::Purpose;
+use crate::open::{Room, Stream};
+
+/// What a volume has that is written.
+pub(crate) struct Writer {
+    pub(super) locks: RangeLocks,
+    pub(super) mode: Cell<CacheMode>,
+    /// Of the backing device, if there is one.
+    pub(super) state: Option<BackingState>,
+}
+
+/// How a write is carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// To the cache; to the backing device later.
+    Back,
+    /// To both.
+    Through,
+    /// To the backing device: the cache forgets what it has.
+    Around,
+}
+
+/// Above this part of all buckets, of a hundred, that cannot be given up, nothing more becomes dirty.
+const WRITEBACK_LIMIT: u64 = 70;
+/// Above this one nothing more is cached.
+const CACHE_LIMIT: u64 = 95;
+
+impl Writer {
+    pub(super) fn new(locks: RangeLocks, mode: CacheMode, state: Option<BackingState>) -> Writer {
+        Writer { locks, mode: Cell::new(mode), state }
+    }
+
+    /// Whether nothing is to be added to the cache.
+    pub(super) fn bypasses(&self) -> bool {
+        false
+    }
+}
+
+/// Data that was written into the cache, and no key tells of yet.
+struct Piece {
+    room: Room,
+    key: Key,
+}
+
+impl Volume {
+    /// Makes durable whatever was answered before.
+    pub(super) async fn flush(&self) -> Outcome {
+        let (set, engine) = (self.set(), self.set().engine());
+        engine.journal.commit(set, engine.journal.newest()).await.map_err(failed)?;
+        match self.disk() {
+            Some(disk) => disk.flush().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes, discards, or zeroes.
+    pub(super) async fn change(&self, writer: &Writer, request: &Request) -> Outcome {
+        if let Some(error) = self.set().failure() {
+            return Err(failed(error));
+        }
+        let _held = writer.locks.lock(request.range).await;
+        let newest = match (request.op, self.way(writer)) {
+            (Op::Write, Way::Back) => self.write_back(writer, request).await?,
+            (Op::Write, Way::Through) => self.write_through(request).await?,
+            (Op::Discard, _) => self.discard(request).await?,
+            _ => self.write_around(request).await?,
+        };
+        match request.fua {
+            true => self.set().journal().commit(self.set(), newest).await.map_err(failed),
+            false => Ok(()),
+        }
+    }
+
+    fn way(&self, writer: &Writer) -> Way {
+        let in_use = self.set().buckets.borrow().in_use_percent();
+        match writer.mode.get() {
+            _ if !self.is_backed() => Way::Back,
+            _ if in_use > CACHE_LIMIT => Way::Around,
+            CacheMode::Writeback if in_use <= WRITEBACK_LIMIT => Way::Back,
+            CacheMode::Writeback | CacheMode::Writethrough => Way::Through,
+            CacheMode::Writearound | CacheMode::None => Way::Around,
+        }
+    }
+
+    /// To the cache alone. What that does not take goes to the backing device.
+    async fn write_back(&self, writer: &Writer, request: &Request) -> Result<u64, Failed> {
+        if let Some(state) = &writer.state {
+            let admitted = state.admit().await;
+            let written = match admitted {
+                Ok(()) => self.write_to_cache(request, true).await,
+                Err(failed) => Err(failed),
+            };
+            state.end();
+            return written;
+        }
+        self.write_to_cache(request, true).await
+    }
+
+    /// To both; the cache has it when the backing device has.
+    async fn write_through(&self, request: &Request) -> Result<u64, Failed> {
+        self.write_to_cache(request, false).await
+    }
+
+    /// Writes all of a request to the cache, and, if it is not to be dirty, to the backing device meanwhile. The number of the
+    /// newest entry of the journal that tells of it.
+    async fn write_to_cache(&self, request: &Request, is_dirty: bool) -> Result<u64, Failed> {
+        let mut below = match is_dirty {
+            true => None,
+            false => Some(self.start_below(request, request.range)),
+        };
+        let (mut done, mut newest) = (Sectors::ZERO, 0);
+        while done < request.range.count {
+            let mut pieces = [const { None }; FAN_OUT];
+            let taken = self.write_pieces(request, done, is_dirty, &mut pieces).await;
+            if let Some(below) = below.take() {
+                let written = below.await;
+                if written.is_err() {
+                    self.drop_pieces(&pieces);
+                    return written.map(|()| newest);
+                }
+                self.wrote_below(request).await.inspect_err(|_| self.drop_pieces(&pieces))?;
+            }
+            let laid = self.lay_pieces(&pieces).await;
+            self.drop_pieces(&pieces);
+            newest = laid?.max(newest);
+            let Ok(taken) = taken else { break };
+            done += taken;
+        }
+        if done == request.range.count {
+            return Ok(newest);
+        }
+        let part = Range::new(request.range.start + done, request.range.count - done);
+        let rest = request.piece(part, part.start);
+        match is_dirty {
+            false => self.forget(rest.range).await.map(|seq| seq.max(newest)), // the backing device has it
+            true if self.is_backed() => self.write_around(&rest).await.map(|seq| seq.max(newest)),
+            true => Err(Failed::new(Cause::NoSpace)),
+        }
+    }
+
+    /// Writes up to [`FAN_OUT`] pieces of a request, from `done` on, into the cache: how many sectors. They are in `pieces` also
+    /// if that failed.
+    async fn write_pieces(
+        &self,
+        request: &Request,
+        done: Sectors,
+        is_dirty: bool,
+        pieces: &mut [Option<Piece>; FAN_OUT],
+    ) -> Result<Sectors, Failed> {
+        let set = self.set();
+        let stream = if is_dirty { Stream::Dirty(self.inode) } else { Stream::Clean(self.inode) };
+        let mut fan = Fan::<FAN_OUT>::default();
+        let mut at = done;
+        for (number, piece) in pieces.iter_mut().enumerate() {
+            let left = (request.range.count - at).0.min(MOST_SECTORS / 8 * 8);
+            let room = match is_dirty {
+                _ if left == 0 => None,
+                true => set.wait_room(stream, Purpose::Data, left).await,
+                false => set.try_room(stream, Purpose::Data, left),
+            };
+            let Some(room) = room else { break };
+            let part = Range::new(request.range.start + at, Sectors(room.sectors));
+            let write = Request { fua: false, ..request.piece(part, Sectors(room.sector)) };
+            fan.put(number, set.dev.start(write));
+            let key = set.key_of(&room, self.position(part.start), is_dirty);
+            *piece = Some(Piece { room, key });
+            at += part.count;
+        }
+        let written = fan.all().await;
+        if written.is_err() {
+            self.drop_pieces(pieces);
+            *pieces = [const { None }; FAN_OUT];
+        }
+        match at > done {
+            true => written.map(|()| at - done),
+            false => Err(Failed::new(Cause::NoSpace)),
+        }
+    }
+
+    /// The backing device has all of a request: whatever the cache has of it that is dirty will not be any more, so it has to be
+    /// durable there.
+    async fn wrote_below(&self, request: &Request) -> Outcome {
+        let Below::Backing(disk, _) = &self.below else { return Ok(()) };
+        disk.written();
+        match self.has_dirty(request.range).await? {
+            true => disk.flush().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Has the tree tell of pieces.
+    async fn lay_pieces(&self, pieces: &[Option<Piece>]) -> Result<u64, Failed> {
+        let mut newest = 0;
+        for piece in pieces.iter().flatten() {
+            newest = self.set().insert(piece.key).await.map_err(failed)?.max(newest);
+        }
+        Ok(newest)
+    }
+
+    fn drop_pieces(&self, pieces: &[Option<Piece>]) {
+        for piece in pieces.iter().flatten() {
+            self.set().end_write(&piece.room);
+        }
+    }
+
+    /// To the backing device; the cache forgets what it has.
+    async fn write_around(&self, request: &Request) -> Result<u64, Failed> {
+        match &self.below {
+            Below::Backing(..) => {
+                self.start_below(request, request.range).await?;
+                self.wrote_below(request).await?;
+            }
+            Below::Nothing if request.op == Op::Write => return Err(Failed::new(Cause::NoSpace)),
+            Below::Nothing => {} // what is not in the cache is zero
+        }
+        self.forget(request.range).await
+    }
+
+    /// The content does not count any more.
+    async fn discard(&self, request: &Request) -> Result<u64, Failed> {
+        let newest = self.forget(request.range).await?;
+        match self.start_below(request, request.range).await {
+            Err(Failed { cause: Cause::Unsupported | Cause::Gone, .. }) => {}
+            discarded => {
+                discarded?;
+                self.disk().into_iter().for_each(|disk| disk.written());
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The cache forgets what it has of a range, and what is on its way into it.
+    async fn forget(&self, range: Range) -> Result<u64, Failed> {
+        let (set, mut done, mut newest) = (self.set(), Sectors::ZERO, 0);
+        while done < range.count {
+            let start = self.position(range.start + done);
+            let found = set.find(start, (range.count - done).0.min(MOST_SECTORS / 8 * 8)).await.map_err(failed)?;
+            let hole = Key::hole(start, found.sectors);
+            match found.at {
+                Some(_) => newest = set.insert(hole).await.map_err(failed)?.max(newest),
+                None => set.engine().fills.overwritten(&hole),
+            }
+            done += Sectors(found.sectors);
+        }
+        Ok(newest)
+    }
+
+    /// Whether anything of a range is only in the cache.
+    async fn has_dirty(&self, range: Range) -> Result<bool, Failed> {
+        let (set, mut done) = (self.set(), Sectors::ZERO);
+        if self.dirty_sectors() == 0 {
+            return Ok(false);
+        }
+        while done < range.count {
+            let start = self.position(range.start + done);
+            let found = set.find(start, (range.count - done).0).await.map_err(failed)?;
+            if found.at.is_some_and(|(_, is_dirty)| is_dirty) {
+                return Ok(true);
+            }
+            done += Sectors(found.sectors);
+        }
+        Ok(false)
+    }
+
+    /// Locks the range of a dirty extent, if nobody writes to it.
+    pub(crate) fn try_lock(&self, start: Position, sectors: u64) -> Option<runtime::Held<'_>> {
+        let writer = self.writer.as_ref()?;
+        writer.locks.try_lock(self.range_at(start, sectors))
+    }
+
+    /// Says on the backing device that nothing is dirty, if so. Everything was flushed, and the journal says so.
+    pub(crate) async fn settle(&self) -> Outcome {
+        match self.writer.as_ref().and_then(|writer| writer.state.as_ref()) {
+            Some(state) => state.settle(|| self.dirty_sectors() == 0).await,
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Caches: a set with its backing devices, played like arrays are: see [`run_seed`].
+//!
+//! - **C1** what was answered and flushed survives, whatever the mode; nothing else is read than what was written;
+//! - **C2** a backing device whose cache has something dirty says so;
+//! - **C4** nothing refers to what is given up, as `cache check` finds after every era, and a kernel would find buckets;
+//! - **C5** the journal has all its entries, and its next bucket is free;
+//! - **P3** while requests are pending, something completes.
+
+mod run;
+mod scenario;
+
+pub use run::{Report, run_seed};
+pub use scenario::Scenario;

@@ -1,0 +1,286 @@
+//! Playing a seed: make the cache and its backing devices, then era after era of load, faults and an end.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use bcache::{CacheSet, Options, Plan, Reader, Volume, check, create, examine, found};
+use bcache_format::superblock::{BackingPlan, CachePlan, Kind};
+use bcache_format::{CacheMode, Label, Replacement, State};
+use block::{Arena, Dev, Range, SECTOR, Sectors};
+use runtime::sim::{Disk, Random, World};
+use runtime::{Driver, Runtime, spawn};
+
+use super::scenario::{End, Scenario};
+use crate::load::Load;
+use crate::model::Model;
+use crate::run::Violation;
+
+/// Where the data of backing devices begins.
+const DATA_OFFSET: u64 = 16;
+/// An era that has not ended after so many events stands still.
+const FAR_TOO_MANY_EVENTS: u64 = 400_000;
+
+/// What came of a seed.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What the seed stood for.
+    pub scenario: Scenario,
+    /// The first things that must not be.
+    pub violations: Vec<Violation>,
+    /// Events that happened, in all eras.
+    pub events: u64,
+    /// Sectors that were dirty when an era ended.
+    pub dirty: u64,
+}
+
+/// A volume, and what may be in it.
+#[derive(Clone)]
+struct Known {
+    name: String,
+    model: Rc<RefCell<Model>>,
+    backing: Option<Rc<Disk>>,
+}
+
+struct Run {
+    world: Rc<World>,
+    scenario: Scenario,
+    cache: Rc<Disk>,
+    backing: Vec<Rc<Disk>>,
+    known: RefCell<BTreeMap<u32, Known>>,
+    violations: Rc<RefCell<Vec<Violation>>>,
+    crashed: bool,
+}
+
+/// Plays a seed.
+pub fn run_seed(seed: u64) -> Report {
+    let world = World::new(seed);
+    let scenario = world.draw(Scenario::draw);
+    let block = (scenario.block_sectors * SECTOR) as u32;
+    let cache = world.add_disk(Sectors(scenario.buckets * scenario.bucket_sectors), block);
+    let backing = scenario.backing.iter();
+    let backing = backing.map(|(size, _)| world.add_disk(Sectors(size + DATA_OFFSET), block)).collect();
+    let mut run = Run {
+        world,
+        scenario,
+        cache,
+        backing,
+        known: RefCell::default(),
+        violations: Rc::default(),
+        crashed: false,
+    };
+    run.make();
+    for end in run.scenario.eras.clone() {
+        run.era(end);
+        if !run.violations.borrow().is_empty() {
+            break;
+        }
+        run.check();
+    }
+    let dirty = 0;
+    let events = run.world.events_done();
+    let violations = run.violations.take();
+    Report { scenario: run.scenario, violations, events, dirty }
+}
+
+impl Run {
+    fn complain(&self, invariant: &'static str, what: String) {
+        self.violations.borrow_mut().push(Violation { invariant, what });
+    }
+
+    /// Makes the cache and its backing devices.
+    fn make(&self) {
+        let runtime = Runtime::new(self.world.clone());
+        let scenario = &self.scenario;
+        let block_sectors = scenario.block_sectors as u16;
+        let mut devs: Vec<Dev> = vec![self.cache.clone()];
+        let cache = Plan::Cache(CachePlan {
+            device_sectors: scenario.buckets * scenario.bucket_sectors,
+            bucket_sectors: scenario.bucket_sectors,
+            block_sectors,
+            uuid: runtime::random_uuid(),
+            set_uuid: runtime::random_uuid(),
+            replacement: self.world.draw(|random: &mut Random| *random.choose(&Replacement::ALL)),
+        });
+        let mut plans = vec![cache];
+        for ((_, mode), disk) in scenario.backing.iter().zip(&self.backing) {
+            devs.push(disk.clone());
+            plans.push(Plan::Backing(BackingPlan {
+                block_sectors,
+                bucket_sectors: scenario.bucket_sectors as u16,
+                data_offset: DATA_OFFSET,
+                uuid: runtime::random_uuid(),
+                set_uuid: [0; 16],
+                label: Label([0; 32]),
+                mode: *mode,
+            }));
+        }
+        let superblocks: Vec<_> = plans.iter().map(|plan| plan.superblock().expect("it can be")).collect();
+        runtime.block_on(async {
+            let arena = Arena::new(4 << 20);
+            create(&superblocks, &devs, &arena).await.expect("disks without faults");
+            let examined = examine(&devs[0], &arena).await.expect("just made");
+            found(&devs[0], &examined, &arena, Some(scenario.journal_buckets)).await.expect("just made");
+        });
+    }
+
+    /// One era: open, take stock, load, end.
+    fn era(&mut self, end: End) {
+        let start = self.world.events_done();
+        let limit = match end {
+            End::PowerCut(events) | End::Kill(events) => start + events,
+            End::Stop => u64::MAX,
+        };
+        let runtime = Runtime::new(self.world.clone());
+        let world = self.world.clone();
+        let ended = runtime.run_until(self.live(end), |_| {
+            !world.is_stuck() && world.events_done() < limit.min(start + FAR_TOO_MANY_EVENTS)
+        });
+        let (stuck, events) = (self.world.is_stuck(), self.world.events_done() - start);
+        if ended.is_none() && (stuck || events >= FAR_TOO_MANY_EVENTS) {
+            self.complain("P3", format!("after {events} events requests are pending and nothing completes"));
+        }
+        drop(runtime);
+        match end {
+            End::PowerCut(_) => self.world.power_cut(),
+            End::Kill(_) | End::Stop => self.world.kill(),
+        }
+        for disk in self.world.disks() {
+            disk.set_faults(|faults| *faults = Default::default());
+        }
+        for known in self.known.borrow().values() {
+            known.model.borrow_mut().forget_readers();
+        }
+        self.crashed = end != End::Stop || (self.crashed && ended.is_none());
+    }
+
+    /// Opens everything, loads it, and ends it as planned.
+    async fn live(&self, end: End) {
+        let arena = Arena::new(16 << 20);
+        let (set, volumes) = match self.open(&arena).await {
+            Ok(opened) => opened,
+            Err(error) => return self.complain("C5", format!("the set cannot be opened: {error}")),
+        };
+        let loads: Vec<Rc<Load>> =
+            volumes.iter().map(|(inode, volume)| Rc::new(self.load(*inode, volume, &arena, false))).collect();
+        for load in &loads {
+            load.take_stock(self.scenario.appetite, self.crashed).await;
+        }
+        self.set_faults();
+        let appetite = self.scenario.appetite;
+        let mut tasks = Vec::new();
+        for load in &loads {
+            for _ in 0..self.scenario.clients {
+                let load = load.clone();
+                tasks.push(spawn(async move { load.client(appetite).await }));
+            }
+        }
+        for task in tasks {
+            task.join().await;
+        }
+        if end == End::Stop {
+            let stopped = set.stop().await;
+            if let (Err(error), false) = (stopped, self.has_faults()) {
+                self.complain("C1", format!("the set cannot be stopped: {error}"));
+            }
+        } else {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn has_faults(&self) -> bool {
+        self.scenario.cache_errors + self.scenario.backing_errors > 0
+    }
+
+    fn set_faults(&self) {
+        let set = |disk: &Disk, one_in: u64| {
+            disk.set_faults(|faults| {
+                (faults.read_error_one_in, faults.write_error_one_in) = (one_in, one_in);
+            });
+        };
+        set(&self.cache, self.scenario.cache_errors);
+        self.backing.iter().for_each(|disk| set(disk, self.scenario.backing_errors));
+    }
+
+    async fn open(&self, arena: &Rc<Arena>) -> Result<(Rc<CacheSet>, Vec<(u32, Rc<Volume>)>), String> {
+        let cache: Dev = self.cache.clone();
+        let examined = examine(&cache, arena).await.map_err(|error| error.to_string())?;
+        let options = Options { node_cache_bytes: 0, ..Options::default() };
+        let set = CacheSet::open(cache, &examined, arena, options).await.map_err(|error| error.to_string())?;
+        let set = Rc::new(set);
+        let Kind::Cache(facts) = examined.summary.kind else { return Err("no cache".to_owned()) };
+        set.start(facts.replacement).await.map_err(|error| error.to_string())?;
+        let mut volumes = Vec::new();
+        for (number, disk) in self.backing.iter().enumerate() {
+            let dev: Dev = disk.clone();
+            let mut examined = examine(&dev, arena).await.map_err(|error| error.to_string())?;
+            let inode = match set.inode_of(&examined.summary.uuid) {
+                Some(inode) if state(&examined) != State::Detached => inode,
+                _ => {
+                    let inode = Volume::attach(&dev, &examined, &set, arena).await;
+                    examined = examine(&dev, arena).await.map_err(|error| error.to_string())?;
+                    inode.map_err(|error| error.to_string())?
+                }
+            };
+            let name = format!("volume {number}");
+            let volume = Volume::start_backed(&name, dev, &examined, set.clone(), inode, arena).await;
+            volumes.push((number as u32, volume.map_err(|error| error.to_string())?));
+        }
+        Ok((set, volumes))
+    }
+
+    /// The clients' view of a volume.
+    fn load(&self, number: u32, volume: &Rc<Volume>, arena: &Rc<Arena>, _: bool) -> Load {
+        let mut all = self.known.borrow_mut();
+        let known = all.entry(number).or_insert_with(|| Known {
+            name: format!("volume {number}"),
+            model: Rc::default(),
+            backing: self.backing.get(number as usize).cloned(),
+        });
+        let (backing, model) = (known.backing.clone(), known.model.clone());
+        // After a cut a clean copy in the cache and the backing device may differ in what nobody flushed: either may be read.
+        let copies = move |sector: u64| -> Vec<Vec<u8>> {
+            let Some(disk) = &backing else { return Vec::new() };
+            let bytes = disk.peek(Range::new(Sectors(sector + DATA_OFFSET), Sectors(1)));
+            let value = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
+            match model.borrow().may_survive(sector, value) {
+                Ok(()) => vec![bytes],
+                Err(_) => Vec::new(),
+            }
+        };
+        let has_faults = self.has_faults();
+        Load {
+            dev: volume.device(),
+            model: known.model.clone(),
+            arena: arena.clone(),
+            world: self.world.clone(),
+            unrecorded: Rc::new(Vec::new),
+            violations: self.violations.clone(),
+            copies: Box::new(copies),
+            tolerates_errors: Box::new(move || has_faults),
+        }
+    }
+
+    /// What lies on the cache is as it should be, as it would be found now.
+    fn check(&self) {
+        let runtime = Runtime::new(self.world.clone());
+        runtime.block_on(async {
+            let arena = Arena::new(4 << 20);
+            let cache: Dev = self.cache.clone();
+            let examined = examine(&cache, &arena).await.expect("nobody writes over it");
+            let Kind::Cache(facts) = examined.summary.kind else { return };
+            let reader = Reader::new(cache, facts.geometry, arena.clone()).expect("it is small");
+            let report = check(&reader).await;
+            for finding in report.findings.iter().take(3) {
+                self.complain("C4", format!("cache check: {finding}"));
+            }
+        });
+    }
+}
+
+fn state(examined: &bcache::Examined) -> State {
+    match examined.summary.kind {
+        Kind::Backing(backing) => backing.state,
+        Kind::Cache(_) => State::Detached,
+    }
+}

@@ -1,0 +1,87 @@
+//! What a seed stands for: a cache, its backing devices, and what happens to them.
+
+use bcache_format::CacheMode;
+use runtime::sim::Random;
+
+use crate::load::Appetite;
+
+/// How an era ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Everything is asked to stop, and does.
+    Stop,
+    /// The program is killed after so many events: what disks have in their caches stays.
+    Kill(u64),
+    /// The power is cut after so many events.
+    PowerCut(u64),
+}
+
+/// What a seed stands for.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Sectors of a bucket.
+    pub bucket_sectors: u64,
+    /// Sectors of a block.
+    pub block_sectors: u64,
+    /// Buckets of the cache.
+    pub buckets: u64,
+    /// Buckets of its journal.
+    pub journal_buckets: u16,
+    /// Sectors of each backing device, and how it is cached.
+    pub backing: Vec<(u64, CacheMode)>,
+    /// Sectors of a volume in the cache alone, if there is one.
+    pub flash: Option<u64>,
+    /// Clients of each volume.
+    pub clients: u64,
+    /// What they ask for.
+    pub appetite: Appetite,
+    /// Reads and writes of the cache fail, one in so many; never with 0.
+    pub cache_errors: u64,
+    /// The same of backing devices.
+    pub backing_errors: u64,
+    /// How the eras end.
+    pub eras: Vec<End>,
+}
+
+impl Scenario {
+    /// What a seed stands for.
+    pub fn draw(random: &mut Random) -> Scenario {
+        let bucket_sectors = *random.choose(&[8, 16, 64]);
+        let buckets = 513 + random.below(200);
+        let room = buckets * bucket_sectors;
+        let backing = (0..1 + random.below(2)).map(|_| {
+            let sectors = *random.choose(&[room / 4, room, room * 3]) / 8 * 8;
+            (sectors, *random.choose(&CacheMode::ALL))
+        });
+        let backing: Vec<(u64, CacheMode)> = backing.collect();
+        let ends = (0..1 + random.below(5)).map(|_| match random.below(5) {
+            0 => End::Stop,
+            1 => End::Kill(1 + random.below(4000)),
+            _ => End::PowerCut(1 + random.below(4000)),
+        });
+        let eras = ends.collect();
+        let errors = |random: &mut Random| if random.one_in(6) { 200 + random.below(2000) } else { 0 };
+        Scenario {
+            bucket_sectors,
+            block_sectors: *random.choose(&[1, 1, 8]),
+            buckets,
+            journal_buckets: 2 + random.below(6) as u16,
+            backing,
+            flash: random.one_in(5).then_some(room / 8 / 8 * 8),
+            clients: 1 + random.below(6),
+            appetite: Appetite {
+                requests: 4 + random.below(200),
+                longest: *random.choose(&[1, 8, 64]),
+                playground: *random.choose(&[64, 512, 4096, 10_000]),
+            },
+            cache_errors: errors(random),
+            backing_errors: errors(random),
+            eras,
+        }
+    }
+
+    /// In one line.
+    pub fn describe(&self) -> String {
+        format!("{self:?}")
+    }
+}
