@@ -127,6 +127,14 @@ impl Buckets {
         self.get(self.bucket_of(pointer)).generation == pointer.generation()
     }
 
+    /// Whether what the pointer named is not there, and will not be after a power cut either: a generation that is not durable
+    /// yet does not count.
+    pub fn is_gone(&self, pointer: Pointer) -> bool {
+        let bucket = self.get(self.bucket_of(pointer));
+        let undone = bucket.usage == Use::GivenUp && bucket.generation.wrapping_sub(1) == pointer.generation();
+        bucket.generation != pointer.generation() && !undone
+    }
+
     /// Remembers what was read of a bucket.
     pub fn load(&mut self, bucket: BucketNo, priority: u16, generation: u8) {
         let heat = self.heat;

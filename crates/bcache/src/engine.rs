@@ -42,6 +42,8 @@ pub(crate) struct Engine {
     /// The tree is being changed; one does it at a time.
     pub is_changing: Cell<bool>,
     pub changing: Event,
+    /// While the journal is replayed: buckets of nodes that the root it names still needs.
+    pub deferred: RefCell<Option<Vec<BucketNo>>>,
     /// For sets of keys of leaves.
     pub leaf_buffers: Rc<Arena>,
     /// For nodes that are made.
@@ -88,6 +90,10 @@ impl CacheSet {
     /// Makes the set one that is written: counts what is in its tree, lays what the journal has into it, and starts those who
     /// keep it going.
     pub async fn start(self: &Rc<CacheSet>, policy: Replacement) -> Result<(), SetError> {
+        let (found, least) = (self.geometry.node_sectors() / self.geometry.block_sectors, 2);
+        if found < least {
+            return Err(SetError::NodeBlocks { found, least });
+        }
         // What was read is what counts from now on: it must not be lost any more.
         self.flush_cache().await?;
         let ring = Ring::new(&self.geometry, &self.entries);
@@ -105,6 +111,7 @@ impl CacheSet {
             dirty: Dirty::new(),
             is_changing: Cell::new(false),
             changing: Event::with_capacity(WAITERS),
+            deferred: RefCell::default(),
             leaf_buffers: Arena::new(2 * LEAVES_AT_ONCE * open_bytes(&self.geometry).next_power_of_two()),
             node_buffers: Arena::new(node_bytes.next_power_of_two()),
             fill_buffers: Arena::new(FILLS / 2 * FILL_BYTES),
@@ -116,12 +123,10 @@ impl CacheSet {
         assert!(self.engine.set(engine).is_ok(), "a set is started once");
         self.count_all().await?;
         let spoken_of = self.take_empty(policy);
-        self.engine().journal.keep_from(facts.oldest);
         writer::start(self);
         btree::write::start(self);
         allocator::start(self);
         self.replay(facts.oldest).await?;
-        self.engine().journal.keep_from(u64::MAX);
         spoken_of.into_iter().for_each(|bucket| self.buckets.borrow_mut().end_write(bucket));
         fill::start(self);
         collect::start(self);

@@ -86,6 +86,13 @@ pub enum SetError {
     NotUsed,
     /// The cache was made by something that nobody is to write to.
     ReadOnly,
+    /// Nodes of the tree have too few blocks to be added to.
+    NodeBlocks {
+        /// Blocks that they have.
+        found: u64,
+        /// Blocks that they need.
+        least: u64,
+    },
     /// The table of volumes has no free place.
     NoInode {
         /// Places.
@@ -140,6 +147,11 @@ impl fmt::Display for SetError {
             }
             SetError::NotUsed => f.write_str("the cache was made and never used: there is no set on it"),
             SetError::ReadOnly => f.write_str("the cache has a feature for which it is only read"),
+            SetError::NodeBlocks { found, least } => write!(
+                f,
+                "buckets of {found} block are too small to write to, expected at least {least}: the cache can be read, \
+                 and has to be made anew with larger buckets or smaller blocks"
+            ),
             SetError::NoInode { most } => {
                 write!(f, "all {most} places for volumes of the set were used, and none is used twice")
             }

@@ -78,6 +78,9 @@ pub struct Found {
     pub sectors: u64,
     /// Where they lie in the cache, and whether only there; `None` if they are not there.
     pub at: Option<(Pointer, bool)>,
+    /// The tree has a key of them, which may be of a bucket that was given up. As long as that is not durable it would be
+    /// right again after a power cut.
+    pub is_named: bool,
 }
 
 impl CacheSet {
@@ -156,7 +159,7 @@ impl CacheSet {
         }
         let over = self.find_pending(at, most);
         match over {
-            Found { at: None, sectors } if !self.is_pending(at) => self.find_in_tree(at, sectors).await,
+            Found { at: None, sectors, .. } if !self.is_pending(at) => self.find_in_tree(at, sectors).await,
             over => Ok(over),
         }
     }
@@ -186,14 +189,15 @@ impl CacheSet {
     /// What `key`, the first that ends behind `at`, says of it.
     fn found(&self, key: Option<&Key>, at: Position, most: u64) -> Found {
         let Some(key) = key.filter(|key| key.inode() == at.inode) else {
-            return Found { sectors: most, at: None };
+            return Found { sectors: most, at: None, is_named: false };
         };
         if key.start() > at {
-            return Found { sectors: most.min(key.start().offset - at.offset), at: None };
+            let sectors = most.min(key.start().offset - at.offset);
+            return Found { sectors, at: None, is_named: false };
         }
         let sectors = most.min(key.end().offset - at.offset);
         let left = key.cut_front(at.offset);
         let fresh = left.pointer().filter(|pointer| self.buckets.borrow().is_fresh(*pointer));
-        Found { sectors, at: fresh.map(|pointer| (pointer, key.is_dirty())) }
+        Found { sectors, at: fresh.map(|pointer| (pointer, key.is_dirty())), is_named: key.pointer().is_some() }
     }
 }

@@ -13,7 +13,7 @@ use bcache_format::{BucketNo, Key, Pointer, Position};
 use runtime::random;
 
 use super::log;
-use super::node::most_keys;
+use super::node::new_keys;
 use crate::buckets::Purpose;
 use crate::error::SetError;
 use crate::set::CacheSet;
@@ -139,6 +139,10 @@ impl CacheSet {
         };
         self.roots.set(bcache_format::jset::Roots { root, level, ..self.roots() });
         let old = self.switch(change).await;
+        if let Some(deferred) = self.engine().deferred.borrow_mut().as_mut() {
+            deferred.extend(old);
+            return Ok(());
+        }
         self.engine().journal.commit_roots(self).await?;
         self.retire(&old);
         Ok(())
@@ -153,8 +157,9 @@ impl CacheSet {
     fn keys_of(&self, frame: usize, new: &[Key]) -> Vec<Key> {
         let frame = self.nodes.frame(frame).borrow();
         let buckets = self.buckets.borrow();
-        let fresh = |key: &&Key| key.pointer().is_some_and(|pointer| buckets.is_fresh(pointer));
-        let mut keys: Vec<Key> = frame.node.keys.keys().iter().filter(fresh).copied().collect();
+        // What is stale only in memory may still be in the journal: then it has to be known, to be overridden there.
+        let counts = |key: &&Key| key.pointer().is_some_and(|pointer| !buckets.is_gone(pointer));
+        let mut keys: Vec<Key> = frame.node.keys.keys().iter().filter(counts).copied().collect();
         for key in new {
             let at = keys.partition_point(|other| other.end() < key.end());
             match keys.get(at).is_some_and(|other| other.end() == key.end()) {
@@ -173,7 +178,7 @@ impl CacheSet {
         keys: &[Key],
         end: Position,
     ) -> Result<Vec<Key>, SetError> {
-        let first = match keys.len() * 3 <= most_keys(&self.geometry) * 2 {
+        let first = match keys.len() <= new_keys(&self.geometry) {
             true => keys.len(),
             false => keys.len() * 3 / 5,
         };
@@ -269,7 +274,7 @@ impl CacheSet {
     }
 
     /// Nothing names the nodes in these buckets any more.
-    fn retire(&self, old: &[BucketNo]) {
+    pub(crate) fn retire(&self, old: &[BucketNo]) {
         let mut buckets = self.buckets.borrow_mut();
         old.iter().for_each(|bucket| buckets.next_life(*bucket));
         self.engine().allocator.changed.notify();

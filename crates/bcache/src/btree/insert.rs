@@ -132,20 +132,44 @@ impl CacheSet {
         frame.node.pin = Some(frame.node.pin.unwrap_or(pin).min(pin));
     }
 
-    /// Lays what the journal had when the set was opened into the tree, at last. Its entries, the oldest of which is `pin`,
-    /// are kept until then.
+    /// Lays what the journal had when the set was opened into the tree, where that does not say it already. Its entries, the
+    /// oldest of which is `pin`, are kept until then.
+    ///
+    /// Nothing is written to the journal meanwhile, however the tree changes: a new root is named by one entry at the end,
+    /// when nothing of what was replayed is needed any more. So a journal that is full can be replayed as often as the power
+    /// goes (P2), and the nodes of the old root are there until then.
     pub(crate) async fn replay(&self, pin: u64) -> Result<(), SetError> {
-        let keys = self.pending.borrow().keys().to_vec();
+        let (engine, keys) = (self.engine(), self.pending.borrow().keys().to_vec());
+        engine.journal.keep_from(pin);
+        engine.deferred.replace(Some(Vec::new()));
         for key in keys {
-            let mut rest = key;
-            while rest.sectors() > 0 {
-                let frame = self.ready_leaf(rest.start()).await?;
-                let end = self.end_in(frame, &rest);
-                self.lay_into(frame, rest.cut_back(end), pin);
-                rest = rest.cut_front(end);
-            }
+            self.replay_key(key, pin).await?;
         }
         self.pending.borrow_mut().clear();
+        engine.journal.keep_from(u64::MAX);
+        let old = engine.deferred.take().expect("put there before");
+        if !old.is_empty() {
+            engine.journal.commit_roots(self).await?;
+            self.retire(&old);
+        }
+        Ok(())
+    }
+
+    async fn replay_key(&self, key: Key, pin: u64) -> Result<(), SetError> {
+        let mut rest = key;
+        while rest.sectors() > 0 {
+            let frame = self.ready_leaf(rest.start()).await?;
+            let piece = rest.cut_back(self.end_in(frame, &rest));
+            let end = match self.same_in(frame, &piece) {
+                Some((from, to)) if from == piece.start().offset => to,
+                same => {
+                    let end = same.map_or(piece.end().offset, |(from, _)| from);
+                    self.lay_into(frame, piece.cut_back(end), pin);
+                    end
+                }
+            };
+            rest = rest.cut_front(end);
+        }
         Ok(())
     }
 }

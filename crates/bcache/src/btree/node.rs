@@ -137,7 +137,7 @@ impl Node {
     pub fn has_room(&self, geometry: &Geometry, words: usize, keys: usize) -> bool {
         let blocks = self.key.sectors() / geometry.block_sectors;
         self.blocks + blocks_of(geometry, words) <= blocks
-            && self.keys.keys().len() + keys <= most_keys(geometry)
+            && self.keys.keys().len() + keys <= divisible_keys(geometry)
     }
 
     /// Lays an extent into a leaf. `gone` is told of what is not there any more.
@@ -150,6 +150,17 @@ impl Node {
 /// Blocks that a set of so many words takes in a log.
 pub fn blocks_of(geometry: &Geometry, words: usize) -> u64 {
     log::set_bytes(geometry, words) as u64 / 512 / geometry.block_sectors
+}
+
+/// Keys that a node that is made gets at most: they take no more than two thirds of its log, so that there is room for more.
+pub fn new_keys(geometry: &Geometry) -> usize {
+    let blocks = geometry.node_sectors() / geometry.block_sectors;
+    ((blocks * 2 / 3).max(1) * geometry.block_sectors * 512) as usize / 24 - HEADER_BYTES.div_ceil(24)
+}
+
+/// Keys up to which a node can be made two, the first of which gets three fifths.
+fn divisible_keys(geometry: &Geometry) -> usize {
+    most_keys(geometry).min(new_keys(geometry) * 5 / 3)
 }
 
 /// Keys that a node has room for when it was written anew.

@@ -251,9 +251,9 @@ impl Volume {
             let start = self.position(range.start + done);
             let found = set.find(start, (range.count - done).0.min(MOST_SECTORS / 8 * 8)).await.map_err(failed)?;
             let hole = Key::hole(start, found.sectors);
-            match found.at {
-                Some(_) => newest = set.insert(hole).await.map_err(failed)?.max(newest),
-                None => set.engine().fills.overwritten(&hole),
+            match found.is_named {
+                true => newest = set.insert(hole).await.map_err(failed)?.max(newest),
+                false => set.engine().fills.overwritten(&hole),
             }
             done += Sectors(found.sectors);
         }

@@ -9,7 +9,7 @@ use bcache_format::superblock::{BackingPlan, CachePlan, Kind};
 use bcache_format::{CacheMode, Label, Replacement, State};
 use block::{Arena, Dev, Range, SECTOR, Sectors};
 use runtime::sim::{Disk, Random, World};
-use runtime::{Driver, Runtime, spawn};
+use runtime::{Driver, Runtime, sleep_ms, spawn};
 
 use super::scenario::{End, Scenario};
 use crate::load::Load;
@@ -20,6 +20,9 @@ use crate::run::Violation;
 const DATA_OFFSET: u64 = 16;
 /// An era that has not ended after so many events stands still.
 const FAR_TOO_MANY_EVENTS: u64 = 400_000;
+
+/// The same of an era that lasts this long.
+const FAR_TOO_LONG_NS: u64 = 300_000_000_000;
 
 /// What came of a seed.
 #[derive(Clone, Debug)]
@@ -133,11 +136,13 @@ impl Run {
         };
         let runtime = Runtime::new(self.world.clone());
         let world = self.world.clone();
+        let far_too_late = self.world.now().after_ns(FAR_TOO_LONG_NS);
         let ended = runtime.run_until(self.live(end), |_| {
-            !world.is_stuck() && world.events_done() < limit.min(start + FAR_TOO_MANY_EVENTS)
+            world.now() < far_too_late && world.events_done() < limit.min(start + FAR_TOO_MANY_EVENTS)
         });
-        let (stuck, events) = (self.world.is_stuck(), self.world.events_done() - start);
-        if ended.is_none() && (stuck || events >= FAR_TOO_MANY_EVENTS) {
+        let events = self.world.events_done() - start;
+        let is_late = self.world.now() >= far_too_late;
+        if ended.is_none() && (is_late || events >= FAR_TOO_MANY_EVENTS) {
             self.complain("P3", format!("after {events} events requests are pending and nothing completes"));
         }
         drop(runtime);
@@ -184,7 +189,8 @@ impl Run {
                 self.complain("C1", format!("the set cannot be stopped: {error}"));
             }
         } else {
-            std::future::pending::<()>().await;
+            // What is still to be written is, or is cut.
+            sleep_ms(self.world.draw(|random| random.below(1000))).await;
         }
     }
 

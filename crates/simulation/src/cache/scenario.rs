@@ -63,7 +63,7 @@ impl Scenario {
         let errors = |random: &mut Random| if random.one_in(6) { 200 + random.below(2000) } else { 0 };
         Scenario {
             bucket_sectors,
-            block_sectors: *random.choose(&[1, 1, 8]),
+            block_sectors: if bucket_sectors > 8 { *random.choose(&[1, 1, 8]) } else { 1 },
             buckets,
             journal_buckets: 2 + random.below(6) as u16,
             backing,
