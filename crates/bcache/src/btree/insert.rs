@@ -12,34 +12,29 @@ use crate::error::SetError;
 use crate::set::CacheSet;
 
 impl CacheSet {
-    /// Lays a key over what the tree says. The number of the newest entry of the journal that has some of it.
-    pub(crate) async fn insert(&self, key: Key) -> Result<u64, SetError> {
-        self.lay_all(key, |_| true).await
+    /// Lays a key over what the tree says.
+    pub(crate) async fn insert(&self, key: Key) -> Result<(), SetError> {
+        self.insert_if(key, || true).await
     }
 
     /// The same where `still` says yes, asked in the moment in which it is done.
-    pub(crate) async fn insert_if(&self, key: Key, still: impl Fn() -> bool) -> Result<u64, SetError> {
-        self.lay_all(key, |_| still()).await
-    }
-
-    async fn lay_all(&self, key: Key, still: impl Fn(&Key) -> bool) -> Result<u64, SetError> {
-        let (mut rest, mut newest) = (key, 0);
+    pub(crate) async fn insert_if(&self, key: Key, still: impl Fn() -> bool) -> Result<(), SetError> {
+        let mut rest = key;
         while rest.sectors() > 0 {
             let frame = self.ready_leaf(rest.start()).await?;
             let end = self.end_in(frame, &rest);
             let piece = rest.cut_back(end);
-            if still(&piece) {
-                newest = self.lay(frame, piece);
+            if still() {
+                self.lay(frame, piece);
             }
             rest = rest.cut_front(end);
         }
-        Ok(newest)
+        Ok(())
     }
 
-    /// Lays `new` where the tree still says what `old`, which covers the same sectors, says. The number of the newest entry of
-    /// the journal that has some of it, if any has, and how many sectors it was.
-    pub(crate) async fn replace(&self, old: Key, new: Key) -> Result<(u64, u64), SetError> {
-        let (mut at, mut newest, mut sectors) = (old.start(), 0, 0);
+    /// Lays `new` where the tree still says what `old`, which covers the same sectors, says. Of how many sectors.
+    pub(crate) async fn replace(&self, old: Key, new: Key) -> Result<u64, SetError> {
+        let (mut at, mut sectors) = (old.start(), 0);
         while at < old.end() {
             let frame = self.ready_leaf(at).await?;
             let end = self.end_in(frame, &old.cut_front(at.offset));
@@ -48,11 +43,11 @@ impl CacheSet {
                 at = Position::new(at.inode, end);
                 continue;
             };
-            newest = self.lay(frame, new.cut_front(from).cut_back(to));
+            self.lay(frame, new.cut_front(from).cut_back(to));
             sectors += to - from;
             at = Position::new(at.inode, to);
         }
-        Ok((newest, sectors))
+        Ok(sectors)
     }
 
     /// Where the part of a key ends that the leaf in a frame covers.
@@ -108,12 +103,11 @@ impl CacheSet {
     }
 
     /// Lays a key into a leaf that has room for it, and adds it to the journal, which has too.
-    fn lay(&self, frame: usize, key: Key) -> u64 {
+    fn lay(&self, frame: usize, key: Key) {
         let engine = self.engine();
         let seq = engine.journal.add(&key);
         self.lay_into(frame, key, seq);
         engine.fills.overwritten(&key);
-        seq
     }
 
     /// Lays a key, which the journal's entry `pin` has, into a leaf that has room for it.

@@ -96,7 +96,7 @@ async fn put(set: &CacheSet, job: &Job) -> Result<(), SetError> {
         let written = set.dev.start(Request::write(Sectors(room.sector), job.data.slice(done, bytes))).await;
         let laid = match written {
             Ok(()) => set.insert_if(set.key_of(&room, start, false), || fills.is_current(&job.fill)).await,
-            Err(_) => Ok(0), // the cache does not take it: it is only not cached
+            Err(_) => Ok(()), // the cache does not take it: it is only not cached
         };
         set.end_write(&room);
         laid?;

@@ -60,12 +60,17 @@ struct Piece {
 impl Volume {
     /// Makes durable whatever was answered before.
     pub(super) async fn flush(&self) -> Outcome {
-        let (set, engine) = (self.set(), self.set().engine());
-        engine.journal.commit(set, engine.journal.newest()).await.map_err(failed)?;
+        self.commit().await?;
         match self.disk() {
             Some(disk) => disk.flush().await,
             None => Ok(()),
         }
+    }
+
+    /// Makes durable all that the tree says. What it says of a range may have been said for another request.
+    async fn commit(&self) -> Outcome {
+        let journal = self.set().journal();
+        journal.commit(self.set(), journal.newest()).await.map_err(failed)
     }
 
     /// Writes, discards, or zeroes.
@@ -74,14 +79,14 @@ impl Volume {
             return Err(failed(error));
         }
         let _held = writer.locks.lock(request.range).await;
-        let newest = match (request.op, self.way(writer)) {
+        match (request.op, self.way(writer)) {
             (Op::Write, Way::Back) => self.write_back(writer, request).await?,
             (Op::Write, Way::Through) => self.write_through(request).await?,
             (Op::Discard, _) => self.discard(request).await?,
             _ => self.write_around(request).await?,
-        };
+        }
         match request.fua {
-            true => self.set().journal().commit(self.set(), newest).await.map_err(failed),
+            true => self.commit().await,
             false => Ok(()),
         }
     }
@@ -98,7 +103,7 @@ impl Volume {
     }
 
     /// To the cache alone. What that does not take goes to the backing device.
-    async fn write_back(&self, writer: &Writer, request: &Request) -> Result<u64, Failed> {
+    async fn write_back(&self, writer: &Writer, request: &Request) -> Outcome {
         if let Some(state) = &writer.state {
             let admitted = state.admit().await;
             let written = match admitted {
@@ -112,18 +117,17 @@ impl Volume {
     }
 
     /// To both; the cache has it when the backing device has.
-    async fn write_through(&self, request: &Request) -> Result<u64, Failed> {
+    async fn write_through(&self, request: &Request) -> Outcome {
         self.write_to_cache(request, false).await
     }
 
-    /// Writes all of a request to the cache, and, if it is not to be dirty, to the backing device meanwhile. The number of the
-    /// newest entry of the journal that tells of it.
-    async fn write_to_cache(&self, request: &Request, is_dirty: bool) -> Result<u64, Failed> {
+    /// Writes all of a request to the cache, and, if it is not to be dirty, to the backing device meanwhile.
+    async fn write_to_cache(&self, request: &Request, is_dirty: bool) -> Outcome {
         let mut below = match is_dirty {
             true => None,
             false => Some(self.start_below(request, request.range)),
         };
-        let (mut done, mut newest) = (Sectors::ZERO, 0);
+        let mut done = Sectors::ZERO;
         while done < request.range.count {
             let mut pieces = [const { None }; FAN_OUT];
             let taken = self.write_pieces(request, done, is_dirty, &mut pieces).await;
@@ -131,24 +135,24 @@ impl Volume {
                 let written = below.await;
                 if written.is_err() {
                     self.drop_pieces(&pieces);
-                    return written.map(|()| newest);
+                    return written;
                 }
                 self.wrote_below(request).await.inspect_err(|_| self.drop_pieces(&pieces))?;
             }
             let laid = self.lay_pieces(&pieces).await;
             self.drop_pieces(&pieces);
-            newest = laid?.max(newest);
+            laid?;
             let Ok(taken) = taken else { break };
             done += taken;
         }
         if done == request.range.count {
-            return Ok(newest);
+            return Ok(());
         }
         let part = Range::new(request.range.start + done, request.range.count - done);
         let rest = request.piece(part, part.start);
         match is_dirty {
-            false => self.forget(rest.range).await.map(|seq| seq.max(newest)), // the backing device has it
-            true if self.is_backed() => self.write_around(&rest).await.map(|seq| seq.max(newest)),
+            false => self.forget(rest.range).await, // the backing device has it
+            true if self.is_backed() => self.write_around(&rest).await,
             true => Err(Failed::new(Cause::NoSpace)),
         }
     }
@@ -204,12 +208,11 @@ impl Volume {
     }
 
     /// Has the tree tell of pieces.
-    async fn lay_pieces(&self, pieces: &[Option<Piece>]) -> Result<u64, Failed> {
-        let mut newest = 0;
+    async fn lay_pieces(&self, pieces: &[Option<Piece>]) -> Outcome {
         for piece in pieces.iter().flatten() {
-            newest = self.set().insert(piece.key).await.map_err(failed)?.max(newest);
+            self.set().insert(piece.key).await.map_err(failed)?;
         }
-        Ok(newest)
+        Ok(())
     }
 
     fn drop_pieces(&self, pieces: &[Option<Piece>]) {
@@ -219,7 +222,7 @@ impl Volume {
     }
 
     /// To the backing device; the cache forgets what it has.
-    async fn write_around(&self, request: &Request) -> Result<u64, Failed> {
+    async fn write_around(&self, request: &Request) -> Outcome {
         match &self.below {
             Below::Backing(..) => {
                 self.start_below(request, request.range).await?;
@@ -232,8 +235,8 @@ impl Volume {
     }
 
     /// The content does not count any more.
-    async fn discard(&self, request: &Request) -> Result<u64, Failed> {
-        let newest = self.forget(request.range).await?;
+    async fn discard(&self, request: &Request) -> Outcome {
+        self.forget(request.range).await?;
         match self.start_below(request, request.range).await {
             Err(Failed { cause: Cause::Unsupported | Cause::Gone, .. }) => {}
             discarded => {
@@ -241,23 +244,23 @@ impl Volume {
                 self.disk().into_iter().for_each(|disk| disk.written());
             }
         }
-        Ok(newest)
+        Ok(())
     }
 
     /// The cache forgets what it has of a range, and what is on its way into it.
-    async fn forget(&self, range: Range) -> Result<u64, Failed> {
-        let (set, mut done, mut newest) = (self.set(), Sectors::ZERO, 0);
+    async fn forget(&self, range: Range) -> Outcome {
+        let (set, mut done) = (self.set(), Sectors::ZERO);
         while done < range.count {
             let start = self.position(range.start + done);
             let found = set.find(start, (range.count - done).0.min(MOST_SECTORS / 8 * 8)).await.map_err(failed)?;
             let hole = Key::hole(start, found.sectors);
             match found.is_named {
-                true => newest = set.insert(hole).await.map_err(failed)?.max(newest),
+                true => set.insert(hole).await.map_err(failed)?,
                 false => set.engine().fills.overwritten(&hole),
             }
             done += Sectors(found.sectors);
         }
-        Ok(newest)
+        Ok(())
     }
 
     /// Whether anything of a range is only in the cache.
