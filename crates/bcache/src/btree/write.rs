@@ -31,11 +31,12 @@ impl CacheSet {
         let engine = self.engine();
         let whole = engine.leaf_buffers.wait_take(open_bytes(&self.geometry)).await;
         let Some((sector, buf)) = self.take_open(frame, &whole) else { return Ok(()) };
-        let written = self.write_set(sector, &buf).await;
+        // If that fails the set does, and what was to be written goes on keeping its entries.
+        self.write_set(sector, &buf).await?;
         self.nodes.frame(frame).borrow_mut().writing = None;
         self.nodes.written();
         engine.journal.look_again();
-        written
+        Ok(())
     }
 
     /// Takes the open keys of a leaf, laid out in `whole`: where they go, and the bytes. They count as written: what is laid

@@ -186,6 +186,9 @@ impl Journal {
 
     async fn write(&self, set: &CacheSet, entry: &Open) -> Result<(), SetError> {
         set.flush_data().await?;
+        if let Some(error) = set.failure() {
+            return Err(error);
+        }
         let (place, buf) = self.seal(set, entry);
         let bucket = self.geometry.journal_bucket(place.index);
         let sector = self.geometry.sector(bucket) + place.offset;
