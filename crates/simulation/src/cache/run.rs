@@ -156,15 +156,18 @@ impl Run {
         for known in self.known.borrow().values() {
             known.model.borrow_mut().forget_readers();
         }
-        self.crashed = end != End::Stop || (self.crashed && ended.is_none());
+        self.crashed = ended != Some(true);
     }
 
-    /// Opens everything, loads it, and ends it as planned.
-    async fn live(&self, end: End) {
+    /// Opens everything, loads it, and ends it as planned. Whether it was stopped, and nothing is lost by that.
+    async fn live(&self, end: End) -> bool {
         let arena = Arena::new(16 << 20);
         let (set, volumes) = match self.open(&arena).await {
             Ok(opened) => opened,
-            Err(error) => return self.complain("C5", format!("the set cannot be opened: {error}")),
+            Err(error) => {
+                self.complain("C5", format!("the set cannot be opened: {error}"));
+                return false;
+            }
         };
         let loads: Vec<Rc<Load>> =
             volumes.iter().map(|(inode, volume)| Rc::new(self.load(*inode, volume, &arena, false))).collect();
@@ -183,15 +186,16 @@ impl Run {
         for task in tasks {
             task.join().await;
         }
-        if end == End::Stop {
-            let stopped = set.stop().await;
-            if let (Err(error), false) = (stopped, self.has_faults()) {
-                self.complain("C1", format!("the set cannot be stopped: {error}"));
-            }
-        } else {
+        if end != End::Stop {
             // What is still to be written is, or is cut.
             sleep_ms(self.world.draw(|random| random.below(1000))).await;
+            return false;
         }
+        let stopped = set.stop().await;
+        if let (Err(error), false) = (stopped, self.has_faults()) {
+            self.complain("C1", format!("the set cannot be stopped: {error}"));
+        }
+        stopped.is_ok()
     }
 
     fn has_faults(&self) -> bool {
