@@ -27,7 +27,7 @@ pub use summary::{Backing, Cache, Kind, Summary};
 use crate::checksum::{SEED, checksum};
 use crate::error::FormatError;
 use crate::limits::{MOST_JOURNAL_BUCKETS, SUPERBLOCK_BYTES, SUPERBLOCK_SECTOR};
-use crate::terms::{CacheMode, Label, State};
+use crate::terms::{CacheMode, Label, Replacement, State};
 
 /// What marks a superblock of bcache.
 pub const MAGIC: [u8; 16] =
@@ -164,6 +164,12 @@ impl Superblock {
     /// Says how a backing device is cached.
     pub fn set_mode(&mut self, mode: CacheMode) {
         self.flags = (self.flags.get() & !flag::MODE | mode.number()).into();
+    }
+
+    /// Says which bucket of a cache is given up first.
+    pub fn set_replacement(&mut self, replacement: Replacement) {
+        let others = self.flags.get() & !flag::REPLACEMENT;
+        self.flags = (others | replacement.number() << flag::REPLACEMENT_AT).into();
     }
 
     /// Labels a backing device.

@@ -120,12 +120,7 @@ impl CacheSet {
         Ok(())
     }
 
-    async fn write_prio_bucket(
-        &self,
-        bucket: BucketNo,
-        part: u64,
-        next: BucketNo,
-    ) -> Result<(), SetError> {
+    async fn write_prio_bucket(&self, bucket: BucketNo, part: u64, next: BucketNo) -> Result<(), SetError> {
         let allocator = &self.engine().allocator;
         let bytes = self.geometry.meta_bucket_bytes();
         let buf = allocator.buffers.wait_take(bytes).await;

@@ -113,11 +113,6 @@ impl Buckets {
         &self.table[bucket.0 as usize]
     }
 
-    /// How many there are.
-    pub fn count_all(&self) -> usize {
-        self.table.len()
-    }
-
     fn bucket_of(&self, pointer: Pointer) -> BucketNo {
         pointer.bucket(self.bucket_sectors)
     }
@@ -131,7 +126,8 @@ impl Buckets {
     /// yet does not count.
     pub fn is_gone(&self, pointer: Pointer) -> bool {
         let bucket = self.get(self.bucket_of(pointer));
-        let undone = bucket.usage == Use::GivenUp && bucket.generation.wrapping_sub(1) == pointer.generation();
+        let undone =
+            bucket.usage == Use::GivenUp && bucket.generation.wrapping_sub(1) == pointer.generation();
         bucket.generation != pointer.generation() && !undone
     }
 
@@ -285,6 +281,11 @@ impl Buckets {
         }
     }
 
+    /// Whether all buckets hold something: one that is needed is given up by data that could be read.
+    pub fn is_full(&self) -> bool {
+        self.lists.first(Class::Empty).is_none()
+    }
+
     /// Whether [`Buckets::give_up`] would give one up.
     pub fn can_give_up(&self) -> bool {
         [Class::Empty, Class::Clean].iter().any(|class| self.lists.first(*class).is_some())
@@ -351,9 +352,19 @@ impl Buckets {
         self.free.len()
     }
 
-    /// What part of all buckets cannot be given up, of a hundred.
+    /// Buckets with something dirty.
+    pub fn dirty_buckets(&self) -> u64 {
+        self.dirty_buckets
+    }
+
+    /// Buckets that cannot be given up: of metadata, or with something dirty.
+    pub fn in_use(&self) -> u64 {
+        self.dirty_buckets + self.metadata_buckets
+    }
+
+    /// The same of a hundred.
     pub fn in_use_percent(&self) -> u64 {
-        (self.dirty_buckets + self.metadata_buckets) * 100 / self.table.len() as u64
+        self.in_use() * 100 / self.table.len() as u64
     }
 }
 

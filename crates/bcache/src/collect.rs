@@ -1,53 +1,78 @@
-//! Collection: a pass over the tree, leaf by leaf, that finds out how old the oldest pointer into each bucket is. What is free
-//! is known without it; only buckets whose pointers are too old to be given up wait for it.
+//! Collection: passes over the tree, leaf by leaf, so that nobody waits for more than one of them.
+//!
+//! What is free is known without it. One pass finds out how old the oldest pointer into each bucket is, for buckets whose
+//! pointers are too old to be given up. The other moves what is left in buckets that hold little but cannot be given up,
+//! because it is dirty, so that they are free then.
+
+mod moving;
 
 use std::rc::Rc;
 
 use bcache_format::{BucketNo, Key, Position};
+use block::Arena;
 use runtime::{sleep_ms, spawn, yield_now};
 
 use crate::buckets::ahead;
 use crate::error::SetError;
-use crate::limits::COLLECT_LOOK_MS;
+use crate::limits::{COLLECT_LOOK_MS, MOVE_BYTES};
 use crate::set::CacheSet;
 
 /// Starts the collection.
 pub(crate) fn start(set: &Rc<CacheSet>) {
     let generations = vec![0; set.geometry.buckets as usize].into_boxed_slice();
+    let victims = vec![false; set.geometry.buckets as usize].into_boxed_slice();
+    let buffers = Arena::new(MOVE_BYTES);
     let set = set.clone();
-    let _running = spawn(async move { run(&set, generations).await });
+    let _running = spawn(async move { run(&set, generations, victims, &buffers).await });
 }
 
-async fn run(set: &Rc<CacheSet>, mut oldest: Box<[u8]>) {
+async fn run(set: &Rc<CacheSet>, mut oldest: Box<[u8]>, mut victims: Box<[bool]>, buffers: &Rc<Arena>) {
     while !set.is_over() {
         sleep_ms(COLLECT_LOOK_MS).await;
+        // What cannot be read or written now may be next time.
         if !set.is_over() && set.buckets.borrow().has_stuck() {
-            let _failed = collect(set, &mut oldest).await; // what cannot be read now may be read next time
+            let _failed = set.collect(&mut oldest).await;
+        }
+        if !set.is_over() && set.is_fragmented() {
+            let _failed = set.empty_sparse(&mut victims, buffers).await;
         }
     }
 }
 
-/// One pass. What comes into the tree meanwhile is as new as its bucket.
-async fn collect(set: &CacheSet, oldest: &mut [u8]) -> Result<(), SetError> {
-    for (at, generation) in oldest.iter_mut().enumerate() {
-        *generation = set.buckets.borrow().get(BucketNo(at as u64)).generation;
-    }
-    let mut at = Position::default();
-    loop {
-        for level in (0..=set.root().1).rev() {
-            let frame = set.nodes.place(set.root(), &set.buckets, at, level).await?;
-            let frame = set.nodes.frame(frame).borrow();
-            see(set, frame.node.keys.keys(), oldest);
-            if level == 0 {
-                let end = frame.node.key.end();
-                if end == Position::MAX || end <= at {
-                    drop(frame);
-                    return settle(set, oldest);
-                }
-                at = end;
-            }
+impl CacheSet {
+    /// Finds out how old pointers are. What comes into the tree meanwhile is as new as its bucket.
+    async fn collect(&self, oldest: &mut [u8]) -> Result<(), SetError> {
+        for (at, generation) in oldest.iter_mut().enumerate() {
+            *generation = self.buckets.borrow().get(BucketNo(at as u64)).generation;
         }
-        yield_now().await;
+        let mut at = Some(Position::default());
+        while let Some(from) = at {
+            for level in (1..=self.root().1).rev() {
+                let frame = self.nodes.place(self.root(), &self.buckets, from, level).await?;
+                see(self, self.nodes.frame(frame).borrow().node.keys.keys(), oldest);
+            }
+            at = self.look_at_leaf(from, |keys| see(self, keys, oldest)).await?;
+            yield_now().await;
+        }
+        let mut buckets = self.buckets.borrow_mut();
+        for (at, generation) in oldest.iter().enumerate() {
+            buckets.set_oldest(BucketNo(at as u64), *generation);
+        }
+        drop(buckets);
+        self.engine().allocator.changed.notify();
+        Ok(())
+    }
+
+    /// Looks at the keys of the leaf in which `at` lies. Where the next leaf begins, if there is one.
+    async fn look_at_leaf(
+        &self,
+        at: Position,
+        look: impl FnOnce(&[Key]),
+    ) -> Result<Option<Position>, SetError> {
+        let leaf = self.nodes.leaf(self.root(), &self.buckets, at).await?;
+        look(leaf.keys.keys());
+        let end = leaf.key.end();
+        Ok((end != Position::MAX && end > at).then_some(end))
     }
 }
 
@@ -58,14 +83,4 @@ fn see(set: &CacheSet, keys: &[Key], oldest: &mut [u8]) {
             oldest[bucket] = pointer.generation();
         }
     }
-}
-
-fn settle(set: &CacheSet, oldest: &[u8]) -> Result<(), SetError> {
-    let mut buckets = set.buckets.borrow_mut();
-    for (at, generation) in oldest.iter().enumerate() {
-        buckets.set_oldest(BucketNo(at as u64), *generation);
-    }
-    drop(buckets);
-    set.engine().allocator.changed.notify();
-    Ok(())
 }

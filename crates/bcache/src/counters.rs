@@ -210,6 +210,11 @@ pub struct SetCounters {
     pub writeback_keys_failed: Cell<u64>,
 }
 
+/// One more of something that is counted.
+pub(crate) fn count(counter: &Cell<u64>, more: u64) {
+    counter.set(counter.get().saturating_add(more));
+}
+
 impl SetCounters {
     /// Bytes of data: bcache's `written`.
     pub fn written(&self) -> u64 {

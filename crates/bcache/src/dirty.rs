@@ -1,32 +1,57 @@
-//! How much of each volume only the cache has. Pure.
+//! How much of each volume only the cache has, and of volumes whose stripes are known, how much of each stripe. Pure.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+
+use bcache_format::Key;
 
 use crate::limits::INODES;
+use crate::writeback::stripes::Stripes;
 
 /// Sectors by inode.
 pub(crate) struct Dirty {
     sectors: Box<[Cell<u64>]>,
+    stripes: RefCell<Vec<(u32, Stripes)>>,
 }
 
 impl Dirty {
     /// Nothing.
     pub fn new() -> Dirty {
-        Dirty { sectors: (0..INODES).map(|_| Cell::new(0)).collect() }
+        let sectors = (0..INODES).map(|_| Cell::new(0)).collect();
+        Dirty { sectors, stripes: RefCell::default() }
     }
 
     fn of(&self, inode: u32) -> Option<&Cell<u64>> {
         self.sectors.get(inode as usize)
     }
 
-    /// So many more.
-    pub fn add(&self, inode: u32, sectors: u64) {
-        self.of(inode).into_iter().for_each(|count| count.set(count.get().saturating_add(sectors)));
+    /// An extent is dirty.
+    pub fn add(&self, key: &Key) {
+        let count = self.of(key.inode());
+        count.into_iter().for_each(|count| count.set(count.get().saturating_add(key.sectors())));
+        self.change_stripes(key.inode(), |stripes| stripes.add(key.start().offset, key.sectors()));
     }
 
-    /// So many fewer.
-    pub fn take(&self, inode: u32, sectors: u64) {
-        self.of(inode).into_iter().for_each(|count| count.set(count.get().saturating_sub(sectors)));
+    /// It is not any more.
+    pub fn take(&self, key: &Key) {
+        let count = self.of(key.inode());
+        count.into_iter().for_each(|count| count.set(count.get().saturating_sub(key.sectors())));
+        self.change_stripes(key.inode(), |stripes| stripes.remove(key.start().offset, key.sectors()));
+    }
+
+    fn change_stripes(&self, inode: u32, change: impl FnOnce(&mut Stripes)) {
+        if let Some((_, stripes)) = self.stripes.borrow_mut().iter_mut().find(|(of, _)| *of == inode) {
+            change(stripes);
+        }
+    }
+
+    /// From now on the stripes of a volume are known; these, in which what is dirty was counted.
+    pub fn know_stripes(&self, inode: u32, stripes: Stripes) {
+        self.stripes.borrow_mut().push((inode, stripes));
+    }
+
+    /// What the stripes of a volume say, if they are known.
+    pub fn ask_stripes<R>(&self, inode: u32, ask: impl FnOnce(&Stripes) -> R) -> Option<R> {
+        self.stripes.borrow().iter().find(|(of, _)| *of == inode).map(|(_, stripes)| ask(stripes))
     }
 
     /// Of one volume.

@@ -15,22 +15,27 @@ use std::rc::Rc;
 
 use bcache_format::{BucketNo, Key, Position, Replacement};
 use block::{Arena, Dev, Request};
-use runtime::Event;
+use runtime::{Event, now};
 
 use crate::allocator::{self, Allocator, kept};
 use crate::btree;
 use crate::btree::write::open_bytes;
 use crate::buckets::{Purpose, Use};
 use crate::collect;
+use crate::counters::{Counters, SetCounters};
 use crate::dirty::Dirty;
 use crate::error::SetError;
 use crate::fills::Fills;
 use crate::journal::ring::Ring;
 use crate::journal::writer::{self, Journal};
-use crate::limits::{FILL_BYTES, FILLS, LEAVES_AT_ONCE, WAITERS};
+use crate::limits::{FILL_BYTES, FILLS, GHOST_PLACES, GHOST_SECTORS, LEAVES_AT_ONCE, WAITERS};
 use crate::open::OpenBuckets;
+use crate::policy::congestion::Congestion;
+use crate::policy::ghost::Ghost;
 use crate::set::CacheSet;
+use crate::tunables::SetTunables;
 use crate::volume::fill;
+use crate::writeback::rate::Idleness;
 
 /// What a set has that is written.
 pub(crate) struct Engine {
@@ -53,6 +58,13 @@ pub(crate) struct Engine {
     pub queue: fill::Queue,
     /// Backing devices with writes that were not flushed have to be flushed before keys that speak of them are durable.
     backing: RefCell<Vec<Rc<BackingDisk>>>,
+    pub tunables: SetTunables,
+    pub counters: SetCounters,
+    /// Of all volumes together.
+    pub totals: Counters,
+    pub congestion: RefCell<Congestion>,
+    pub ghost: RefCell<Ghost>,
+    pub idleness: RefCell<Idleness>,
     failure: Cell<Option<SetError>>,
     is_stopped: Cell<bool>,
 }
@@ -117,9 +129,16 @@ impl CacheSet {
             fill_buffers: Arena::new(FILLS / 2 * FILL_BYTES),
             queue: fill::Queue::default(),
             backing: RefCell::default(),
+            tunables: SetTunables::default(),
+            counters: SetCounters::default(),
+            totals: Counters::new(now()),
+            congestion: RefCell::default(),
+            ghost: RefCell::new(Ghost::new(GHOST_PLACES, GHOST_SECTORS)),
+            idleness: RefCell::default(),
             failure: Cell::new(None),
             is_stopped: Cell::new(false),
         };
+        engine.tunables.cache_replacement_policy.set(policy as u64);
         assert!(self.engine.set(engine).is_ok(), "a set is started once");
         self.count_all().await?;
         let spoken_of = self.take_empty(policy);
@@ -174,6 +193,12 @@ impl CacheSet {
         self.nodes.changed.notify();
     }
 
+    /// The devices behind the volumes: how many, and their sectors.
+    pub(crate) fn backing_sectors(&self) -> (u64, u64) {
+        let backing = self.engine().backing.borrow();
+        (backing.len() as u64, backing.iter().map(|disk| disk.dev.geometry().size.0).sum())
+    }
+
     /// Makes everything durable, and ends those who keep the set going. No volume may be in use any more.
     pub async fn stop(&self) -> Result<(), SetError> {
         let engine = self.engine();
@@ -182,6 +207,21 @@ impl CacheSet {
         engine.is_stopped.set(true);
         self.wake_all();
         durable
+    }
+
+    /// What can be set of it.
+    pub fn tunables(&self) -> &SetTunables {
+        &self.engine().tunables
+    }
+
+    /// What it has written, and more.
+    pub fn counters(&self) -> &SetCounters {
+        &self.engine().counters
+    }
+
+    /// What became of requests to all of its volumes.
+    pub fn totals(&self) -> &Counters {
+        &self.engine().totals
     }
 
     /// A backing device that keys of the set speak of.
@@ -264,7 +304,7 @@ impl CacheSet {
             undone |= buckets.learn(pointer);
             buckets.see(pointer);
             if buckets.count(key) && key.is_dirty() {
-                self.engine().dirty.add(key.inode(), key.sectors());
+                self.engine().dirty.add(key);
             }
         }
         undone

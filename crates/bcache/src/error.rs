@@ -86,6 +86,13 @@ pub enum SetError {
     NotUsed,
     /// The cache was made by something that nobody is to write to.
     ReadOnly,
+    /// Dirty data of a volume that lies behind the end of its backing device.
+    BehindEnd {
+        /// Its key.
+        found: Key,
+        /// Sectors of the device.
+        sectors: u64,
+    },
     /// Nodes of the tree have too few blocks to be added to.
     NodeBlocks {
         /// Blocks that they have.
@@ -147,6 +154,10 @@ impl fmt::Display for SetError {
             }
             SetError::NotUsed => f.write_str("the cache was made and never used: there is no set on it"),
             SetError::ReadOnly => f.write_str("the cache has a feature for which it is only read"),
+            SetError::BehindEnd { found, sectors } => write!(
+                f,
+                "{found} is dirty and lies behind the end of its backing device, which has {sectors} sectors"
+            ),
             SetError::NodeBlocks { found, least } => write!(
                 f,
                 "buckets of {found} block are too small to write to, expected at least {least}: the cache can be read, \

@@ -4,7 +4,7 @@
 //! meanwhile is newer than what was read, or may be: then the miss is not put into the cache (C3). The kernel leaves a key in
 //! the tree for the same purpose.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use bcache_format::{Key, Position};
 
@@ -14,7 +14,6 @@ use crate::limits::FILLS;
 #[derive(Default)]
 pub(crate) struct Fills {
     fills: RefCell<[Option<Fill>; FILLS]>,
-    collisions: Cell<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,6 +44,13 @@ impl Fills {
         }
     }
 
+    /// Nothing of a volume is to be put into the cache any more.
+    pub fn overwrite_all(&self, inode: u32) {
+        let mut fills = self.fills.borrow_mut();
+        let own = fills.iter_mut().flatten().filter(|fill| fill.start.inode == inode);
+        own.for_each(|fill| fill.is_overwritten = true);
+    }
+
     /// Whether what was read is still what is to be read.
     pub fn is_current(&self, fill: &FillNo) -> bool {
         self.fills.borrow()[fill.0].is_some_and(|fill| !fill.is_overwritten)
@@ -52,14 +58,6 @@ impl Fills {
 
     /// It is over.
     pub fn end(&self, fill: FillNo) {
-        let was = self.fills.borrow_mut()[fill.0].take();
-        if was.is_some_and(|fill| fill.is_overwritten) {
-            self.collisions.set(self.collisions.get() + 1);
-        }
-    }
-
-    /// How many were overwritten on their way.
-    pub fn collisions(&self) -> u64 {
-        self.collisions.get()
+        self.fills.borrow_mut()[fill.0] = None;
     }
 }

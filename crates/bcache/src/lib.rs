@@ -1,7 +1,7 @@
 //! The bcache engine: sets, the tree, the journal, cached volumes.
 //!
 //! [`examine()`] reads what a disk says it is. [`CacheSet`] is the set on a cache; [`Volume`] a device that is read through
-//! it. Nothing here writes yet but [`create()`], which makes new ones.
+//! it, and written once the set was started. [`create()`] makes new ones, [`found()`] puts a set on a cache that was made.
 
 mod allocator;
 mod btree;
@@ -20,6 +20,7 @@ mod found;
 mod journal;
 pub mod limits;
 mod lookup;
+mod manage;
 mod members;
 mod open;
 pub mod policy;
@@ -39,6 +40,7 @@ pub use error::SetError;
 pub use examine::{ExamineError, Examined, examine};
 pub use found::found;
 pub use journal::chain::Entry;
+pub use manage::Status;
 pub use reader::Reader;
 pub use set::{CacheSet, Found, JournalFacts, Options};
-pub use volume::Volume;
+pub use volume::{NotSet, Volume};

@@ -58,6 +58,11 @@ pub const FILL_BYTES: usize = 256 * 1024;
 /// Inodes of volumes that are counted: what the kernel's table of uuids has room for with buckets of 512 KiB.
 pub const INODES: usize = 4096;
 
+/// Misses that are remembered for the second one, and sectors of each: 256 KiB of memory for 16 GiB.
+pub const GHOST_PLACES: usize = 1 << 16;
+/// See [`GHOST_PLACES`].
+pub const GHOST_SECTORS: u64 = 512;
+
 /// Misses that are put into the cache at once.
 pub const FILLERS: usize = 4;
 
@@ -68,3 +73,10 @@ pub const BACK_BYTES: usize = 256 * 1024;
 
 /// How often it is looked whether the tree is to be collected.
 pub const COLLECT_LOOK_MS: u64 = 1000;
+
+/// Bytes that are moved in one piece.
+pub const MOVE_BYTES: usize = 64 * 1024;
+/// Extents of a leaf that are moved before it is looked at again.
+pub const MOVED_AT_ONCE: usize = 64;
+/// Buckets that are looked at before others have their turn.
+pub const STEP_BUCKETS: usize = 4096;

@@ -2,10 +2,28 @@
 
 use bcache_format::{Key, Position};
 
+use crate::engine::BackingDisk;
 use crate::error::SetError;
 use crate::set::CacheSet;
+use crate::writeback::stripes::Stripes;
 
 impl CacheSet {
+    /// Counts how much of each stripe of a backing device is dirty, and goes on counting.
+    pub(crate) async fn know_stripes(&self, inode: u32, disk: &BackingDisk) -> Result<(), SetError> {
+        let geometry = disk.dev.geometry();
+        let mut stripes = Stripes::of(&geometry);
+        let mut at = Position::new(inode, 0);
+        while let Some(key) = self.next_dirty(at, u64::MAX).await? {
+            if key.end().offset > geometry.size.0 {
+                return Err(SetError::BehindEnd { found: key, sectors: geometry.size.0 });
+            }
+            stripes.add(key.start().offset, key.sectors());
+            at = key.end();
+        }
+        self.engine().dirty.know_stripes(inode, stripes);
+        Ok(())
+    }
+
     /// The next extent of the volume of `at`, from there on, that only the cache has; of it at most so many sectors.
     pub(crate) async fn next_dirty(&self, at: Position, most: u64) -> Result<Option<Key>, SetError> {
         let mut from = at;
@@ -31,7 +49,8 @@ impl CacheSet {
     pub(crate) async fn says(&self, key: &Key) -> bool {
         let found = self.find(key.start(), key.sectors()).await;
         found.is_ok_and(|found| {
-            found.sectors == key.sectors() && found.at == key.pointer().map(|pointer| (pointer, key.is_dirty()))
+            found.sectors == key.sectors()
+                && found.at == key.pointer().map(|pointer| (pointer, key.is_dirty()))
         })
     }
 }

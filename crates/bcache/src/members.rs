@@ -21,6 +21,16 @@ impl CacheSet {
         uuids.iter().position(|entry| entry.usage() == Use::Backing(*uuid)).map(|inode| inode as u32)
     }
 
+    /// Volumes that lie in the cache alone: their inodes and sectors.
+    pub fn flash(&self) -> Vec<(u32, u64)> {
+        let uuids = self.uuids.borrow();
+        let flash = uuids.iter().zip(0..).filter_map(|(entry, inode)| match entry.usage() {
+            Use::FlashOnly(sectors) => Some((inode, sectors)),
+            _ => None,
+        });
+        flash.collect()
+    }
+
     /// Puts a backing device into the table; its inode. One of the same uuid that was there is forgotten: what is cached of it
     /// may be older than what is on the device.
     pub(crate) async fn enter(&self, uuid: [u8; 16], label: Label) -> Result<u32, SetError> {
@@ -28,24 +38,21 @@ impl CacheSet {
         if let Some(old) = self.inode_of(&uuid) {
             self.uuids.borrow_mut()[old as usize].invalidate(now);
         }
+        self.add(new_entry(uuid, label)).await
+    }
+
+    async fn add(&self, entry: UuidEntry) -> Result<u32, SetError> {
         let inode = self.free_inode()?;
-        self.uuids.borrow_mut()[inode as usize] = UuidEntry {
-            uuid,
-            label: label.0,
-            first_reg: now.into(),
-            last_reg: now.into(),
-            ..UuidEntry::default()
-        };
+        self.uuids.borrow_mut()[inode as usize] = entry;
         self.write_uuids().await?;
         Ok(inode)
     }
 
     /// Makes a volume of so many sectors that lies in the cache alone; its inode.
     pub async fn create_flash(&self, uuid: [u8; 16], label: Label, sectors: u64) -> Result<u32, SetError> {
-        let inode = self.enter(uuid, label).await?;
-        self.uuids.borrow_mut()[inode as usize].set_flash_only(sectors);
-        self.write_uuids().await?;
-        Ok(inode)
+        let mut entry = new_entry(uuid, label);
+        entry.set_flash_only(sectors);
+        self.add(entry).await
     }
 
     /// A device that was detached is not in the table any more, and its place is not used again.
@@ -85,4 +92,10 @@ impl CacheSet {
         self.engine().allocator.changed.notify();
         Ok(())
     }
+}
+
+/// The entry of a volume that comes into the set now.
+fn new_entry(uuid: [u8; 16], label: Label) -> UuidEntry {
+    let now = (wall_seconds() as u32).into();
+    UuidEntry { uuid, label: label.0, first_reg: now, last_reg: now, ..UuidEntry::default() }
 }

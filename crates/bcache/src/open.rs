@@ -77,11 +77,6 @@ impl OpenBuckets {
         let open = Open { bucket, stream, used: 0, at: self.steps };
         self.open[place].replace(open).map(|old| old.bucket)
     }
-
-    /// Closes all; which they were.
-    pub fn close(&mut self) -> impl Iterator<Item = BucketNo> + use<> {
-        std::mem::take(&mut self.open).into_iter().flatten().map(|open| open.bucket)
-    }
 }
 
 #[cfg(test)]
@@ -103,9 +98,8 @@ mod tests {
         assert_eq!(open.take(&GEOMETRY, Stream::Dirty(0), 8), None);
         assert_eq!(open.open(Stream::Dirty(0), BucketNo(10)), None);
         assert_eq!(open.open(Stream::Clean(0), BucketNo(11)), None);
-        let mut take = |stream, sectors| {
-            open.take(&GEOMETRY, stream, sectors).map(|room| (room.sector, room.sectors))
-        };
+        let mut take =
+            |stream, sectors| open.take(&GEOMETRY, stream, sectors).map(|room| (room.sector, room.sectors));
         assert_eq!(take(Stream::Dirty(0), 10), Some((160, 10)));
         assert_eq!(take(Stream::Clean(0), 10), Some((176, 10)));
         assert_eq!(take(Stream::Dirty(0), 10), Some((170, 6)));
@@ -122,6 +116,5 @@ mod tests {
         }
         open.take(&GEOMETRY, Stream::Dirty(0), 1);
         assert_eq!(open.open(Stream::Moved, BucketNo(99)), Some(BucketNo(1)));
-        assert_eq!(open.close().count(), OPEN_BUCKETS);
     }
 }

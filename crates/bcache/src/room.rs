@@ -4,6 +4,7 @@ use bcache_format::{BucketNo, Key, Pointer, Position};
 use block::Sectors;
 
 use crate::buckets::{Purpose, Use};
+use crate::counters::count;
 use crate::open::{Room, Stream};
 use crate::set::CacheSet;
 
@@ -63,6 +64,13 @@ impl CacheSet {
     /// Whether data that was found is where it was found.
     pub(crate) fn is_there(&self, pointer: Pointer) -> bool {
         self.buckets.borrow().is_fresh(pointer)
+    }
+
+    /// Data was read where it was not any more.
+    pub(crate) fn raced(&self) {
+        if self.is_started() {
+            count(&self.engine().counters.cache_read_races, 1);
+        }
     }
 
     /// Data was read or written there.

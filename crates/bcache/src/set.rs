@@ -8,6 +8,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use bcache_format::jset::Roots;
+use bcache_format::limits::SUPERBLOCK_BYTES;
 use bcache_format::superblock::{Cache, Kind};
 use bcache_format::uuids::UuidEntry;
 use bcache_format::{BucketNo, Geometry, Key, Pointer, Position};
@@ -18,10 +19,10 @@ use crate::btree::nodes::Nodes;
 use crate::buckets::Buckets;
 use crate::engine::Engine;
 use crate::error::SetError;
-use crate::limits::OPEN_KEYS;
 use crate::examine::Examined;
 use crate::journal::chain::Entry;
 use crate::journal::{chain, replay};
+use crate::limits::OPEN_KEYS;
 use crate::reader::Reader;
 
 /// How a set is opened.
@@ -29,13 +30,11 @@ use crate::reader::Reader;
 pub struct Options {
     /// Memory for nodes of the tree.
     pub node_cache_bytes: usize,
-    /// A write that nobody flushes is in the journal after so many milliseconds.
-    pub journal_delay_ms: u64,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { node_cache_bytes: crate::limits::NODE_CACHE_BYTES, journal_delay_ms: 100 }
+        Options { node_cache_bytes: crate::limits::NODE_CACHE_BYTES }
     }
 }
 
@@ -43,7 +42,6 @@ impl Default for Options {
 pub struct CacheSet {
     pub(crate) dev: Dev,
     pub(crate) geometry: Geometry,
-    pub(crate) options: Options,
     pub(crate) buckets: RefCell<Buckets>,
     pub(crate) nodes: Nodes,
     /// Where everything is; the root is the tree's.
@@ -56,6 +54,7 @@ pub struct CacheSet {
     /// The entries of the journal, the newest last, and the buckets of the priorities, as they were found.
     pub(crate) entries: Vec<Entry>,
     pub(crate) prio_chain: Vec<BucketNo>,
+    pub(crate) superblock: RefCell<Box<[u8; SUPERBLOCK_BYTES]>>,
     /// What a set has that is written.
     pub(crate) engine: OnceCell<Engine>,
 }
@@ -115,7 +114,6 @@ impl CacheSet {
             nodes: Nodes::new(dev.clone(), geometry, options.node_cache_bytes, OPEN_KEYS),
             dev,
             geometry,
-            options,
             buckets: RefCell::new(buckets),
             roots: Cell::new(roots),
             pending: RefCell::new(pending),
@@ -124,6 +122,7 @@ impl CacheSet {
             journal: JournalFacts { oldest, newest, keys },
             entries: chain::newest_last(all),
             prio_chain,
+            superblock: RefCell::new(examined.bytes.clone()),
             engine: OnceCell::new(),
         })
     }
@@ -198,6 +197,10 @@ impl CacheSet {
         let sectors = most.min(key.end().offset - at.offset);
         let left = key.cut_front(at.offset);
         let fresh = left.pointer().filter(|pointer| self.buckets.borrow().is_fresh(*pointer));
-        Found { sectors, at: fresh.map(|pointer| (pointer, key.is_dirty())), is_named: key.pointer().is_some() }
+        Found {
+            sectors,
+            at: fresh.map(|pointer| (pointer, key.is_dirty())),
+            is_named: key.pointer().is_some(),
+        }
     }
 }

@@ -153,7 +153,7 @@ tunables! {
         /// Dirty data is written back as fast as it goes while nobody uses the set.
         idle_max_writeback_rate: Kind::Flag, 1, 0, 1;
         /// Buckets with little left in them are emptied and given up.
-        copy_gc_enabled: Kind::Flag, 0, 0, 1;
+        copy_gc_enabled: Kind::Flag, 1, 0, 1;
         /// After everything was written back, what nobody needs is collected.
         gc_after_writeback: Kind::Flag, 0, 0, 1;
         /// Errors of the cache after which it is given up.

@@ -1,6 +1,7 @@
 //! A volume of bcache: what is in the cache comes from it, everything else from the backing device.
 
 pub(crate) mod fill;
+mod manage;
 mod read;
 mod state;
 mod write;
@@ -20,6 +21,7 @@ use crate::error::SetError;
 use crate::examine::Examined;
 use crate::set::CacheSet;
 use crate::writeback;
+pub use manage::NotSet;
 use state::BackingState;
 use write::Writer;
 
@@ -130,6 +132,7 @@ impl Volume {
         let volume = Volume::backed(name, dev, &backing, block, Some((set.clone(), inode)));
         let Below::Backing(disk, _) = &volume.below else { unreachable!("it is backed") };
         set.add_backing(disk.clone());
+        set.know_stripes(inode, disk).await?;
         let state = BackingState::new(disk.clone(), examined, &backing, arena).await;
         let volume = volume.written(backing.mode, Some(state));
         writeback::task::start(&volume);
@@ -174,7 +177,7 @@ impl Volume {
 
     /// The mode in which it is cached.
     pub fn mode(&self) -> Option<CacheMode> {
-        self.writer.as_ref().map(|writer| writer.mode.get())
+        self.writer.as_ref().map(|writer| writer.tunables.mode())
     }
 
     /// What its backing device says of its cache.

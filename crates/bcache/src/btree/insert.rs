@@ -117,11 +117,11 @@ impl CacheSet {
         let engine = self.engine();
         frame.node.lay(key, |gone| {
             if buckets.forget(&gone) && gone.is_dirty() {
-                engine.dirty.take(gone.inode(), gone.sectors());
+                engine.dirty.take(&gone);
             }
         });
         if buckets.count(&key) && key.is_dirty() {
-            engine.dirty.add(key.inode(), key.sectors());
+            engine.dirty.add(&key);
         }
         frame.node.pin = Some(frame.node.pin.unwrap_or(pin).min(pin));
     }

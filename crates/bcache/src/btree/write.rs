@@ -3,8 +3,8 @@
 //! What a leaf has that is not on disk always fits its log: no bucket is needed to write it, nor memory, nor space in the
 //! journal. So the journal can always let go of what leaves keep (P2).
 //!
-//! A set of keys that is longer than a block is written without its first block, then that one: a power cut in between leaves
-//! a log that ends before it, and never a set that is torn, for which a kernel would refuse the whole cache.
+//! A set of keys is written without its first sector (or what the device writes in one), then that one: a power cut or an error
+//! in between leaves a log that ends before it, and never a set that is torn, for which a kernel would refuse the whole cache.
 
 use std::rc::Rc;
 
@@ -16,6 +16,7 @@ use runtime::spawn;
 use super::log;
 use super::node::Node;
 use super::nodes::frame::Writing;
+use crate::counters::count;
 use crate::error::SetError;
 use crate::limits::{LEAVES_AT_ONCE, OPEN_KEYS};
 use crate::set::CacheSet;
@@ -66,10 +67,10 @@ impl CacheSet {
     /// Writes a set of keys at the end of a log: what it speaks of is durable before, the set itself afterwards.
     pub(crate) async fn write_set(&self, sector: u64, buf: &Buf) -> Result<(), SetError> {
         self.flush_data().await?;
-        let head = self.geometry.block_sectors as usize * 512;
+        let head = self.dev.geometry().logical_block as usize;
         if buf.len() > head {
             let body = buf.slice(head, buf.len() - head);
-            self.write_durably("node", sector + self.geometry.block_sectors, body).await?;
+            self.write_durably("node", sector + head as u64 / 512, body).await?;
         }
         self.write_durably("node", sector, buf.slice(0, head)).await
     }
@@ -81,6 +82,9 @@ impl CacheSet {
         sector: u64,
         buf: Buf,
     ) -> Result<(), SetError> {
+        let counters = &self.engine().counters;
+        let counter = if what == "node" { &counters.btree_sectors } else { &counters.other_sectors };
+        count(counter, buf.sectors().0);
         let write = Request::write(Sectors(sector), buf).with_fua().from_origin(Origin::Metadata);
         let failed = |failed: Failed| {
             let error = SetError::Device { what, sector, failed };

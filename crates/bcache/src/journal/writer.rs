@@ -14,6 +14,7 @@ use block::{Arena, Buf, Failed, Origin, Priority, Request, Sectors};
 use runtime::{Event, sleep_ms, spawn};
 
 use super::ring::{Place, Ring};
+use crate::counters::count;
 use crate::error::SetError;
 use crate::limits::WAITERS;
 use crate::set::CacheSet;
@@ -179,7 +180,8 @@ impl Journal {
         let place = self.ring.borrow_mut().place(entry.seq, sectors, last_seq);
         let buf = entry.buf.slice(0, sectors as usize * 512);
         block::lend(&[], std::slice::from_ref(&buf), |_, bytes| {
-            Jset::seal(bytes[0], entry.seq, last_seq, &set.roots(), entry.words).expect("as long as an entry");
+            Jset::seal(bytes[0], entry.seq, last_seq, &set.roots(), entry.words)
+                .expect("as long as an entry");
         });
         (place, buf)
     }
@@ -190,6 +192,7 @@ impl Journal {
             return Err(error);
         }
         let (place, buf) = self.seal(set, entry);
+        count(&set.engine().counters.other_sectors, buf.sectors().0);
         let bucket = self.geometry.journal_bucket(place.index);
         let sector = self.geometry.sector(bucket) + place.offset;
         let write = Request { priority: Priority::Urgent, ..Request::write(Sectors(sector), buf) };
@@ -211,10 +214,7 @@ async fn run(set: &Rc<CacheSet>) {
     let journal = set.journal();
     loop {
         let is_asked = || journal.wanted.get() > journal.durable.get();
-        journal
-            .changed
-            .wait_until(|| set.is_over() || is_asked() && journal.can_be_written(set))
-            .await;
+        journal.changed.wait_until(|| set.is_over() || is_asked() && journal.can_be_written(set)).await;
         if set.is_over() {
             return;
         }
@@ -237,7 +237,7 @@ async fn run(set: &Rc<CacheSet>) {
 async fn write_in_time(set: &Rc<CacheSet>) {
     let journal = set.journal();
     while !set.is_over() {
-        sleep_ms(set.options.journal_delay_ms).await;
+        sleep_ms(set.engine().tunables.journal_delay_ms.get().max(1)).await;
         if journal.open.borrow().words > 0 {
             journal.ask(journal.newest());
         }

@@ -7,12 +7,13 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use bcache_format::{CacheMode, Position};
+use bcache_format::Position;
 use block::{Buf, Outcome, Range, Request, Sectors};
 use runtime::{Event, spawn};
 
 use super::Volume;
 use crate::buckets::Purpose;
+use crate::counters::count;
 use crate::error::SetError;
 use crate::fills::FillNo;
 use crate::limits::{FILL_BYTES, FILLERS, FILLS, WAITERS};
@@ -26,6 +27,7 @@ pub(crate) struct Queue {
 }
 
 struct Job {
+    volume: Rc<Volume>,
     fill: FillNo,
     start: Position,
     data: Buf,
@@ -40,9 +42,12 @@ impl Default for Queue {
 impl Volume {
     /// Says that a miss begins, and how much of it is put into the cache.
     pub(super) fn fill_of(&self, start: Sectors, sectors: Sectors) -> Option<(FillNo, Sectors)> {
-        let writer = self.writer.as_ref()?;
-        let set = self.set();
-        if writer.mode.get() == CacheMode::None || set.is_over() || writer.bypasses() {
+        let (set, engine) = (self.set(), self.set().engine());
+        if set.is_over() {
+            return None;
+        }
+        let is_choosy = engine.tunables.ghost_admission.get() == 1 && set.buckets.borrow().is_full();
+        if is_choosy && !engine.ghost.borrow_mut().admits(self.position(start), sectors.0) {
             return None;
         }
         let sectors = sectors.min(Sectors::from_bytes(FILL_BYTES as u64));
@@ -51,14 +56,19 @@ impl Volume {
     }
 
     /// A miss was read.
-    pub(super) fn end_miss(&self, request: &Request, part: Range, fill: FillNo, read: Outcome) {
+    pub(super) fn end_miss(self: &Rc<Volume>, request: &Request, part: Range, fill: FillNo, read: Outcome) {
         let engine = self.set().engine();
         let memory = engine.fill_buffers.take(part.count.byte_len());
         let (Ok(()), Some(data), Some(buf)) = (read, memory, &request.buf) else {
             return engine.fills.end(fill);
         };
         data.copy_from(0, &buf.slice((part.start - request.range.start).byte_len(), data.len()));
-        engine.queue.jobs.borrow_mut().push_back(Job { fill, start: self.position(part.start), data });
+        engine.queue.jobs.borrow_mut().push_back(Job {
+            volume: self.clone(),
+            fill,
+            start: self.position(part.start),
+            data,
+        });
         engine.queue.changed.notify();
     }
 }
@@ -81,6 +91,10 @@ async fn run(set: &Rc<CacheSet>) {
         }
         let job = engine.queue.jobs.borrow_mut().pop_front().expect("waited for");
         let _failed = put(set, &job).await; // a set that failed says so itself
+        if !engine.fills.is_current(&job.fill) {
+            job.volume.writer().counters.miss_collision();
+            engine.totals.miss_collision();
+        }
         engine.fills.end(job.fill);
     }
 }
@@ -93,6 +107,7 @@ async fn put(set: &CacheSet, job: &Job) -> Result<(), SetError> {
         let left = (job.data.len() - done) as u64 / 512;
         let Some(room) = set.try_room(Stream::Clean(start.inode), Purpose::Data, left) else { return Ok(()) };
         let bytes = room.sectors as usize * 512;
+        count(&set.engine().counters.data_sectors, room.sectors);
         let written = set.dev.start(Request::write(Sectors(room.sector), job.data.slice(done, bytes))).await;
         let laid = match written {
             Ok(()) => set.insert_if(set.key_of(&room, start, false), || fills.is_current(&job.fill)).await,

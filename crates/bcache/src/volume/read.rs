@@ -1,8 +1,11 @@
 //! Reading: from the cache what is there, from the backing device everything else, which is put into the cache then.
 
-use block::{Cause, Failed, Fan, Outcome, Range, Request, Sectors, Ticket};
 use bcache_format::Pointer;
+use block::{Cause, Failed, Fan, Moment, Outcome, Range, Request, Sectors, Ticket};
+use runtime::now;
+use std::rc::Rc;
 
+use super::write::Stage;
 use super::{Below, FAN_OUT, Volume};
 use crate::fills::FillNo;
 
@@ -23,25 +26,44 @@ enum Place {
 
 impl Volume {
     /// Reads what the cache has of `range` from it, and everything else from below.
-    pub(super) async fn read(&self, request: &Request) -> Outcome {
-        let mut done = Sectors(0);
+    pub(super) async fn read(self: &Rc<Volume>, request: &Request) -> Outcome {
+        let kept = self.is_kept(request);
+        let (mut done, mut is_hit) = (Sectors::ZERO, true);
         while done < request.range.count {
-            done = self.read_some(request, done).await?;
+            let (to, was_hit) = self.read_some(request, done, kept == Some(true)).await?;
+            (done, is_hit) = (to, is_hit && was_hit);
+        }
+        if let (Some(kept), Some(writer)) = (kept, &self.writer) {
+            writer.counters.request(is_hit, !kept);
+            self.set().engine().totals.request(is_hit, !kept);
         }
         Ok(())
     }
 
-    /// Reads up to [`FAN_OUT`] pieces from `from` on; up to where.
-    async fn read_some(&self, request: &Request, from: Sectors) -> Result<Sectors, Failed> {
+    /// Whether what is missed of a request is put into the cache; `None` where nothing is and nobody counts.
+    fn is_kept(&self, request: &Request) -> Option<bool> {
+        let writer = self.writer.as_ref().filter(|writer| writer.stage.get() != Stage::Detached)?;
+        self.set().engine().idleness.borrow_mut().end();
+        Some(self.is_backed() && self.why_not_kept(writer, request).is_none())
+    }
+
+    /// Reads up to [`FAN_OUT`] pieces from `from` on; up to where, and whether all were in the cache.
+    async fn read_some(
+        self: &Rc<Volume>,
+        request: &Request,
+        from: Sectors,
+        is_kept: bool,
+    ) -> Result<(Sectors, bool), Failed> {
+        let started = now();
         let mut fan = Fan::<FAN_OUT>::default();
         let mut pieces = [const { None }; FAN_OUT];
-        let (mut at, mut outcome) = (from, Ok(()));
+        let (mut at, mut is_hit, mut outcome) = (from, true, Ok(()));
         for (number, piece) in pieces.iter_mut().enumerate() {
             let left = request.range.count - at;
             if left.is_zero() {
                 break;
             }
-            let found = self.place(request.range.start + at, left).await;
+            let found = self.place(request.range.start + at, left, is_kept).await;
             let Ok((sectors, place)) = found else {
                 outcome = found.map(drop);
                 break;
@@ -52,19 +74,37 @@ impl Volume {
                 Place::Below(_) => fan.put(number, self.start_below(request, part)),
                 Place::Nowhere => zero(request, part),
             }
+            is_hit &= matches!(place, Place::Cache { .. });
             *piece = Some((part, place));
             at += sectors;
         }
         for (number, piece) in pieces.into_iter().enumerate() {
             let read = fan.take(number).await.unwrap_or(Ok(()));
             let Some((part, place)) = piece else { continue };
+            if matches!(place, Place::Cache { .. }) {
+                self.answered_in(started);
+            }
             outcome = outcome.and(self.end_piece(request, part, place, read).await);
         }
-        outcome.map(|()| at)
+        outcome.map(|()| (at, is_hit))
+    }
+
+    /// The cache has answered what was asked at that time.
+    fn answered_in(&self, started: Moment) {
+        if self.writer.is_some() {
+            let engine = self.set().engine();
+            engine.congestion.borrow_mut().ended(started, now(), false, engine.tunables.thresholds());
+        }
     }
 
     /// Looks at what came of a piece.
-    async fn end_piece(&self, request: &Request, part: Range, place: Place, read: Outcome) -> Outcome {
+    async fn end_piece(
+        self: &Rc<Volume>,
+        request: &Request,
+        part: Range,
+        place: Place,
+        read: Outcome,
+    ) -> Outcome {
         match place {
             Place::Nowhere => Ok(()),
             Place::Below(fill) => {
@@ -74,7 +114,10 @@ impl Volume {
                 read
             }
             // The bucket was given up meanwhile, and may have been used again: what was read may be anything.
-            Place::Cache { pointer, .. } if !self.set().is_there(pointer) => self.read_again(request, part).await,
+            Place::Cache { pointer, .. } if !self.set().is_there(pointer) => {
+                self.set().raced();
+                self.read_again(request, part).await
+            }
             Place::Cache { pointer, .. } if read.is_ok() => {
                 self.set().touched(pointer, part.count);
                 Ok(())
@@ -109,17 +152,18 @@ impl Volume {
     }
 
     /// How many of the sectors from `start` on lie together, and where; a miss is known from here on.
-    async fn place(&self, start: Sectors, most: Sectors) -> Result<(Sectors, Place), Failed> {
+    async fn place(&self, start: Sectors, most: Sectors, is_kept: bool) -> Result<(Sectors, Place), Failed> {
         let (sectors, place) = self.place_only(start, most).await?;
         Ok(match place {
-            Place::Below(_) => self.begin_miss(start, sectors),
+            Place::Below(_) if is_kept => self.begin_miss(start, sectors),
             place => (sectors, place),
         })
     }
 
     async fn place_only(&self, start: Sectors, most: Sectors) -> Result<(Sectors, Place), Failed> {
         let below = if self.is_backed() { Place::Below(None) } else { Place::Nowhere };
-        let Some(set) = &self.set else { return Ok((most, below)) };
+        let is_detached = self.writer.as_ref().is_some_and(|writer| writer.stage.get() == Stage::Detached);
+        let Some(set) = self.set.as_ref().filter(|_| !is_detached) else { return Ok((most, below)) };
         let found = set.find(self.position(start), most.0).await.map_err(super::failed)?;
         let place = found.at.map_or(below, |(pointer, is_dirty)| Place::Cache { pointer, is_dirty });
         Ok((Sectors(found.sectors), place))

@@ -59,10 +59,7 @@ impl BackingState {
         if self.state.get() == State::Dirty && !self.is_changing.get() {
             return Ok(());
         }
-        self.change(|state| {
-            (state.state.get() != State::Dirty).then_some(Change::State(State::Dirty))
-        })
-        .await
+        self.change(|state| (state.state.get() != State::Dirty).then_some(Change::State(State::Dirty))).await
     }
 
     /// A write that was admitted ends.

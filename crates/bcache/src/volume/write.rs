@@ -4,50 +4,64 @@
 //! the backing device never differ in which of two writes was the last. Where the tree has something dirty that the request
 //! makes clean or removes, the backing device is flushed before the tree says so (C1).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use bcache_format::key::MOST_SECTORS;
 use bcache_format::{CacheMode, Key, Position};
 use block::{Cause, Failed, Fan, Op, Outcome, Range, Request, Sectors};
-use runtime::RangeLocks;
+use runtime::{RangeLocks, now, random};
 
 use super::state::BackingState;
 use super::{Below, FAN_OUT, Volume, failed};
 use crate::buckets::Purpose;
+use crate::counters::{Counters, count};
 use crate::open::{Room, Stream};
+use crate::policy::bypass::{Asked, Bypass, Situation, why_bypass};
+use crate::policy::sequential::Sequential;
+use crate::policy::writeback::{Place, Way, way};
+use crate::tunables::VolumeTunables;
+use crate::writeback::rate::Rate;
+use crate::writeback::stripes::Stripes;
 
 /// What a volume has that is written.
 pub(crate) struct Writer {
     pub(super) locks: RangeLocks,
-    pub(super) mode: Cell<CacheMode>,
     /// Of the backing device, if there is one.
     pub(super) state: Option<BackingState>,
+    pub(crate) tunables: VolumeTunables,
+    pub(super) counters: Counters,
+    runs: RefCell<Box<Sequential>>,
+    pub(crate) rate: RefCell<Rate>,
+    /// Those who wait until nothing is dirty.
+    pub(super) drains: Cell<u32>,
+    pub(super) stage: Cell<Stage>,
 }
 
-/// How a write is carried out.
+/// Whether a volume is cached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
-    /// To the cache; to the backing device later.
-    Back,
-    /// To both.
-    Through,
-    /// To the backing device: the cache forgets what it has.
-    Around,
+pub(super) enum Stage {
+    /// It is.
+    Attached,
+    /// It is, and will not be when nothing is dirty any more.
+    Detaching,
+    /// It is not any more.
+    Detached,
 }
-
-/// Above this part of all buckets, of a hundred, that cannot be given up, nothing more becomes dirty.
-const WRITEBACK_LIMIT: u64 = 70;
-/// Above this one nothing more is cached.
-const CACHE_LIMIT: u64 = 95;
 
 impl Writer {
     pub(super) fn new(locks: RangeLocks, mode: CacheMode, state: Option<BackingState>) -> Writer {
-        Writer { locks, mode: Cell::new(mode), state }
-    }
-
-    /// Whether nothing is to be added to the cache.
-    pub(super) fn bypasses(&self) -> bool {
-        false
+        let tunables = VolumeTunables::default();
+        tunables.cache_mode.set(mode as u64);
+        Writer {
+            locks,
+            state,
+            tunables,
+            counters: Counters::new(now()),
+            runs: RefCell::default(),
+            rate: RefCell::new(Rate::new(now())),
+            drains: Cell::new(0),
+            stage: Cell::new(Stage::Attached),
+        }
     }
 }
 
@@ -60,7 +74,9 @@ struct Piece {
 impl Volume {
     /// Makes durable whatever was answered before.
     pub(super) async fn flush(&self) -> Outcome {
-        self.commit().await?;
+        if self.writer.as_ref().is_some_and(|writer| writer.stage.get() != Stage::Detached) {
+            self.commit().await?;
+        }
         match self.disk() {
             Some(disk) => disk.flush().await,
             None => Ok(()),
@@ -75,11 +91,17 @@ impl Volume {
 
     /// Writes, discards, or zeroes.
     pub(super) async fn change(&self, writer: &Writer, request: &Request) -> Outcome {
+        if writer.stage.get() == Stage::Detached {
+            let written = self.start_below(request, request.range).await;
+            self.disk().into_iter().for_each(|disk| disk.written());
+            return written;
+        }
         if let Some(error) = self.set().failure() {
             return Err(failed(error));
         }
+        self.set().engine().idleness.borrow_mut().end();
         let _held = writer.locks.lock(request.range).await;
-        match (request.op, self.way(writer)) {
+        match (request.op, self.way(writer, request)) {
             (Op::Write, Way::Back) => self.write_back(writer, request).await?,
             (Op::Write, Way::Through) => self.write_through(request).await?,
             (Op::Discard, _) => self.discard(request).await?,
@@ -91,15 +113,52 @@ impl Volume {
         }
     }
 
-    fn way(&self, writer: &Writer) -> Way {
-        let in_use = self.set().buckets.borrow().in_use_percent();
-        match writer.mode.get() {
-            _ if !self.is_backed() => Way::Back,
-            _ if in_use > CACHE_LIMIT => Way::Around,
-            CacheMode::Writeback if in_use <= WRITEBACK_LIMIT => Way::Back,
-            CacheMode::Writeback | CacheMode::Writethrough => Way::Through,
-            CacheMode::Writearound | CacheMode::None => Way::Around,
+    fn way(&self, writer: &Writer, request: &Request) -> Way {
+        if !self.is_backed() {
+            return Way::Back;
         }
+        let engine = self.set().engine();
+        let (asked, situation, why) = self.ask(writer, request);
+        if let Some(why) = why {
+            writer.counters.bypass(why, asked.sectors);
+            engine.totals.bypass(why, asked.sectors);
+        }
+        let attracts = |stripes: &Stripes| stripes.attracts(asked.start, asked.sectors);
+        // What is being written back holds the range: it is not under way now.
+        let place = Place {
+            is_being_written_back: false,
+            has_dirty_stripe: engine.dirty.ask_stripes(self.inode, attracts).unwrap_or(false),
+        };
+        way(&asked, &situation, engine.tunables.cutoffs(), place, why)
+    }
+
+    /// What a request asks for, how things stand, and why it goes past the cache, if it does.
+    fn ask(&self, writer: &Writer, request: &Request) -> (Asked, Situation, Option<Bypass>) {
+        let (set, engine) = (self.set(), self.set().engine());
+        let asked = Asked::of(request, self.sector_below(Sectors::ZERO));
+        let thresholds = engine.tunables.thresholds();
+        let situation = Situation {
+            mode: writer.tunables.mode(),
+            is_detaching: writer.stage.get() != Stage::Attached,
+            in_use_percent: set.buckets.borrow().in_use_percent(),
+            block_sectors: set.geometry.block_sectors,
+            background_is_metadata_only: writer.tunables.readahead_cache_policy.get() == 1,
+            sequential_cutoff: writer.tunables.sequential_cutoff.get() / 512,
+            congested: engine.congestion.borrow().longest_run(now(), random() as u32, thresholds),
+        };
+        let run = || writer.runs.borrow_mut().run(now(), None, asked.start, asked.sectors);
+        let why = why_bypass(&asked, &situation, run);
+        (asked, situation, why)
+    }
+
+    /// Why a read adds nothing to the cache, if it does not.
+    pub(super) fn why_not_kept(&self, writer: &Writer, request: &Request) -> Option<Bypass> {
+        let (asked, _, why) = self.ask(writer, request);
+        if let Some(why) = why {
+            writer.counters.bypass(why, asked.sectors);
+            self.set().engine().totals.bypass(why, asked.sectors);
+        }
+        why
     }
 
     /// To the cache alone. What that does not take goes to the backing device.
@@ -181,6 +240,7 @@ impl Volume {
             let part = Range::new(request.range.start + at, Sectors(room.sectors));
             let write = Request { fua: false, ..request.piece(part, Sectors(room.sector)) };
             fan.put(number, set.dev.start(write));
+            count(&set.engine().counters.data_sectors, room.sectors);
             let key = set.key_of(&room, self.position(part.start), is_dirty);
             *piece = Some(Piece { room, key });
             at += part.count;
@@ -252,7 +312,8 @@ impl Volume {
         let (set, mut done) = (self.set(), Sectors::ZERO);
         while done < range.count {
             let start = self.position(range.start + done);
-            let found = set.find(start, (range.count - done).0.min(MOST_SECTORS / 8 * 8)).await.map_err(failed)?;
+            let found =
+                set.find(start, (range.count - done).0.min(MOST_SECTORS / 8 * 8)).await.map_err(failed)?;
             let hole = Key::hole(start, found.sectors);
             match found.is_named {
                 true => set.insert(hole).await.map_err(failed)?,

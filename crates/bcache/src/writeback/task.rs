@@ -7,9 +7,11 @@
 use std::rc::Rc;
 
 use bcache_format::{Key, Position};
-use block::{Arena, Buf, Fan, Origin, Outcome, Request, Sectors};
-use runtime::{Held, sleep_ms, spawn};
+use block::{Arena, Buf, Fan, Moment, Origin, Outcome, Request, Sectors};
+use runtime::{Held, now, sleep_ms, spawn};
 
+use super::rate::Seen;
+use crate::counters::count;
 use crate::error::SetError;
 use crate::limits::{BACK_AT_ONCE, BACK_BYTES};
 use crate::set::CacheSet;
@@ -34,25 +36,89 @@ pub(crate) fn start(volume: &Rc<Volume>) {
 async fn run(volume: &Rc<Volume>, buffers: &Rc<Arena>) {
     let set = volume.set.as_ref().expect("it is cached");
     let mut at = Position::new(volume.inode, 0);
-    while !set.is_over() {
+    let mut looked = now();
+    while !set.is_over() && volume.is_cached() {
         if volume.dirty_sectors() == 0 {
             let _retried = settle(volume).await;
-            sleep_ms(IDLE_MS).await;
+            pause(volume, IDLE_MS).await;
             continue;
         }
+        if !volume.writes_back() {
+            pause(volume, IDLE_MS).await;
+            continue;
+        }
+        look(volume, &mut looked);
         match write_back(volume, buffers, at).await {
-            Ok(Some(next)) => at = next,
-            Ok(None) => {
-                at = Position::new(volume.inode, 0);
-                sleep_ms(IDLE_MS).await;
+            Ok((Some(next), sectors)) => {
+                at = next;
+                pace(volume, sectors).await;
             }
-            Err(_) => sleep_ms(IDLE_MS).await,
+            Ok((None, _)) => {
+                at = Position::new(volume.inode, 0);
+                volume.writer().rate.borrow_mut().forget(now());
+                pause(volume, 1000 * volume.writer().tunables.writeback_delay.get()).await;
+            }
+            Err(_) => pause(volume, IDLE_MS).await,
         }
     }
 }
 
-/// Between two looks at a volume that has nothing to write back.
+/// Between two looks at a volume that has nothing to write back, or must not.
 const IDLE_MS: u64 = 50;
+
+/// Waits, at least a little, and no longer when somebody wants everything written back.
+async fn pause(volume: &Volume, ms: u64) {
+    let until = now().after_ms(ms);
+    loop {
+        sleep_ms(IDLE_MS).await;
+        if now() >= until || volume.is_drained_for() || volume.set.as_ref().is_some_and(|set| set.is_over()) {
+            return;
+        }
+    }
+}
+
+/// The controller looks, if it is time to.
+fn look(volume: &Volume, looked: &mut Moment) {
+    let (set, writer) = (volume.set.as_ref().expect("it is cached"), volume.writer());
+    let tuning = writer.tunables.tuning(&set.engine().tunables);
+    if now() < looked.after_ms(1000 * tuning.update_seconds) {
+        return;
+    }
+    *looked = now();
+    let (volumes, devices_sectors) = set.backing_sectors();
+    let is_idle = set.engine().idleness.borrow_mut().round(volumes);
+    let mut rate = writer.rate.borrow_mut();
+    match is_idle && tuning.idle_max {
+        true => rate.run_idle(),
+        false => rate.update(now(), &seen(volume, devices_sectors), &tuning),
+    }
+}
+
+fn seen(volume: &Volume, devices_sectors: u64) -> Seen {
+    let set = volume.set.as_ref().expect("it is cached");
+    let buckets = set.buckets.borrow();
+    Seen {
+        cache_sectors: set.geometry.buckets * set.geometry.bucket_sectors,
+        device_sectors: volume.disk().map_or(0, |disk| disk.dev.geometry().size.0),
+        devices_sectors,
+        dirty_sectors: volume.dirty_sectors(),
+        buckets_in_use: buckets.in_use(),
+        buckets: set.geometry.buckets,
+        bucket_sectors: set.geometry.bucket_sectors,
+    }
+}
+
+/// Waits as long as so many sectors are to take.
+async fn pace(volume: &Volume, sectors: u64) {
+    let writer = volume.writer();
+    if volume.is_drained_for() || writer.tunables.writeback_percent.get() == 0 {
+        return;
+    }
+    let delay_ms = writer.rate.borrow_mut().delay_ns(now(), sectors) / 1_000_000;
+    if delay_ms > 0 {
+        pause(volume, delay_ms).await;
+    }
+}
 
 /// Nothing is dirty: says so, after it is so durably.
 async fn settle(volume: &Volume) -> Outcome {
@@ -69,14 +135,17 @@ async fn settle(volume: &Volume) -> Outcome {
     volume.settle().await
 }
 
-/// Writes back some extents from `at` on. Where to go on; `None` at the end.
+/// Writes back some extents from `at` on. Where to go on, `None` at the end; and how many sectors it were.
 async fn write_back(
     volume: &Volume,
     buffers: &Rc<Arena>,
     at: Position,
-) -> Result<Option<Position>, SetError> {
+) -> Result<(Option<Position>, u64), SetError> {
     let set = volume.set.as_ref().expect("it is cached");
-    let Some(disk) = volume.disk() else { return Ok(None) };
+    let Some(disk) = volume.disk() else { return Ok((None, 0)) };
+    // What can be written in whole stripes is written first.
+    let whole = set.engine().dirty.ask_stripes(volume.inode, |stripes| stripes.next_whole(0)).flatten();
+    let at = whole.map_or(at, |(start, _)| Position::new(volume.inode, start));
     let (mut batch, next) = gather(volume, buffers, at).await?;
     let written = copy(set, volume, &mut batch).await;
     batch.held = [const { None }; BACK_AT_ONCE];
@@ -87,10 +156,18 @@ async fn write_back(
     if let Err(failed) = flushed {
         return Err(SetError::Device { what: "backing device", sector: 0, failed });
     }
+    let counters = &set.engine().counters;
+    let mut sectors = 0;
     for key in batch.keys.iter().flatten() {
-        set.replace(*key, key.with_dirty(false)).await?;
+        let clean = set.replace(*key, key.with_dirty(false)).await?;
+        let counter = match clean == key.sectors() {
+            true => &counters.writeback_keys_done,
+            false => &counters.writeback_keys_failed,
+        };
+        count(counter, 1);
+        sectors += key.sectors();
     }
-    Ok(next)
+    Ok((next, sectors))
 }
 
 /// Dirty extents from `at` on that nobody writes to, locked.

@@ -1,6 +1,6 @@
 //! Playing a seed: make the cache and its backing devices, then era after era of load, faults and an end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -18,6 +18,8 @@ use crate::run::Violation;
 
 /// Where the data of backing devices begins.
 const DATA_OFFSET: u64 = 16;
+/// The number of the volume that lies in the cache alone.
+const FLASH: u32 = 99;
 /// An era that has not ended after so many events stands still.
 const FAR_TOO_MANY_EVENTS: u64 = 400_000;
 
@@ -33,14 +35,11 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// Events that happened, in all eras.
     pub events: u64,
-    /// Sectors that were dirty when an era ended.
-    pub dirty: u64,
 }
 
 /// A volume, and what may be in it.
 #[derive(Clone)]
 struct Known {
-    name: String,
     model: Rc<RefCell<Model>>,
     backing: Option<Rc<Disk>>,
 }
@@ -59,7 +58,7 @@ struct Run {
 pub fn run_seed(seed: u64) -> Report {
     let world = World::new(seed);
     let scenario = world.draw(Scenario::draw);
-    let block = (scenario.block_sectors * SECTOR) as u32;
+    let block = SECTOR as u32; // of the disks: those of the cache are larger, or not
     let cache = world.add_disk(Sectors(scenario.buckets * scenario.bucket_sectors), block);
     let backing = scenario.backing.iter();
     let backing = backing.map(|(size, _)| world.add_disk(Sectors(size + DATA_OFFSET), block)).collect();
@@ -80,10 +79,9 @@ pub fn run_seed(seed: u64) -> Report {
         }
         run.check();
     }
-    let dirty = 0;
     let events = run.world.events_done();
     let violations = run.violations.take();
-    Report { scenario: run.scenario, violations, events, dirty }
+    Report { scenario: run.scenario, violations, events }
 }
 
 impl Run {
@@ -170,13 +168,23 @@ impl Run {
             }
         };
         let loads: Vec<Rc<Load>> =
-            volumes.iter().map(|(inode, volume)| Rc::new(self.load(*inode, volume, &arena, false))).collect();
+            volumes.iter().map(|(inode, volume)| Rc::new(self.load(*inode, volume, &arena))).collect();
         for load in &loads {
             load.take_stock(self.scenario.appetite, self.crashed).await;
         }
         self.set_faults();
         let appetite = self.scenario.appetite;
         let mut tasks = Vec::new();
+        for (_, volume) in &volumes {
+            self.tune(volume).await;
+        }
+        let is_over = Rc::new(Cell::new(false));
+        if self.scenario.meddles {
+            for (_, volume) in volumes.clone() {
+                let (world, is_over) = (self.world.clone(), is_over.clone());
+                let _running = spawn(async move { meddle(&world, &volume, &is_over).await });
+            }
+        }
         for load in &loads {
             for _ in 0..self.scenario.clients {
                 let load = load.clone();
@@ -186,6 +194,7 @@ impl Run {
         for task in tasks {
             task.join().await;
         }
+        is_over.set(true);
         if end != End::Stop {
             // What is still to be written is, or is cut.
             sleep_ms(self.world.draw(|random| random.below(1000))).await;
@@ -196,6 +205,18 @@ impl Run {
             self.complain("C1", format!("the set cannot be stopped: {error}"));
         }
         stopped.is_ok()
+    }
+
+    /// Lets write-back be busy or idle.
+    async fn tune(&self, volume: &Volume) {
+        let (delay, percent, cutoff) = self.world.draw(|random| {
+            (*random.choose(&["0", "1"]), *random.choose(&["0", "10"]), *random.choose(&["0", "16K", "4M"]))
+        });
+        let wishes =
+            [("writeback_delay", delay), ("writeback_percent", percent), ("sequential_cutoff", cutoff)];
+        for (name, value) in wishes {
+            volume.set_tunable(name, value).await.expect("all of these can be set");
+        }
     }
 
     fn has_faults(&self) -> bool {
@@ -216,7 +237,8 @@ impl Run {
         let cache: Dev = self.cache.clone();
         let examined = examine(&cache, arena).await.map_err(|error| error.to_string())?;
         let options = Options { node_cache_bytes: 0, ..Options::default() };
-        let set = CacheSet::open(cache, &examined, arena, options).await.map_err(|error| error.to_string())?;
+        let set =
+            CacheSet::open(cache, &examined, arena, options).await.map_err(|error| error.to_string())?;
         let set = Rc::new(set);
         let Kind::Cache(facts) = examined.summary.kind else { return Err("no cache".to_owned()) };
         set.start(facts.replacement).await.map_err(|error| error.to_string())?;
@@ -236,14 +258,24 @@ impl Run {
             let volume = Volume::start_backed(&name, dev, &examined, set.clone(), inode, arena).await;
             volumes.push((number as u32, volume.map_err(|error| error.to_string())?));
         }
+        if let Some(sectors) = self.scenario.flash {
+            let known = set.flash().first().copied();
+            let inode = match known {
+                Some((inode, _)) => inode,
+                None => set
+                    .create_flash(runtime::random_uuid(), Label([0; 32]), sectors)
+                    .await
+                    .map_err(|error| error.to_string())?,
+            };
+            volumes.push((FLASH, Volume::start_flash("flash", set.clone(), inode, sectors)));
+        }
         Ok((set, volumes))
     }
 
     /// The clients' view of a volume.
-    fn load(&self, number: u32, volume: &Rc<Volume>, arena: &Rc<Arena>, _: bool) -> Load {
+    fn load(&self, number: u32, volume: &Rc<Volume>, arena: &Rc<Arena>) -> Load {
         let mut all = self.known.borrow_mut();
         let known = all.entry(number).or_insert_with(|| Known {
-            name: format!("volume {number}"),
             model: Rc::default(),
             backing: self.backing.get(number as usize).cloned(),
         });
@@ -285,6 +317,22 @@ impl Run {
                 self.complain("C4", format!("cache check: {finding}"));
             }
         });
+    }
+}
+
+/// Changes things that do not change what is read.
+async fn meddle(world: &World, volume: &Volume, is_over: &Cell<bool>) {
+    while !is_over.get() && volume.is_cached() {
+        sleep_ms(world.draw(|random| random.below(20))).await;
+        let (what, mode) = world.draw(|random| (random.below(8), *random.choose(&CacheMode::ALL)));
+        // With errors anything of this may fail, and nothing is lost by that.
+        match what {
+            0..5 => drop(volume.set_mode(mode).await),
+            5 => drop(volume.set_label(Label([b'x'; 32])).await),
+            6 => drop(volume.drain().await),
+            _ if volume.state().is_some() => drop(volume.detach().await),
+            _ => {}
+        }
     }
 }
 

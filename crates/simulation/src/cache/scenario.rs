@@ -35,6 +35,8 @@ pub struct Scenario {
     pub clients: u64,
     /// What they ask for.
     pub appetite: Appetite,
+    /// Somebody meddles: modes change, volumes are written back, detached, attached.
+    pub meddles: bool,
     /// Reads and writes of the cache fail, one in so many; never with 0.
     pub cache_errors: u64,
     /// The same of backing devices.
@@ -74,6 +76,7 @@ impl Scenario {
                 longest: *random.choose(&[1, 8, 64]),
                 playground: *random.choose(&[64, 512, 4096, 10_000]),
             },
+            meddles: random.one_in(2),
             cache_errors: errors(random),
             backing_errors: errors(random),
             eras,

@@ -1,0 +1,126 @@
+//! Moving: what little is left in some buckets is put together in others.
+//!
+//! Room for it is kept (see `Purpose::Moving`): it waits for nobody whom it makes room for.
+
+use std::rc::Rc;
+
+use bcache_format::{BucketNo, Key, Position};
+use block::{Arena, Origin, Request, Sectors};
+use runtime::yield_now;
+
+use crate::buckets::{Purpose, Use};
+use crate::counters::count;
+use crate::error::SetError;
+use crate::limits::{MOVE_BYTES, MOVED_AT_ONCE, STEP_BUCKETS};
+use crate::open::Stream;
+use crate::set::CacheSet;
+
+/// A bucket of which less than one in so many sectors is used is sparse.
+const SPARSE: u32 = 4;
+/// Below so much of the cache in use, of a hundred, nothing is moved.
+const IN_USE_PERCENT: u64 = 30;
+
+impl CacheSet {
+    /// Whether buckets with something dirty hold less than half of what they could, and are many.
+    pub(super) fn is_fragmented(&self) -> bool {
+        let buckets = self.buckets.borrow();
+        let dirty = self.engine().dirty.all();
+        self.engine().tunables.copy_gc_enabled.get() == 1
+            && buckets.in_use_percent() >= IN_USE_PERCENT
+            && dirty * 2 < buckets.dirty_buckets() * self.geometry.bucket_sectors
+    }
+
+    /// Empties some of the buckets that hold little.
+    pub(super) async fn empty_sparse(
+        &self,
+        victims: &mut [bool],
+        buffers: &Rc<Arena>,
+    ) -> Result<(), SetError> {
+        if self.choose(victims).await == 0 {
+            return Ok(());
+        }
+        let mut keys = Vec::with_capacity(MOVED_AT_ONCE);
+        let mut at = Some(Position::default());
+        while let Some(from) = at {
+            let is_victim = |key: &&Key| {
+                key.pointer().is_some_and(|to| {
+                    self.is_there(to) && victims[to.bucket(self.geometry.bucket_sectors).0 as usize]
+                })
+            };
+            let behind = self
+                .look_at_leaf(from, |all| {
+                    let left = all.iter().filter(|key| key.end() > from);
+                    keys.extend(left.filter(is_victim).take(MOVED_AT_ONCE));
+                })
+                .await?;
+            at = if keys.len() == MOVED_AT_ONCE { keys.last().map(Key::end) } else { behind };
+            for key in keys.drain(..) {
+                if !self.move_extent(key, buffers).await? {
+                    return Ok(()); // there is no more room
+                }
+            }
+            yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Chooses buckets, as many as what is left in them has room elsewhere; how many.
+    async fn choose(&self, victims: &mut [bool]) -> usize {
+        victims.fill(false);
+        let sectors = self.geometry.bucket_sectors as u32;
+        let room = self.buckets.borrow().available(Purpose::Moving) as u64 * self.geometry.bucket_sectors / 2;
+        let (mut chosen, mut live) = (0, 0);
+        for (step, part) in victims.chunks_mut(STEP_BUCKETS).enumerate() {
+            for (offset, victim) in part.iter_mut().enumerate() {
+                let number = BucketNo((step * STEP_BUCKETS + offset) as u64);
+                let bucket = *self.buckets.borrow().get(number);
+                let is_sparse =
+                    bucket.usage == Use::Data && bucket.dirty > 0 && bucket.live < sectors / SPARSE;
+                if is_sparse && live + u64::from(bucket.live) <= room {
+                    *victim = true;
+                    (chosen, live) = (chosen + 1, live + u64::from(bucket.live));
+                }
+            }
+            yield_now().await;
+        }
+        chosen
+    }
+
+    /// Moves an extent, if it is still there. Whether there was room.
+    async fn move_extent(&self, key: Key, buffers: &Rc<Arena>) -> Result<bool, SetError> {
+        let mut rest = key;
+        while rest.sectors() > 0 {
+            let most = rest.sectors().min(MOVE_BYTES as u64 / 512);
+            let Some(room) = self.try_room(Stream::Moved, Purpose::Moving, most) else { return Ok(false) };
+            let end = rest.start().offset + room.sectors;
+            let old = rest.cut_back(end);
+            let moved = self.copy(&old, room.sector, buffers).await;
+            let replaced = match moved {
+                true => {
+                    let new = self.key_of(&room, old.start(), old.is_dirty());
+                    self.replace(old, new).await.map(drop)
+                }
+                false => Ok(()),
+            };
+            self.end_write(&room);
+            replaced?;
+            if !moved {
+                return Ok(true);
+            }
+            rest = rest.cut_front(end);
+        }
+        Ok(true)
+    }
+
+    /// Copies the data of an extent within the cache. Whether it was there to the end, and is where it should be now.
+    async fn copy(&self, old: &Key, to: u64, buffers: &Rc<Arena>) -> bool {
+        let pointer = old.pointer().expect("it was found to be there");
+        let buf = buffers.wait_take(old.sectors() as usize * 512).await;
+        let read = Request::read(Sectors(pointer.sector()), buf.clone()).from_origin(Origin::Sync);
+        if self.dev.start(read).await.is_err() || !self.is_there(pointer) {
+            return false;
+        }
+        count(&self.engine().counters.data_sectors, old.sectors());
+        self.dev.start(Request::write(Sectors(to), buf).from_origin(Origin::Sync)).await.is_ok()
+    }
+}

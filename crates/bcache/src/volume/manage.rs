@@ -1,0 +1,135 @@
+//! What is done to a volume by request: written back, detached, given another mode or name.
+
+use bcache_format::{CacheMode, Label, State};
+use block::{Cause, Failed, Outcome};
+
+use super::write::{Stage, Writer};
+use super::{Volume, failed};
+use crate::counters::Counters;
+use crate::tunables::{TunableError, VolumeTunables};
+use crate::writeback::rate::Rate;
+
+/// Why something that was set is not so.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NotSet {
+    /// It cannot be.
+    Tunable(TunableError),
+    /// The superblock did not take it.
+    Failed(Failed),
+}
+
+impl Volume {
+    /// What only volumes have that are written.
+    pub(crate) fn writer(&self) -> &Writer {
+        self.writer.as_ref().expect("the volume is written")
+    }
+
+    /// Whether it is cached still.
+    pub fn is_cached(&self) -> bool {
+        self.writer().stage.get() != Stage::Detached
+    }
+
+    /// Whether dirty data is written back now.
+    pub(crate) fn writes_back(&self) -> bool {
+        self.is_drained_for() || self.writer().tunables.writeback_running.get() == 1
+    }
+
+    /// Whether somebody waits until nothing is dirty.
+    pub(crate) fn is_drained_for(&self) -> bool {
+        let writer = self.writer();
+        writer.drains.get() > 0 || writer.stage.get() == Stage::Detaching
+    }
+
+    /// Writes everything back, and has the backing device say that nothing is dirty. What is written meanwhile may be dirty
+    /// again.
+    pub async fn drain(&self) -> Outcome {
+        let writer = self.writer();
+        writer.drains.set(writer.drains.get() + 1);
+        let drained = self.wait_clean().await;
+        writer.drains.set(writer.drains.get() - 1);
+        drained
+    }
+
+    async fn wait_clean(&self) -> Outcome {
+        let (set, writer) = (self.set(), self.writer());
+        loop {
+            if let Some(error) = set.failure() {
+                return Err(failed(error));
+            }
+            let is_dirty = writer.state.as_ref().is_some_and(|state| state.get() == State::Dirty);
+            if self.dirty_sectors() == 0 && !is_dirty {
+                return Ok(());
+            }
+            runtime::sleep_ms(DRAIN_LOOK_MS).await;
+        }
+    }
+
+    /// Writes everything back, and takes the backing device out of the set: it is used without a cache from then on.
+    pub async fn detach(&self) -> Outcome {
+        let (set, writer) = (self.set(), self.writer());
+        let Some(state) = &writer.state else { return Err(Failed::new(Cause::Unsupported)) };
+        if writer.stage.get() != Stage::Attached {
+            return Err(Failed::new(Cause::Refused));
+        }
+        writer.stage.set(Stage::Detaching);
+        let drained = self.wait_clean().await;
+        if drained.is_err() {
+            writer.stage.set(Stage::Attached);
+            return drained;
+        }
+        // Whatever is under way ends first: what comes then knows nothing of the cache.
+        writer.stage.set(Stage::Detached);
+        let whole = self.range_at(self.position(block::Sectors::ZERO), self.size.0);
+        let _under_way = writer.locks.lock(whole).await;
+        set.engine().fills.overwrite_all(self.inode);
+        state.set_owner(State::Detached, [0; 16]).await?;
+        set.leave(self.inode).await.map_err(failed)
+    }
+
+    /// Sets what has that name to what was typed. A mode is kept in the superblock.
+    pub async fn set_tunable(&self, name: &str, text: &str) -> Result<(), NotSet> {
+        let writer = self.writer();
+        let mode = writer.tunables.mode();
+        writer.tunables.set(name, text).map_err(NotSet::Tunable)?;
+        match (&writer.state, writer.tunables.mode()) {
+            (Some(state), new) if new != mode => state.set_mode(new).await.map_err(NotSet::Failed),
+            _ => Ok(()),
+        }
+    }
+
+    /// Caches it in that way from now on.
+    pub async fn set_mode(&self, mode: CacheMode) -> Result<(), NotSet> {
+        self.set_tunable("cache_mode", mode.name()).await
+    }
+
+    /// Says what people call it.
+    pub async fn set_label(&self, label: Label) -> Outcome {
+        if let Some(state) = &self.writer().state {
+            state.set_label(label).await?;
+        }
+        self.set().set_label(self.inode, label).await.map_err(failed)
+    }
+
+    /// What can be set of it.
+    pub fn tunables(&self) -> &VolumeTunables {
+        &self.writer().tunables
+    }
+
+    /// What became of requests to it.
+    pub fn counters(&self) -> &Counters {
+        &self.writer().counters
+    }
+
+    /// How fast it is written back.
+    pub fn rate(&self) -> Rate {
+        *self.writer().rate.borrow()
+    }
+
+    /// Its inode in the set.
+    pub fn inode(&self) -> u32 {
+        self.inode
+    }
+}
+
+/// How often it is looked whether everything was written back.
+const DRAIN_LOOK_MS: u64 = 20;
