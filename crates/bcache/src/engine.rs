@@ -46,6 +46,9 @@ pub(crate) struct Engine {
     pub dirty: Dirty,
     /// The tree is being changed; one does it at a time.
     pub is_changing: Cell<bool>,
+    /// The table of volumes is being written; one does it at a time.
+    pub is_naming: Cell<bool>,
+    /// One of these two has ended.
     pub changing: Event,
     /// While the journal is replayed: buckets of nodes that the root it names still needs.
     pub deferred: RefCell<Option<Vec<BucketNo>>>,
@@ -122,6 +125,7 @@ impl CacheSet {
             fills: Fills::default(),
             dirty: Dirty::new(),
             is_changing: Cell::new(false),
+            is_naming: Cell::new(false),
             changing: Event::with_capacity(WAITERS),
             deferred: RefCell::default(),
             leaf_buffers: Arena::new(2 * LEAVES_AT_ONCE * open_bytes(&self.geometry).next_power_of_two()),

@@ -73,8 +73,17 @@ impl CacheSet {
         free.map(|inode| inode as u32).ok_or(SetError::NoInode { most: uuids.len() })
     }
 
-    /// Writes the table to a new bucket, durably.
+    /// Writes the table to a new bucket, durably. One does it at a time.
     async fn write_uuids(&self) -> Result<(), SetError> {
+        let engine = self.engine();
+        engine.changing.wait_until(|| !engine.is_naming.replace(true)).await;
+        let written = self.write_uuids_alone().await;
+        engine.is_naming.set(false);
+        engine.changing.notify();
+        written
+    }
+
+    async fn write_uuids_alone(&self) -> Result<(), SetError> {
         let bucket = self.wait_bucket(Purpose::Nodes).await?;
         let sector = self.geometry.sector(bucket);
         let generation = self.buckets.borrow().get(bucket).generation;

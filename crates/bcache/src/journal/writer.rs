@@ -102,6 +102,11 @@ impl Journal {
         if open.words > 0 { open.seq } else { open.seq - 1 }
     }
 
+    /// Whether all keys are durable.
+    pub fn is_settled(&self) -> bool {
+        self.newest() <= self.durable.get()
+    }
+
     /// Waits until entries up to this one are durable.
     pub async fn commit(&self, set: &CacheSet, seq: u64) -> Result<(), SetError> {
         if seq > self.durable.get() {

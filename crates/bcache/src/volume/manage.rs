@@ -1,7 +1,7 @@
 //! What is done to a volume by request: written back, detached, given another mode or name.
 
 use bcache_format::{CacheMode, Label, State};
-use block::{Cause, Failed, Outcome};
+use block::{Cause, Failed, Outcome, Range, Sectors};
 
 use super::write::{Stage, Writer};
 use super::{Volume, failed};
@@ -51,17 +51,22 @@ impl Volume {
     }
 
     async fn wait_clean(&self) -> Outcome {
-        let (set, writer) = (self.set(), self.writer());
+        let set = self.set();
         loop {
             if let Some(error) = set.failure() {
                 return Err(failed(error));
             }
-            let is_dirty = writer.state.as_ref().is_some_and(|state| state.get() == State::Dirty);
-            if self.dirty_sectors() == 0 && !is_dirty {
+            if self.is_clean() {
                 return Ok(());
             }
             runtime::sleep_ms(DRAIN_LOOK_MS).await;
         }
+    }
+
+    /// Whether nothing is dirty, and the backing device says so.
+    fn is_clean(&self) -> bool {
+        let says_dirty = self.writer().state.as_ref().is_some_and(|state| state.get() == State::Dirty);
+        self.dirty_sectors() == 0 && !says_dirty
     }
 
     /// Writes everything back, and takes the backing device out of the set: it is used without a cache from then on.
@@ -72,15 +77,21 @@ impl Volume {
             return Err(Failed::new(Cause::Refused));
         }
         writer.stage.set(Stage::Detaching);
-        let drained = self.wait_clean().await;
-        if drained.is_err() {
-            writer.stage.set(Stage::Attached);
-            return drained;
-        }
-        // Whatever is under way ends first: what comes then knows nothing of the cache.
+        // What was under way when it became clean may have made something dirty again: it ends first.
+        let whole = Range::new(Sectors::ZERO, self.size);
+        let _under_way = loop {
+            let drained = self.wait_clean().await;
+            if drained.is_err() {
+                writer.stage.set(Stage::Attached);
+                return drained;
+            }
+            let under_way = writer.locks.lock(whole).await;
+            if self.is_clean() {
+                break under_way;
+            }
+        };
+        // What comes now knows nothing of the cache.
         writer.stage.set(Stage::Detached);
-        let whole = self.range_at(self.position(block::Sectors::ZERO), self.size.0);
-        let _under_way = writer.locks.lock(whole).await;
         set.engine().fills.overwrite_all(self.inode);
         state.set_owner(State::Detached, [0; 16]).await?;
         set.leave(self.inode).await.map_err(failed)

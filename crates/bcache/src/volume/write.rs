@@ -91,6 +91,8 @@ impl Volume {
 
     /// Writes, discards, or zeroes.
     pub(super) async fn change(&self, writer: &Writer, request: &Request) -> Outcome {
+        self.set().engine().idleness.borrow_mut().end();
+        let _held = writer.locks.lock(request.range).await;
         if writer.stage.get() == Stage::Detached {
             let written = self.start_below(request, request.range).await;
             self.disk().into_iter().for_each(|disk| disk.written());
@@ -99,8 +101,6 @@ impl Volume {
         if let Some(error) = self.set().failure() {
             return Err(failed(error));
         }
-        self.set().engine().idleness.borrow_mut().end();
-        let _held = writer.locks.lock(request.range).await;
         match (request.op, self.way(writer, request)) {
             (Op::Write, Way::Back) => self.write_back(writer, request).await?,
             (Op::Write, Way::Through) => self.write_through(request).await?,
@@ -350,7 +350,11 @@ impl Volume {
     /// Says on the backing device that nothing is dirty, if so. Everything was flushed, and the journal says so.
     pub(crate) async fn settle(&self) -> Outcome {
         match self.writer.as_ref().and_then(|writer| writer.state.as_ref()) {
-            Some(state) => state.settle(|| self.dirty_sectors() == 0).await,
+            // What was dirty since, and is not any more, may be dirty again after a power cut.
+            Some(state) => {
+                let is_clean = || self.dirty_sectors() == 0 && self.set().journal().is_settled();
+                state.settle(is_clean).await
+            }
             None => Ok(()),
         }
     }
