@@ -125,9 +125,15 @@ impl CacheSet {
         let bytes = self.geometry.meta_bucket_bytes();
         let buf = allocator.buffers.wait_take(bytes).await;
         allocator.seq.set(allocator.seq.get() + 1);
-        let buckets = self.buckets.borrow();
-        block::lend(&[], std::slice::from_ref(&buf), |_, bytes| {
-            let (magic, seq) = (self.geometry.set_magic, allocator.seq.get());
+        self.lay_out_prios(&buf, part, next);
+        self.write_durably("priorities", self.geometry.sector(bucket), buf).await
+    }
+
+    /// Lays out what one bucket of the chain says.
+    fn lay_out_prios(&self, buf: &Buf, part: u64, next: BucketNo) {
+        let (buckets, seq) = (self.buckets.borrow(), self.engine().allocator.seq.get());
+        block::lend(&[], std::slice::from_ref(buf), |_, bytes| {
+            let magic = self.geometry.set_magic;
             let prios = PrioSet::create(bytes[0], magic, seq, next.0).expect("a bucket's length");
             let first = part * self.geometry.prios_per_bucket();
             for (prio, number) in prios.iter_mut().zip(first..self.geometry.buckets) {
@@ -137,8 +143,17 @@ impl CacheSet {
             }
             PrioSet::seal(bytes[0]);
         });
-        drop(buckets);
-        self.write_durably("priorities", self.geometry.sector(bucket), buf).await
+    }
+
+    /// Gives up as many buckets as are to become free.
+    fn give_up_some(&self) {
+        let allocator = &self.engine().allocator;
+        let mut buckets = self.buckets.borrow_mut();
+        while buckets.free() + buckets.given_up() < allocator.least + allocator.batch {
+            if buckets.give_up(random()).is_none() {
+                break;
+            }
+        }
     }
 }
 
@@ -155,13 +170,7 @@ async fn run(set: &Rc<CacheSet>) {
         if set.is_over() {
             return;
         }
-        let mut buckets = set.buckets.borrow_mut();
-        while buckets.free() + buckets.given_up() < allocator.least + allocator.batch {
-            if buckets.give_up(random()).is_none() {
-                break;
-            }
-        }
-        drop(buckets);
+        set.give_up_some();
         if let Err(error) = set.write_prios().await {
             set.fail(error);
         }

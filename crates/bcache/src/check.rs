@@ -354,10 +354,6 @@ impl Check {
         if let Some(first) = self.holds[bucket.0 as usize] {
             self.tell(Finding::Shared { bucket, first, second: "data" });
         }
-        let usage = self.uuids.get(key.inode() as usize).map(UuidEntry::usage);
-        if key.is_dirty() && !matches!(usage, Some(Use::Backing(_) | Use::FlashOnly(_))) {
-            self.tell(Finding::NoVolume { found: *key });
-        }
         places.push((pointer.sector(), *key));
     }
 
@@ -370,6 +366,10 @@ impl Check {
                 self.tell(Finding::StaleDirty { found: *key, generation });
             }
             return;
+        }
+        let usage = self.uuids.get(key.inode() as usize).map(UuidEntry::usage);
+        if key.is_dirty() && !matches!(usage, Some(Use::Backing(_) | Use::FlashOnly(_))) {
+            self.tell(Finding::NoVolume { found: *key });
         }
         self.buckets.count(key);
         let counts = &mut self.report.counts;

@@ -9,5 +9,5 @@
 mod run;
 mod scenario;
 
-pub use run::{Report, run_seed};
+pub use run::{Images, Report, play_to_images, run_seed};
 pub use scenario::Scenario;

@@ -131,7 +131,7 @@ mod tests {
             let mut ring = Ring::new(&geometry(buckets), &[]);
             let mut held: Vec<Vec<u64>> = vec![Vec::new(); buckets as usize];
             let mut last_seq = 1;
-            for (seq, (sectors, kept)) in (1..).zip(steps) {
+            for (seq, (sectors, kept)) in (1u64..).zip(steps) {
                 last_seq = last_seq.max(ring.oldest_needed(sectors)).max(seq.saturating_sub(kept));
                 let place = ring.place(seq, sectors, last_seq);
                 let bucket = &mut held[place.index as usize];

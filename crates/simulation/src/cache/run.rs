@@ -54,8 +54,28 @@ struct Run {
     crashed: bool,
 }
 
+/// What a seed left on the disks after its last era, as it would be found after a power cut.
+pub struct Images {
+    /// The cache.
+    pub cache: Vec<u8>,
+    /// Its backing devices.
+    pub backing: Vec<Vec<u8>>,
+}
+
 /// Plays a seed.
 pub fn run_seed(seed: u64) -> Report {
+    play(seed).0
+}
+
+/// Plays a seed; what it left on the disks too.
+pub fn play_to_images(seed: u64) -> (Report, Images) {
+    let (report, run) = play(seed);
+    let images =
+        Images { cache: run.cache.image(), backing: run.backing.iter().map(|disk| disk.image()).collect() };
+    (report, images)
+}
+
+fn play(seed: u64) -> (Report, Run) {
     let world = World::new(seed);
     let scenario = world.draw(Scenario::draw);
     let block = SECTOR as u32; // of the disks: those of the cache are larger, or not
@@ -81,7 +101,7 @@ pub fn run_seed(seed: u64) -> Report {
     }
     let events = run.world.events_done();
     let violations = run.violations.take();
-    Report { scenario: run.scenario, violations, events }
+    (Report { scenario: run.scenario.clone(), violations, events }, run)
 }
 
 impl Run {
@@ -236,7 +256,7 @@ impl Run {
     async fn open(&self, arena: &Rc<Arena>) -> Result<(Rc<CacheSet>, Vec<(u32, Rc<Volume>)>), String> {
         let cache: Dev = self.cache.clone();
         let examined = examine(&cache, arena).await.map_err(|error| error.to_string())?;
-        let options = Options { node_cache_bytes: 0, ..Options::default() };
+        let options = Options { node_cache_bytes: 0 };
         let set =
             CacheSet::open(cache, &examined, arena, options).await.map_err(|error| error.to_string())?;
         let set = Rc::new(set);
