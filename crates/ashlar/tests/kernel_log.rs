@@ -141,3 +141,73 @@ fn what_the_kernel_lost_the_power_over_is_made_right_by_its_log() {
         assert_eq!(hashes(printed), [expected], "{printed}");
     }
 }
+
+/// `grow --consistency`: a log that we have added is one for the kernel, and of one that we have taken away it knows nothing,
+/// and adds one itself where ours was.
+#[test]
+fn a_log_that_comes_or_goes_while_the_array_runs_is_there_or_not_for_the_kernel_too() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    let bench = Bench::new();
+    let consistency = |name: &str, policy: &str| drop(bench.manage(&["grow", name, "--consistency", policy]));
+    let (mut jobs, mut arrays) = (Vec::new(), Vec::new());
+    for (number, shape) in LOGGED.into_iter().filter(|shape| shape.version != "1.0").enumerate() {
+        let name = format!("on{number}");
+        let members = shape.members(&bench, &name);
+        let slots: Vec<Option<PathBuf>> = members.iter().cloned().map(Some).collect();
+        shape.create(&bench, &name, &["--assume-clean"], &slots);
+        // Bad-block logs lie where mdadm and we want the log.
+        let words = ["update", "--set", "no-bbl", "--state-dir"].map(PathBuf::from);
+        bench.succeeds(words.into_iter().chain([bench.path("state")]).chain(members.iter().cloned()));
+        let running = bench.run(&name, &[], &members);
+        let mut client = running.connect();
+        let mut model = client.content();
+        consistency(&name, "ppl");
+        write_here_and_there(&mut client, &mut model, number as u64);
+        running.kill();
+        let running = bench.run(&name, &[], &members);
+        settle(&bench, &name);
+        assert!(!running.said().contains("resync"), "{name}: {}", running.said());
+        let mut client = running.connect();
+        assert!(client.content() == model, "{name}");
+        client.write(0, &vec![0; model.len()]).unwrap();
+        running.stop();
+        let versions = killed_under_load(&bench, &name, &members, &[], number as u64);
+        let script = format!(
+            "mdadm -A /dev/$MD $DISKS || exit 1\n\
+             is consistency_policy ppl && is resync_start none || exit 2\n\
+             wait_idle; is last_sync_action none || is last_sync_action idle || exit 3\n\
+             scrub || exit 4\n\
+             cat /dev/$MD > /host/{name}.content; mdadm --stop /dev/$MD"
+        );
+        jobs.push(Job { name: format!("{name} {shape:?}"), disks: members, script });
+        arrays.push((name, versions));
+    }
+    boots(boot.kernel, bench.folder(), &jobs, End::Clean);
+    for (name, versions) in arrays {
+        let content = std::fs::read(bench.path(&format!("{name}.content"))).unwrap();
+        versions.check_answered(&content, &format!("{name}, read by the kernel"));
+    }
+    let (mut jobs, mut expected) = (Vec::new(), Vec::new());
+    for (number, shape) in LOGGED.into_iter().enumerate() {
+        let name = format!("off{number}");
+        let members = made(&bench, &name, shape);
+        let running = bench.run(&name, &[], &members);
+        let mut client = running.connect();
+        let mut model = client.content();
+        write_here_and_there(&mut client, &mut model, number as u64);
+        consistency(&name, "resync");
+        write_here_and_there(&mut client, &mut model, 100 + number as u64);
+        running.stop();
+        expected.push(hash(&model));
+        let script = "mdadm -A /dev/$MD $DISKS || exit 1
+            is consistency_policy resync && is resync_start none || exit 2
+            content /dev/$MD; scrub || exit 3
+            mdadm --grow --consistency-policy=ppl /dev/$MD && is consistency_policy ppl || exit 4
+            echo 3 > /proc/sys/vm/drop_caches; content /dev/$MD; mdadm --stop /dev/$MD";
+        jobs.push(Job { name: format!("{name} {shape:?}"), disks: members, script: script.to_owned() });
+    }
+    let printed = boots(boot.kernel, bench.folder(), &jobs, End::Clean);
+    for (printed, expected) in printed.iter().zip(&expected) {
+        assert_eq!(hashes(printed), vec![expected.as_str(); 2], "{printed}");
+    }
+}

@@ -195,6 +195,8 @@ fn an_array_is_changed_while_it_runs_and_what_cannot_be_is_refused() {
         "data: has a bitmap, 64 chunks of 64 KiB\n"
     );
     bench.refused("grow data --bitmap internal", &["a bitmap already", "--bitmap none"]);
+    bench.refused("grow data --consistency ppl", &["another level than raid5"]);
+    bench.refused("grow data --consistency resync", &["no partial parity log"]);
     bench.refused("grow data --size 1M", &["none is made smaller"]);
     bench.refused("grow data --size 100M", &["sectors for data"]);
     bench.refused("grow data --raid-devices 1", &["2 members are in use"]);

@@ -58,6 +58,16 @@ pub enum Order {
     },
 }
 
+/// What a raid5 is made right by after a crash, in mdadm's words.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsistencyPolicy {
+    /// Everything is synced.
+    Resync,
+    /// A partial parity log says what may be wrong.
+    Ppl,
+}
+
 /// How an array is to be changed while it runs.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "snake_case")]
@@ -88,6 +98,11 @@ pub enum GrowOrder {
     },
     /// No write journal.
     RemoveJournal,
+    /// How parity is made right after a crash.
+    Consistency {
+        /// How.
+        policy: ConsistencyPolicy,
+    },
 }
 
 /// What the sync engine of an array can be told.

@@ -25,7 +25,7 @@ mod undo;
 
 pub use alerts::{Alert, AlertKind, Before, Rules, alerts};
 pub use client::{Client, ClientError};
-pub use command::{AddWish, Added, Command, GrowOrder, Order, Refusal, SyncOrder};
+pub use command::{AddWish, Added, Command, ConsistencyPolicy, GrowOrder, Order, Refusal, SyncOrder};
 pub use config::{Armour, Config, ConfigError, Layout};
 pub use delivery::{Delivery, Receivers, check_address};
 pub use document::{

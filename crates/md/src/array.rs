@@ -155,7 +155,7 @@ impl Array {
         devs: &[Dev],
         options: Options,
     ) -> Result<Rc<Array>, OpenError> {
-        let summary = candidates[set.freshest].examined.summary;
+        let summary = set.summary(candidates);
         let hindrances = set.forbidding(&options);
         if !hindrances.is_empty() {
             return Err(OpenError::Hindered(hindrances));
@@ -176,14 +176,14 @@ impl Array {
         });
         let all = members.iter().chain(&journal);
         let height = 1 + all.map(|member| member.dev.height()).max().unwrap_or(0);
-        let (mut mapping, size) = level::map(&summary, &members, options.layout, options.lanes, height)
+        let (mapping, size) = level::map(&summary, &members, options.layout, options.lanes, height)
             .map_err(|hindrance| OpenError::Hindered(vec![hindrance]))?;
         if let (Mapping::Parity(level), Some(journal)) = (&mapping, &journal) {
             level.set_journal(journal.clone(), height, &options);
         }
         let private_log =
             private::decide(set, candidates, &options).map_err(|found| OpenError::Hindered(vec![found]))?;
-        if let (Mapping::Parity(level), Some(start)) = (&mut mapping, private_log) {
+        if let (Mapping::Parity(level), Some(start)) = (&mapping, private_log) {
             level.set_private_log(&start, &summary, height);
         }
         let geometry = joined(&members, size, &summary, options.write);

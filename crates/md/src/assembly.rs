@@ -17,7 +17,7 @@ use md_format::{Features, Role, Version};
 use crate::array::Options;
 use crate::error::Hindrance;
 use crate::examine::Examined;
-use crate::level::parity::log::private;
+use crate::level::parity::log::{self, private};
 
 /// A disk that takes part in assembly.
 #[derive(Clone, Debug)]
@@ -87,6 +87,15 @@ pub struct Set {
 }
 
 impl Set {
+    /// What the freshest superblock says, but for a log that was being added when the power failed.
+    pub(crate) fn summary(&self, candidates: &[Candidate]) -> Summary {
+        let freshest = candidates[self.freshest].examined.summary;
+        let replacements = self.replacements.iter().map(|(_, seat)| seat);
+        let seats = self.slots.iter().flatten().chain(replacements).chain(&self.spares);
+        let others = seats.map(|seat| &candidates[seat.candidate].examined.summary);
+        Summary { ppl: log::counted(&freshest, others), ..freshest }
+    }
+
     /// Whether its members remember a private log that does not count any more (ADR 18).
     pub fn has_void_private_log(&self, candidates: &[Candidate]) -> bool {
         private::is_void(self, candidates)

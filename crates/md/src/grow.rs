@@ -1,4 +1,4 @@
-//! Changing what an open array looks like: a bitmap added or taken away, a mirror's number of copies, how much the members
+//! Changing what an open array looks like: a bitmap or log added or taken away, a mirror's number of copies, how much the members
 //! give. Follows `mdadm --grow` and the kernel, as far as no data moves.
 //!
 //! The array stands still for it (`still`): requests wait, the action that runs ends where it is and goes on afterwards.
@@ -10,6 +10,7 @@ mod copies;
 mod error;
 mod journal;
 mod plan;
+mod ppl;
 mod size;
 
 use std::rc::Rc;
@@ -42,6 +43,10 @@ pub enum Growth {
     JournalMode(JournalMode),
     /// No write journal any more. One is added by [`Array::add_journal`].
     RemoveJournal,
+    /// A partial parity log: raid5.
+    AddPpl,
+    /// None any more.
+    RemovePpl,
 }
 
 impl Array {
@@ -60,6 +65,8 @@ impl Array {
                 Ok(())
             }
             Growth::RemoveJournal => journal::remove(self).await,
+            Growth::AddPpl => ppl::add(self).await,
+            Growth::RemovePpl => ppl::remove(self).await,
         }
     }
 

@@ -105,7 +105,8 @@ pub const JOURNAL_WRITERS: usize = 16;
 /// Blocks that are written out in one piece of work.
 pub const JOURNAL_WRITTEN_OUT: usize = 96;
 
-/// Journals that an array can have had while it is open, one after the other. Each keeps its memory.
+/// Journals, and logs of partial parity, that an array can have had while it is open, one after the other. Each keeps its
+/// memory.
 pub const JOURNALS: usize = 16;
 
 /// Bytes of a journal that are read in one piece when it is replayed: long enough for a disk to stream.

@@ -220,6 +220,16 @@ impl Metadata {
         self.changed.notify();
     }
 
+    /// Waits for writes under way, and records a clean array.
+    pub async fn clean(&self) -> Outcome {
+        self.idle().await;
+        if self.marked_dirty.get() {
+            self.want_clean.set(true);
+            self.require();
+        }
+        self.settled().await
+    }
+
     /// Waits for writes under way.
     pub async fn idle(&self) {
         self.idle.wait_until(|| self.writers.get() == 0).await;
@@ -534,7 +544,7 @@ fn update(
             false => member.recovering().is_some_and(|recovering| recovering.replaces),
         },
         has_bad_blocks: member.bad.is_any(),
-        ppl: log::recorded(own.ppl),
+        ppl: array.shape().summary.ppl.and(log::recorded(own.ppl)),
         journal_tail: journal.filter(|journal| journal.is_on(member)).map(|journal| journal.tail()),
         ..own.member_update()
     };

@@ -21,6 +21,7 @@ use crate::create::new_ppl;
 use crate::error::Hindrance;
 use crate::examine::Examined;
 
+pub(crate) use change::ppl_place;
 pub use change::{Change, Flag};
 pub use error::UpdateError;
 

@@ -494,6 +494,7 @@ fn cut(change: Growth, bitmap: Option<u32>, level: Level, version: Version, even
                 );
             }
             Growth::JournalMode(_) | Growth::RemoveJournal => unreachable!("see grow_journal.rs"),
+            Growth::AddPpl | Growth::RemovePpl => unreachable!("see grow_ppl.rs"),
         }
         array.sync_settled().await;
         is_filled(&bench, &device, 0, end.get()).await;

@@ -1,5 +1,5 @@
 //! What people ask of an array while it is loaded and things go wrong: members failed, let go of and brought back,
-//! replaced, everything compared, syncs held up and let go on; and the array itself changed: bitmaps, copies, sizes.
+//! replaced, everything compared, syncs held up and let go on; and the array itself changed: bitmaps, logs, copies, sizes.
 
 use std::rc::Rc;
 
@@ -27,6 +27,8 @@ pub struct Asker {
     pub grown: bool,
     /// Its journal is in write-back mode, and what it is in changes.
     pub write_back: bool,
+    /// It was made with partial parity logs, and can do without.
+    pub ppl: bool,
 }
 
 /// Kinds of requests that leave the array as it is, and of those that change it.
@@ -43,6 +45,10 @@ impl Asker {
             sleep_ms(ms).await;
             if self.write_back && self.world.draw(|random| random.one_in(3)) {
                 self.change_mode().await;
+                continue;
+            }
+            if self.ppl && self.world.draw(|random| random.one_in(3)) {
+                self.change_log().await;
                 continue;
             }
             let Some(chosen) = self.choose() else { continue };
@@ -113,6 +119,15 @@ impl Asker {
             let _ = self.array.add_journal(Newcomer { name, dev, examined: None }).await;
         }
         let _ = self.array.grow(Growth::JournalMode(JournalMode::WriteBack)).await;
+    }
+
+    /// Takes the partial parity log away, or adds one, and often thinks better of it after a while.
+    async fn change_log(&self) {
+        for _ in 0..self.world.draw(|random| 1 + random.below(3)) {
+            let has_log = self.array.shape().summary.ppl.is_some();
+            let _ = self.array.grow(if has_log { Growth::RemovePpl } else { Growth::AddPpl }).await;
+            sleep_ms(self.world.draw(|random| random.below(100))).await;
+        }
     }
 
     /// Fails a member, lets go of it, and after a while adds its disk again.

@@ -333,6 +333,7 @@ impl Play {
                 watch: self.watch.clone(),
                 grown: self.scenario.grown,
                 write_back: self.scenario.write_back.is_some(),
+                ppl: self.scenario.grown && self.scenario.ppl,
             };
             let asked = asker.ask();
             let violations = self.violations.clone();

@@ -2,16 +2,16 @@
 
 use clap::{ArgGroup, Args};
 
-use super::{JournalWord, MemberSize, NewBitmap, RunDir, parse_member_size};
+use super::{JournalWord, MemberSize, NewBitmap, NewConsistency, RunDir, parse_member_size};
 use crate::text::parse_size;
 
 /// Change what an array that runs looks like
 ///
 /// Changes one thing of the array that runs under NAME, while its clients go on: a bitmap is added or taken away, a mirror
-/// gets more or fewer copies, the members give more, a write journal is taken away or served
-/// in another mode. No data moves. Clients that connect afterwards see a new size.
+/// gets more or fewer copies, the members give more, a write journal is taken away or served in another mode, a raid5 gets a
+/// partial parity log or does without. No data moves. Clients that connect afterwards see a new size.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("what").required(true).args(["bitmap", "raid_devices", "size", "journal_mode", "remove_journal"])))]
+#[command(group(ArgGroup::new("what").required(true).args(["bitmap", "raid_devices", "size", "journal_mode", "remove_journal", "consistency"])))]
 pub struct Grow {
     /// What runs
     pub name: String,
@@ -37,6 +37,9 @@ pub struct Grow {
     /// The write journal is taken away: the members have all that is in it first. `add --journal` gives one
     #[arg(long)]
     pub remove_journal: bool,
+    /// What makes a raid5 right after a crash: a partial parity log is added (ppl), or taken away (resync)
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub consistency: Option<NewConsistency>,
     /// The array, where several run under NAME
     #[arg(long, value_name = "ARRAY")]
     pub array: Option<String>,

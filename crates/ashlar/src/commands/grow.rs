@@ -1,11 +1,11 @@
 //! `ashlar grow`: changes what an array that runs looks like.
 
 use anyhow::Result;
-use control::{Client, GrowOrder};
+use control::{Client, ConsistencyPolicy, GrowOrder};
 
 use super::status::{journal_mode, place};
 use crate::Usage;
-use crate::cli::{Grow, MemberSize, NewBitmap};
+use crate::cli::{Grow, MemberSize, NewBitmap, NewConsistency};
 use crate::dirs;
 use crate::text::{print, size};
 
@@ -26,6 +26,12 @@ pub fn run(args: &Grow) -> Result<()> {
             (GrowOrder::Copies { .. }, _) => format!("has {} slots, {} in sync", array.slots, array.in_sync),
             (GrowOrder::Size { .. }, _) => format!("has {}", size(array.bytes)),
             (GrowOrder::RemoveJournal, _) => "has no journal".to_owned(),
+            (GrowOrder::Consistency { policy: ConsistencyPolicy::Ppl }, _) => {
+                "has a partial parity log".to_owned()
+            }
+            (GrowOrder::Consistency { policy: ConsistencyPolicy::Resync }, _) => {
+                "has no partial parity log".to_owned()
+            }
             (GrowOrder::JournalMode { .. }, _) => match array.journal {
                 Some(journal) => format!("is served {}", journal_mode(journal.mode)),
                 None => "has no journal".to_owned(),
@@ -54,6 +60,13 @@ fn order(args: &Grow) -> Result<GrowOrder> {
     }
     if let Some(word) = args.journal_mode {
         return Ok(GrowOrder::JournalMode { mode: word.into() });
+    }
+    if let Some(policy) = args.consistency {
+        let policy = match policy {
+            NewConsistency::Ppl => ConsistencyPolicy::Ppl,
+            NewConsistency::Resync => ConsistencyPolicy::Resync,
+        };
+        return Ok(GrowOrder::Consistency { policy });
     }
     if let Some(copies) = args.raid_devices {
         return Ok(GrowOrder::Copies { copies });

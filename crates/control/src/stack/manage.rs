@@ -10,7 +10,7 @@ use md::{
 };
 
 use super::{Stack, Volume, not_here};
-use crate::command::{AddWish, Added, GrowOrder, Order, Refusal, SyncOrder};
+use crate::command::{AddWish, Added, ConsistencyPolicy, GrowOrder, Order, Refusal, SyncOrder};
 use crate::document::JournalMode;
 use crate::hold::Hold;
 
@@ -103,6 +103,8 @@ impl Stack {
                 JournalMode::WriteBack => md::JournalMode::WriteBack,
             }),
             GrowOrder::RemoveJournal => Growth::RemoveJournal,
+            GrowOrder::Consistency { policy: ConsistencyPolicy::Ppl } => Growth::AddPpl,
+            GrowOrder::Consistency { policy: ConsistencyPolicy::Resync } => Growth::RemovePpl,
         };
         let members = volume.array.members();
         let journal = members.into_iter().find(|member| member.condition == Condition::Journal);

@@ -13,7 +13,7 @@ use crate::redundancy::Redundancy;
 
 /// Fills in `unreadable`, `unwritable` and `short`.
 pub(super) fn find(set: &mut Set, candidates: &[Candidate]) {
-    let summary = candidates[set.freshest].examined.summary;
+    let summary = set.summary(candidates);
     if let Some(flaw) = candidates[set.freshest].examined.flaw {
         set.unreadable.push(Hindrance::Format(flaw));
         return;

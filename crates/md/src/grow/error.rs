@@ -23,6 +23,19 @@ pub enum GrowError {
     NoBitmap,
     /// A partial parity log does the same, and excludes it.
     HasLog,
+    /// It has no partial parity log.
+    NoLog,
+    /// A member has no room for one.
+    NoRoomForLog {
+        /// Which.
+        member: String,
+        /// Why, and what would help.
+        why: String,
+    },
+    /// Its log knows what parity does not say any more, as long as a member is missing.
+    Doubtful,
+    /// It has had too many logs since it was opened.
+    TooManyLogs,
     /// It has a write journal, which excludes what was asked for.
     HasJournal,
     /// It has no write journal.
@@ -90,6 +103,12 @@ impl fmt::Display for GrowError {
             GrowError::HasLog => {
                 f.write_str("it has a partial parity log or a private one, which excludes this")
             }
+            GrowError::NoLog => f.write_str("it has no partial parity log"),
+            GrowError::NoRoomForLog { member, why } => write!(f, "{member}: {why}"),
+            GrowError::Doubtful => f.write_str(
+                "a member is missing, and the log knows which of its blocks nobody can give back; rebuild it first",
+            ),
+            GrowError::TooManyLogs => f.write_str("it has had too many logs since it was opened"),
             GrowError::HasJournal => f.write_str(
                 "it has a write journal, which excludes this; take that away first (--remove-journal)",
             ),

@@ -73,7 +73,8 @@ pub(crate) fn map(
         }
         Level::Raid4 | Level::Raid5 | Level::Raid6 => {
             let map = parity_map(summary)?;
-            let (size, log) = (map.size(), parity::log::Log::open(summary, &map, members, height));
+            let places = members.iter().filter_map(|member| member.summary().ppl);
+            let (size, log) = (map.size(), parity::log::Log::open(summary, &map, places, height));
             Ok((Mapping::Parity(Box::new(parity::Striped::new(map, lanes, height, log))), size))
         }
         other => Err(Hindrance::Level(other)),

@@ -184,7 +184,10 @@ impl Change {
             Change::NoBadBlockLog { .. } => Amendment::NoBadBlockLog,
             Change::NoBitmap => Amendment::NoBitmap,
             Change::Ppl if summary.ppl.is_some() => return Ok(Vec::new()),
-            Change::Ppl => ppl_place(examined)?,
+            Change::Ppl => {
+                let (offset_sectors, sectors) = ppl_place(summary)?;
+                Amendment::Ppl { offset_sectors, sectors }
+            }
             Change::NoPpl => Amendment::NoPpl,
             Change::NoJournal if summary.role == Role::Journal => {
                 return Err("it is the write journal, which is not lost: run the array with it, and take it away then \
@@ -296,9 +299,9 @@ fn log_offset(examined: &Examined) -> Result<i32, String> {
 }
 
 /// Where mdadm puts a partial parity log that it adds: behind the superblock and before the bad-block log, if there is one; in
-/// 1.0 behind the data. A ring where there is room for one, or else as much as a chunk needs.
-fn ppl_place(examined: &Examined) -> Result<Amendment, String> {
-    let summary = &examined.summary;
+/// 1.0 behind the data. A ring where there is room for one, or else as much as a chunk needs. Its signed distance from the
+/// superblock, and its sectors.
+pub(crate) fn ppl_place(summary: &Summary) -> Result<(i16, u16), String> {
     let no_room = || "there is no room for a partial parity log".to_owned();
     let signed = |sectors: u64| i64::try_from(sectors).map_err(|_| no_room());
     let (superblock, data) = (signed(summary.super_offset)?, signed(summary.data_offset)?);
@@ -325,7 +328,7 @@ fn ppl_place(examined: &Examined) -> Result<Amendment, String> {
     let ring = i64::from(PPL_AREA_SECTORS);
     let sectors = if space >= ring { ring } else { space.min(enough).min(i64::from(u16::MAX)) };
     let offset_sectors = i16::try_from(offset).map_err(|_| no_room())?;
-    Ok(Amendment::Ppl { offset_sectors, sectors: sectors as u16 })
+    Ok((offset_sectors, sectors as u16))
 }
 
 /// What lies beside the superblock already: its signed distance and its length.

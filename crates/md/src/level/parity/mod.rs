@@ -63,9 +63,9 @@ pub(crate) struct Striped {
     /// A window of zeroes, never written.
     zeroes: Buf,
     /// What closes the write hole.
-    log: Option<Box<Log>>,
+    logs: InTurn<Log>,
     /// What everything is written to before it is written to the members.
-    journals: Journals,
+    journals: InTurn<Journal>,
 }
 
 impl Striped {
@@ -77,8 +77,11 @@ impl Striped {
         let groups = || Groups::new(SLOTS * STRIPES_JOINED);
         let lanes = 0..lanes.max(1);
         let offers = lanes.clone().map(|_| Offers::new(OFFERS)).collect();
-        let (groups, log) = (lanes.map(|_| groups()).collect(), log.map(Box::new));
-        Striped { map, groups, offers, works, zeroes, log, journals: Journals::default() }
+        let groups = lanes.map(|_| groups()).collect();
+        let (logs, journals) = (InTurn::default(), InTurn::default());
+        let level = Striped { map, groups, offers, works, zeroes, logs, journals };
+        log.map(|log| level.set_log(log));
+        level
     }
 
     /// The array, of this height, has its journal on this device from now on. Nothing is under way. False when it has had
@@ -93,14 +96,24 @@ impl Striped {
         self.journals.now.set(None);
     }
 
+    /// The array has this log from now on. Nothing is under way. False when it has had too many.
+    pub fn set_log(&self, log: Log) -> bool {
+        self.logs.push(log)
+    }
+
+    /// The array has no log any more. Nothing is under way.
+    pub fn forget_log(&self) {
+        self.logs.now.set(None);
+    }
+
     /// The array, a raid6, has a private log.
-    pub fn set_private_log(&mut self, start: &log::private::Start, summary: &Summary, height: u8) {
-        self.log = Some(Box::new(Log::open_private(start, summary, &self.map, height)));
+    pub fn set_private_log(&self, start: &log::private::Start, summary: &Summary, height: u8) {
+        self.set_log(Log::open_private(start, summary, &self.map, height));
     }
 
     /// Waits until what logs and journal hold is on the members.
     pub async fn replayed(&self) -> Outcome {
-        if let Some(log) = &self.log {
+        if let Some(log) = self.log() {
             log.replayed().await;
         }
         match self.journal() {
@@ -111,18 +124,18 @@ impl Striped {
 
     /// What closes the write hole, if there is anything.
     pub fn log(&self) -> Option<&Log> {
-        self.log.as_deref()
+        self.logs.now()
     }
 
     /// The write journal, if there is one.
     pub fn journal(&self) -> Option<&Journal> {
-        self.journals.all[self.journals.now.get()?].get().map(|journal| &**journal)
+        self.journals.now()
     }
 
     /// Rows that are written in one piece.
     fn window(&self) -> Sectors {
         let window = self.works.window();
-        let window = self.log.as_ref().map_or(window, |log| window.min(log.longest()));
+        let window = self.log().map_or(window, |log| window.min(log.longest()));
         self.journal().map_or(window, |journal| window.min(journal.longest()))
     }
 
@@ -146,7 +159,7 @@ impl Striped {
         let first = array.sync.first_uncovered().filter(|_| !array.sync.is_trusting() && !array.is_whole());
         let stripes = first.map_or(0..0, |row| row.0 / self.map.chunk().0..self.map.stripes());
         let doubted = stripes.filter(|stripe| !array.sync.covers(self.map.rows_of(*stripe)));
-        let logged = self.log.iter().flat_map(|log| log.doubts());
+        let logged = self.log().into_iter().flat_map(|log| log.doubts());
         let logged = logged.filter_map(|(slot, rows)| self.map.range_at(slot, rows));
         doubted
             .flat_map(move |number| {
@@ -165,7 +178,7 @@ impl Striped {
     /// Whether blocks are listed as bad that only parity could give back, where it may not belong to the data: a resync would
     /// list that as well (ADR 15), and nobody could choose any more to believe it. What has a log is made right by that.
     pub fn would_give_up(&self, array: &Array) -> bool {
-        if self.log.is_some() || self.journal().is_some() {
+        if self.log().is_some() || self.journal().is_some() {
             return false;
         }
         let written = array.members.iter().filter(|member| member.is_written());
@@ -183,7 +196,7 @@ impl Striped {
 
     /// Whether rows hold what was half written when the power failed, on a member that is missing.
     fn is_in_doubt(&self, rows: Range) -> bool {
-        self.log.as_ref().is_some_and(|log| log.is_doubtful(rows))
+        self.log().is_some_and(|log| log.is_doubtful(rows))
     }
 
     /// The slots that list a part of these rows as bad: what they should hold is in the others alone.
@@ -271,18 +284,27 @@ impl Striped {
     }
 }
 
-/// The journals that an array has had, in places that never change, and which of them it has.
-#[derive(Default)]
-struct Journals {
-    all: [OnceCell<Box<Journal>>; JOURNALS],
+/// The journals, or logs, that an array has had, in places that never change, and which of them it has.
+struct InTurn<T> {
+    all: [OnceCell<Box<T>>; JOURNALS],
     now: Cell<Option<usize>>,
 }
 
-impl Journals {
-    fn push(&self, journal: Journal) -> bool {
+impl<T> Default for InTurn<T> {
+    fn default() -> InTurn<T> {
+        InTurn { all: Default::default(), now: Cell::new(None) }
+    }
+}
+
+impl<T> InTurn<T> {
+    fn now(&self) -> Option<&T> {
+        self.all[self.now.get()?].get().map(|one| &**one)
+    }
+
+    fn push(&self, one: T) -> bool {
         let place = self.all.iter().position(|place| place.get().is_none());
         if let Some(at) = place {
-            let _ = self.all[at].set(Box::new(journal)); // it is free
+            let _ = self.all[at].set(Box::new(one)); // it is free
             self.now.set(place);
         }
         place.is_some()

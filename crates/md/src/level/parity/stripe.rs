@@ -36,7 +36,7 @@ pub(super) async fn write(
     let (mut cuts, mut segments) = (std::mem::take(&mut work.cuts), std::mem::take(&mut work.segments));
     let bad = bad_rows(array, level.map.rows_of(number));
     cut(&level.map, &stripe, parts, (level.window(), level.unit()), bad, &mut cuts, &mut segments);
-    if level.log.is_some() {
+    if level.log().is_some() {
         let alone = level.unseated(array) | level.void(array, level.map.rows_of(number));
         split(&stripe, alone, &segments, &mut work.split);
         std::mem::swap(&mut segments, &mut work.split);
@@ -272,7 +272,7 @@ impl Writing<'_> {
             self.held = journal.record(self.array, new).await?;
             return Ok(());
         }
-        let Some(log) = self.level.log.as_ref().filter(|_| method != Method::DataOnly) else {
+        let Some(log) = self.level.log().filter(|_| method != Method::DataOnly) else {
             return Ok(());
         };
         let rows = Range::new(Sectors(self.segments[run.first].start), self.rows(run).count);

@@ -34,7 +34,7 @@ pub(super) async fn zero(array: &Array, level: &Striped, request: Request) -> Ou
     left.count = level.map.rows_of(last.0 / stripe.0).start - left.start;
     while !left.count.is_zero() {
         let mut rows = array.lanes.first_part(left);
-        if level.log.is_some() {
+        if level.log().is_some() {
             rows.count = rows.count.min(level.map.chunk()); // what a record can speak of
         }
         zero_rows(array, level, &request, rows).await?;
@@ -88,7 +88,7 @@ async fn log_stripe<'a>(
     level: &'a Striped,
     rows: Range,
 ) -> Result<Option<Logged<'a>>, Failed> {
-    let Some(log) = &level.log else { return Ok(None) };
+    let Some(log) = level.log() else { return Ok(None) };
     let stripe = level.map.stripe(rows.start.0 / level.map.chunk().0);
     let whole = Range::new(Sectors::ZERO, rows.count);
     log.record(array, &stripe, whole, stripe.data(), |_, _| ()).await.map(Some)

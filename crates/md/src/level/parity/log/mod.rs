@@ -160,34 +160,55 @@ pub(crate) fn recorded(found: Option<PplPlace>) -> Option<PplPlace> {
 /// What forbids writing to an array whose freshest member says this, and whose members in sync say that.
 pub(crate) fn hindrance(freshest: &Summary, members: &[&Examined]) -> Option<Hindrance> {
     freshest.ppl?;
-    if freshest.level != Level::Raid5 {
-        return Some(Hindrance::Shape("a partial parity log on another level than raid5"));
-    }
-    if freshest.raid_disks > ppl::MAX_MEMBERS {
-        return Some(Hindrance::Shape("a partial parity log of more than 64 members"));
-    }
-    members.iter().find_map(|member| {
-        let Some(place) = member.summary.ppl else {
-            return Some(Hindrance::Shape(
+    shape_hindrance(freshest).or_else(|| {
+        members.iter().find_map(|member| match member.summary.ppl {
+            Some(place) => place_hindrance(place, member.geometry.logical_block),
+            None => Some(Hindrance::Shape(
                 "a member has no place for the partial parity log that the others have",
-            ));
-        };
-        if ppl::record_bytes(place.sectors.into()).is_none() {
-            return Some(Hindrance::Shape("the partial parity log has no room for one page"));
-        }
-        let block = u64::from(member.geometry.logical_block) / 512;
-        let is_aligned = place.sector.is_multiple_of(block) && u64::from(place.sectors).is_multiple_of(block);
-        (!is_aligned)
-            .then_some(Hindrance::Shape("the partial parity log does not lie on the member's blocks"))
+            )),
+        })
     })
 }
 
+/// What forbids a partial parity log on an array like this.
+pub(crate) fn shape_hindrance(summary: &Summary) -> Option<Hindrance> {
+    if summary.level != Level::Raid5 {
+        return Some(Hindrance::Shape("a partial parity log on another level than raid5"));
+    }
+    (summary.raid_disks > ppl::MAX_MEMBERS)
+        .then_some(Hindrance::Shape("a partial parity log of more than 64 members"))
+}
+
+/// What forbids it in this place, on a member whose blocks have so many bytes.
+pub(crate) fn place_hindrance(place: PplPlace, logical_block: u32) -> Option<Hindrance> {
+    if ppl::record_bytes(place.sectors.into()).is_none() {
+        return Some(Hindrance::Shape("the partial parity log has no room for one page"));
+    }
+    let block = u64::from(logical_block) / 512;
+    let is_aligned = place.sector.is_multiple_of(block) && u64::from(place.sectors).is_multiple_of(block);
+    (!is_aligned).then_some(Hindrance::Shape("the partial parity log does not lie on the member's blocks"))
+}
+
+/// The log that counts, of what the freshest member says and the others do: none that was being added when the power failed.
+/// Then some know of no place for it yet, and have missed an event. Nothing was ever logged, and the array was clean.
+pub(crate) fn counted<'a>(
+    freshest: &Summary,
+    mut others: impl Iterator<Item = &'a Summary>,
+) -> Option<PplPlace> {
+    let has_missed_it = |other: &Summary| other.ppl.is_none() && other.events < freshest.events;
+    freshest.ppl.filter(|_| !others.any(has_missed_it))
+}
+
 impl Log {
-    /// The partial parity logs of an array that has them.
-    pub fn open(summary: &Summary, map: &Map, members: &[Rc<Member>], height: u8) -> Option<Log> {
+    /// The partial parity logs of an array that has them, in these places on its members.
+    pub fn open(
+        summary: &Summary,
+        map: &Map,
+        places: impl Iterator<Item = PplPlace>,
+        height: u8,
+    ) -> Option<Log> {
         summary.ppl?;
-        let rooms = members.iter().filter_map(|member| ppl_place(member));
-        let rooms = rooms.filter_map(|place| ppl::record_bytes(place.sectors));
+        let rooms = places.filter_map(|place| ppl::record_bytes(place.sectors.into()));
         let most = rooms.min()?;
         Some(Log::new(ppl::signature(&summary.array_uuid), None, map, most, height))
     }
@@ -419,6 +440,17 @@ impl Log {
         self.members.iter().for_each(|own| own.changed.notify());
     }
 
+    /// Empties the place of a log that is being added, on one member: then it may be spoken of.
+    pub async fn empty(&self, array: &Array, member: &Member, place: PplPlace) -> Outcome {
+        let area = LogPlace { sector: place.sector, sectors: place.sectors.into() };
+        writer::empty(array, self, member, area).await
+    }
+
+    /// Whether it is a partial parity log, which other programs know too.
+    pub fn is_public(&self) -> bool {
+        self.private.is_none()
+    }
+
     /// Ends the tasks. No write is under way any more.
     pub fn stop(&self) {
         self.stopping.set(true);
@@ -440,14 +472,26 @@ pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) 
         then(&own);
     });
     if array.options.write {
-        block::reserve(2 * usize::from(of(array).expect("looked at before").1.map.slots()));
-        for slot in 0..of(array).expect("looked at before").1.map.slots() {
-            let own = array.clone();
-            let _running = spawn(async move {
-                let (_, log) = of(&own).expect("looked at before");
-                writer::run(&own, log, slot).await;
-            });
-        }
+        start_writers(array);
+    }
+}
+
+/// Starts keeping a log that was added, and that is empty on all members.
+pub(crate) fn begin(array: &Rc<Array>) {
+    let (_, log) = of(array).expect("it was added a moment ago");
+    log.state.set(State::Opened);
+    start_writers(array);
+}
+
+fn start_writers(array: &Rc<Array>) {
+    let slots = of(array).expect("looked at before").1.map.slots();
+    block::reserve(2 * usize::from(slots));
+    for slot in 0..slots {
+        let own = array.clone();
+        let _running = spawn(async move {
+            let (_, log) = of(&own).expect("looked at before");
+            writer::run(&own, log, slot).await;
+        });
     }
 }
 

@@ -177,7 +177,7 @@ pub(super) async fn prepare(array: &Array, log: &Log, kept: bool) {
     }
 }
 
-/// Empties the log of one member. Its area is zeroed before: a record of an earlier life must not be taken for the newest.
+/// Empties the log of one member, and gives it an entry about nothing if it is `kept` from now on.
 pub(super) async fn refresh(
     array: &Array,
     log: &Log,
@@ -186,6 +186,18 @@ pub(super) async fn refresh(
     kept: bool,
 ) -> Outcome {
     let Some(area) = log.place(member) else { return Err(Failed::new(Cause::Refused)) };
+    zero(array, log, member, area).await?;
+    begin(array, log, member, (area, own.slot), kept.then(|| PplEntry::nothing(own.slot))).await
+}
+
+/// Empties an area of a member that no superblock speaks of yet.
+pub(super) async fn empty(array: &Array, log: &Log, member: &Member, area: LogPlace) -> Outcome {
+    zero(array, log, member, area).await?;
+    begin(array, log, member, (area, 0), None).await
+}
+
+/// Zeroes an area: a record of an earlier life must not be taken for the newest.
+async fn zero(array: &Array, log: &Log, member: &Member, area: LogPlace) -> Outcome {
     let zeroes = &log.zeroes;
     // Its first header goes first: without one nothing in the area counts.
     send(array, member, Sectors(area.sector), zeroes.slice(0, HEADER_BYTES)).await?;
@@ -196,9 +208,19 @@ pub(super) async fn refresh(
         member.dev.start(array.to_member(write.from_origin(Origin::Metadata))).await?;
         at += sectors;
     }
-    member.dev.start(array.to_member(Request::flush())).await?;
+    member.dev.start(array.to_member(Request::flush())).await
+}
+
+/// Writes the first header of an area, for the member in a slot.
+async fn begin(
+    array: &Array,
+    log: &Log,
+    member: &Member,
+    (area, slot): (LogPlace, u16),
+    entry: Option<PplEntry>,
+) -> Outcome {
     log.generation.set(log.generation.get() + 1);
     let header = log.headers.take(HEADER_BYTES).expect("there is one for each slot");
-    put_header(log, own.slot, kept.then(|| PplEntry::nothing(own.slot)).into_iter(), &header);
+    put_header(log, slot, entry.into_iter(), &header);
     send(array, member, Sectors(area.sector), header).await
 }
