@@ -28,6 +28,7 @@ mod reader;
 mod room;
 mod set;
 pub mod tunables;
+mod uncached;
 mod volume;
 pub mod writeback;
 
@@ -43,4 +44,5 @@ pub use journal::chain::Entry;
 pub use manage::Status;
 pub use reader::Reader;
 pub use set::{CacheSet, Found, JournalFacts, Options};
+pub use uncached::Uncached;
 pub use volume::{NotSet, Volume};

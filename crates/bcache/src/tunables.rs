@@ -154,12 +154,6 @@ tunables! {
         idle_max_writeback_rate: Kind::Flag, 1, 0, 1;
         /// Buckets with little left in them are emptied and given up.
         copy_gc_enabled: Kind::Flag, 1, 0, 1;
-        /// After everything was written back, what nobody needs is collected.
-        gc_after_writeback: Kind::Flag, 0, 0, 1;
-        /// Errors of the cache after which it is given up.
-        io_error_limit: Kind::Count, 8, 0, ANY;
-        /// So many requests later half of the errors are forgotten; 0 is never.
-        io_error_halflife: Kind::Count, 0, 0, ANY;
         /// What is read is kept only at its second miss, once the cache is full. The kernel has nothing like it.
         ghost_admission: Kind::Flag, 0, 0, 1;
     }
@@ -176,8 +170,6 @@ tunables! {
         sequential_cutoff: Kind::Bytes, 4 << 20, 0, ANY;
         /// Whether what nobody waits for is kept: all of it, or metadata only.
         readahead_cache_policy: Kind::Choice(&["all", "meta-only"]), 0, 0, 1;
-        /// What becomes of the volume when its cache fails: it stops if it has dirty data there, or always.
-        stop_when_cache_set_failed: Kind::Choice(&["auto", "always"]), 0, 0, 1;
         /// Whether dirty data is written back at all.
         writeback_running: Kind::Flag, 1, 0, 1;
         /// How much of the cache may be dirty, all volumes together; 0 writes back as fast as it goes.
@@ -200,8 +192,6 @@ tunables! {
         writeback_rate_fp_term_mid: Kind::Count, 10, 1, ANY;
         /// What each percent in use above 64 weighs then.
         writeback_rate_fp_term_high: Kind::Count, 1_000, 1, ANY;
-        /// Errors of the backing device after which the volume is stopped.
-        io_error_limit: Kind::Count, 64, 0, i32::MAX as u64;
     }
 }
 

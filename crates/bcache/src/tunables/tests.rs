@@ -62,7 +62,6 @@ fn at_the_start_everything_is_as_in_the_kernel() {
     assert_eq!(volume.tuning(&set), Tuning::DEFAULT);
     assert_eq!((set.replacement(), volume.mode()), (Replacement::Lru, CacheMode::Writethrough));
     assert_eq!(volume.get("sequential_cutoff").unwrap(), "4M");
-    assert_eq!((set.io_error_limit.get(), volume.io_error_limit.get()), (8, 64));
     assert_eq!((set.journal_delay_ms.get(), volume.writeback_delay.get()), (100, 30));
 }
 

@@ -29,6 +29,11 @@ impl Volume {
         self.writer().stage.get() != Stage::Detached
     }
 
+    /// Whether it will not be, as soon as nothing is dirty any more.
+    pub fn is_detaching(&self) -> bool {
+        self.writer().stage.get() == Stage::Detaching
+    }
+
     /// Whether dirty data is written back now.
     pub(crate) fn writes_back(&self) -> bool {
         self.is_drained_for() || self.writer().tunables.writeback_running.get() == 1
