@@ -14,7 +14,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::text::parse_size;
 
 pub use armour::Armour;
-pub use cache::{Cache, CacheCheck, CacheCommand, CacheCreate, CacheDump, NewMode, NewReplacement};
+pub use cache::{
+    Cache, CacheAttach, CacheCheck, CacheCommand, CacheCreate, CacheDetach, CacheDump, CacheFlush, CacheMode,
+    CacheSet, CacheStats, NewMode, NewReplacement,
+};
 pub use grow::Grow;
 pub use monitor::{Monitor, Telling};
 pub use update::Update;

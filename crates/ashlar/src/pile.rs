@@ -1,7 +1,10 @@
 //! A pile of members: opened, examined, and sorted into the volumes that they make.
 
+use std::rc::Rc;
+
 use anyhow::Result;
 use block::Dev;
+use control::Hold;
 use md::{Candidate, ExamineError, Hindrance, LeftOut, Reason, Set, SetKey, assemble, examine};
 use md_format::superblock::Summary;
 
@@ -36,6 +39,10 @@ pub struct Stranger {
     pub bcache: Option<Result<bcache::Examined, bcache::ExamineError>>,
     /// The disk itself.
     pub device: Dev,
+    /// What lets go of it.
+    pub hold: Rc<Hold>,
+    /// It is read and written without the kernel's cache.
+    pub is_direct: bool,
 }
 
 impl std::fmt::Display for Stranger {
@@ -82,7 +89,8 @@ impl Pile {
                         Err(bcache::ExamineError::NoSuperblock) => None,
                         other => Some(other),
                     };
-                    strangers.push(Stranger { name: member.name, bytes, error, holds, bcache, device });
+                    let (name, hold, is_direct) = (member.name, member.hold, member.is_direct);
+                    strangers.push(Stranger { name, bytes, error, holds, bcache, device, hold, is_direct });
                 }
             }
         }
@@ -119,6 +127,12 @@ impl Pile {
             self.volumes = named(assemble(&self.candidates), &self.candidates);
         }
         accepted
+    }
+
+    /// All disks by their names, and whether they are read and written without the kernel's cache.
+    pub fn disks(&self) -> impl Iterator<Item = (&str, bool)> {
+        let members = self.members.iter().map(|member| (member.name.as_str(), member.is_direct));
+        members.chain(self.strangers.iter().map(|stranger| (stranger.name.as_str(), stranger.is_direct)))
     }
 
     /// The members' devices, by number.

@@ -73,6 +73,8 @@ pub struct Cached {
 pub struct Disk {
     /// As it was typed, or the array's name.
     pub name: String,
+    /// Which of the pile's arrays it is, if it is one.
+    pub array: Option<usize>,
     /// It itself.
     pub device: Dev,
     /// What it says.
@@ -160,14 +162,14 @@ pub async fn disks<'a>(world: &World, pile: &'a Pile, lenience: &Lenience) -> (V
     for stranger in &pile.strangers {
         if let Some(Ok(examined)) = &stranger.bcache {
             let (name, device) = (stranger.name.clone(), stranger.device.clone());
-            disks.push(Disk { name, device, examined: examined.clone() });
+            disks.push(Disk { name, array: None, device, examined: examined.clone() });
         }
     }
-    for volume in &pile.volumes {
+    for (at, volume) in pile.volumes.iter().enumerate() {
         let array = open_to_read(pile, volume, lenience).ok();
         match examined(world, array).await {
             Some((device, examined)) => {
-                disks.push(Disk { name: format!("array {}", volume.name), device, examined })
+                disks.push(Disk { name: format!("array {}", volume.name), array: Some(at), device, examined })
             }
             None => arrays.push(volume),
         }
@@ -188,7 +190,7 @@ async fn examined(world: &World, array: Option<Rc<Array>>) -> Option<(Dev, Exami
 
 async fn open_sets(world: &World, caches: impl Iterator<Item = &Disk>) -> Vec<Set> {
     let mut sets: Vec<Set> = Vec::new();
-    for Disk { name, device, examined } in caches {
+    for Disk { name, device, examined, .. } in caches {
         let twin = sets.iter().find(|other| other.examined.summary.set_uuid == examined.summary.set_uuid);
         let set = match twin {
             Some(twin) => Err(format!("it has the same set as {}; name only one of them", twin.name)),

@@ -9,6 +9,7 @@
 //! POST /v1/members/{name}/replace     null; ?with=SPARE
 //! POST /v1/sync                       a SyncOrder; null; ?array=NAME
 //! POST /v1/grow                       a GrowOrder; null, once it is recorded; ?array=NAME
+//! POST /v1/cache                      a CacheWish; null, once it is recorded
 //! POST /v1/stop                       null, once everything is written
 //! GET  /v1/events                     an Event a line, as they happen, until the stack ends
 //! ```
@@ -35,7 +36,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::oneshot;
 
-use crate::command::{AddWish, Command, GrowOrder, Order, Refusal, SyncOrder};
+use crate::command::{AddWish, CacheWish, Command, GrowOrder, Order, Refusal, SyncOrder};
 use crate::document::{API_VERSION, Event, Happened};
 use crate::metrics;
 
@@ -124,6 +125,7 @@ fn router(shared: Shared) -> Router {
         .route("/v1/members/{name}/replace", post(replace))
         .route("/v1/sync", post(sync))
         .route("/v1/grow", post(grow))
+        .route("/v1/cache", post(cache))
         .route("/v1/stop", post(stop))
         .route("/v1/events", get(events))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is nothing here; see /v1/status") })
@@ -189,6 +191,10 @@ async fn grow(
     Json(order): Json<GrowOrder>,
 ) -> Response {
     manage(&shared, Order::Grow { array: asked.array, order }).await
+}
+
+async fn cache(State(shared): State<Shared>, Json(wish): Json<CacheWish>) -> Response {
+    manage(&shared, Order::Cache(wish)).await
 }
 
 async fn manage(shared: &Shared, order: Order) -> Response {

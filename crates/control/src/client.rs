@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::api::Problem;
-use crate::command::{AddWish, Added, GrowOrder, SyncOrder};
+use crate::command::{AddWish, Added, CacheWish, GrowOrder, SyncOrder};
 use crate::document::StackStatus;
 
 /// A stack's control socket, as whoever asks it sees it.
@@ -104,6 +104,11 @@ impl Client {
     pub fn grow(&self, array: Option<&str>, order: GrowOrder) -> Result<(), ClientError> {
         let array = array.map(|array| format!("?array={}", encoded(array))).unwrap_or_default();
         self.send(&format!("/v1/grow{array}"), &order)
+    }
+
+    /// Does something about a cache or a cached volume. Returns when that is recorded.
+    pub fn cache(&self, wish: &CacheWish) -> Result<(), ClientError> {
+        self.send("/v1/cache", wish)
     }
 
     /// Stops the stack. Returns when everything is written; the process ends a moment later.

@@ -49,6 +49,8 @@ pub enum Order {
         /// How.
         order: GrowOrder,
     },
+    /// Something about a cache or a cached volume.
+    Cache(CacheWish),
     /// Something about the sync engine of an array; of the only one, if none is named.
     Sync {
         /// The array.
@@ -103,6 +105,49 @@ pub enum GrowOrder {
         /// How.
         policy: ConsistencyPolicy,
     },
+}
+
+/// What is to be done about a cache or a cached volume.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct CacheWish {
+    /// Which.
+    pub target: CacheTarget,
+    /// What.
+    pub order: CacheOrder,
+}
+
+/// A cache, or a cached volume; the only one, if none is named.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheTarget {
+    /// A volume, by its name.
+    Volume(Option<String>),
+    /// A cache, by its name.
+    Cache(Option<String>),
+}
+
+/// What can be done about a cache or a cached volume while it runs.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheOrder {
+    /// A volume without a cache gets one; the only one, if none is named.
+    Attach {
+        /// The cache.
+        cache: Option<String>,
+    },
+    /// What only the cache has goes to the backing device, which needs no cache then.
+    Detach,
+    /// What only the cache has goes to the backing device.
+    Flush,
+    /// Something is set.
+    Set {
+        /// bcache's name for it.
+        name: String,
+        /// What was typed.
+        value: String,
+    },
+    /// The total counts begin anew.
+    ClearStats,
 }
 
 /// What the sync engine of an array can be told.

@@ -1,8 +1,12 @@
 //! The documents of the control interface, version 1. Fields are only ever added; a change of meaning is version 2.
 
+mod cache;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use cache::{BucketStatus, CacheStatus, CachedStatus, CountsStatus, SpanStatus, WritebackStatus};
 
 /// The version of the interface.
 pub const API_VERSION: u32 = 1;
@@ -31,6 +35,12 @@ pub struct StackStatus {
     pub armour: Vec<ArmourPiece>,
     /// Its arrays.
     pub arrays: Vec<ArrayStatus>,
+    /// Its caches.
+    #[serde(default)]
+    pub caches: Vec<CacheStatus>,
+    /// Its volumes of bcache.
+    #[serde(default)]
+    pub cached: Vec<CachedStatus>,
     /// Where it is served over NBD.
     pub servers: Vec<ServerStatus>,
     /// Where it is mounted.

@@ -21,17 +21,22 @@ mod progress;
 mod record;
 mod snapshot;
 mod stack;
+mod switch;
 mod undo;
 
 pub use alerts::{Alert, AlertKind, Before, Rules, alerts};
 pub use client::{Client, ClientError};
-pub use command::{AddWish, Added, Command, ConsistencyPolicy, GrowOrder, Order, Refusal, SyncOrder};
+pub use command::{
+    AddWish, Added, CacheOrder, CacheTarget, CacheWish, Command, ConsistencyPolicy, GrowOrder, Order,
+    Refusal, SyncOrder,
+};
 pub use config::{Armour, Config, ConfigError, Layout};
 pub use delivery::{Delivery, Receivers, check_address};
 pub use document::{
-    API_VERSION, ArmourPiece, ArrayState, ArrayStatus, BitmapStatus, Event, ExportStatus, Happened, IoStatus,
-    JournalMode, JournalStatus, LatencyBucket, MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus,
-    MountStatus, PrivateLog, ScrubStatus, ServerStatus, StackStatus, SyncProgress, SyncStatus,
+    API_VERSION, ArmourPiece, ArrayState, ArrayStatus, BitmapStatus, BucketStatus, CacheStatus, CachedStatus,
+    CountsStatus, Event, ExportStatus, Happened, IoStatus, JournalMode, JournalStatus, LatencyBucket,
+    MOST_DOUBTFUL, MemberState, MemberStatus, MismatchStatus, MountStatus, PrivateLog, ScrubStatus,
+    ServerStatus, SpanStatus, StackStatus, SyncProgress, SyncStatus, WritebackStatus,
 };
 pub use hold::Hold;
 pub use mdstat::mdstat;
@@ -40,5 +45,6 @@ pub use place::{Place, PlaceError, Taken, running};
 pub use progress::{Progress, progress};
 pub use record::Records;
 pub use snapshot::{AreaBytes, Keeper, MemberAreas, Snapshot, SnapshotError};
-pub use stack::{Facts, Fronts, Open, Opened, Outside, Stack, Volume};
+pub use stack::{Backing, Cache, Cached, Contents, Facts, Fronts, Now, Open, Opened, Outside, Stack, Volume};
+pub use switch::Switch;
 pub use undo::{Change, UndoError, plan_undo, put_back};

@@ -2,6 +2,8 @@
 //!
 //! Everything here is in [`StackStatus`] too, and is made from it. Names and labels are only ever added.
 
+mod cache;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -112,7 +114,8 @@ impl Collector for Scrape {
         self.gauge(to, "array_broken", "1 when nothing can be written any more", |array| {
             (array.state == ArrayState::Broken).into()
         })?;
-        self.gauge(to, "array_unsynced_bytes", "Bytes that a resync still has to look at", unsynced)
+        self.gauge(to, "array_unsynced_bytes", "Bytes that a resync still has to look at", unsynced)?;
+        cache::encode(to, &self.0)
     }
 }
 
@@ -165,6 +168,20 @@ mod tests {
         }
     }
 
+    fn cache() -> serde_json::Value {
+        let span = serde_json::json!({
+            "cache_hits": 3, "cache_misses": 2, "cache_bypass_hits": 0, "cache_bypass_misses": 0,
+            "cache_hit_ratio": 60, "cache_miss_collisions": 0, "bypassed": 0,
+        });
+        serde_json::json!({
+            "name": "c", "set_uuid": "", "broken_by": null, "bucket_bytes": 0, "block_bytes": 0,
+            "buckets": { "all": 200, "dirty": 10, "metadata": 20, "free": 8 }, "dirty_bytes": 77, "tree_depth": 1,
+            "written_bytes": 1, "btree_written_bytes": 2, "metadata_written_bytes": 3, "cache_read_races": 4,
+            "counts": { "total": span, "day": span, "hour": span, "five_minute": span },
+            "tunables": {}, "io": [],
+        })
+    }
+
     fn status() -> StackStatus {
         let array = serde_json::json!({
             "name": "a\"b", "uuid": "", "level": "raid1", "metadata": "1.2", "bytes": 1024, "events": 1,
@@ -179,7 +196,7 @@ mod tests {
         });
         let stack = serde_json::json!({
             "api_version": 1, "name": "s", "program_version": "", "pid": 1, "started_s": 0, "driver": "",
-            "read_only": false, "snapshot": null, "arrays": [array], "servers": [],
+            "read_only": false, "snapshot": null, "arrays": [array], "servers": [], "caches": [cache()],
         });
         serde_json::from_value(stack).unwrap()
     }
@@ -198,6 +215,10 @@ mod tests {
         has(r#"ashlar_array_in_sync{stack="s",array="a\"b"} 1"#);
         has(r#"ashlar_array_broken{stack="s",array="a\"b"} 1"#);
         has(r#"ashlar_array_unsynced_bytes{stack="s",array="a\"b"} 1024"#);
+        has(r#"ashlar_cache_dirty_bytes{stack="s",cache="c"} 77"#);
+        has(r#"ashlar_cache_buckets_in_use_percent{stack="s",cache="c"} 15"#);
+        has(r#"ashlar_cache_hits_total{stack="s",cache="c"} 3"#);
+        assert!(!text.contains("ashlar_volume_"), "there is no volume of bcache");
         assert!(text.ends_with("# EOF\n"));
     }
 

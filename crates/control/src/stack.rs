@@ -1,5 +1,7 @@
-//! The stack as its core sees it: arrays, their exports and servers, and what is answered to whoever asks.
+//! The stack as its core sees it: arrays, caches, their exports and servers, and what is answered to whoever asks.
 
+mod cache;
+mod cache_orders;
 mod fronts;
 mod manage;
 
@@ -27,6 +29,7 @@ use crate::document::{
 use crate::hold::Hold;
 use crate::record::Records;
 use crate::snapshot::Keeper;
+pub use cache::{Backing, Cache, Cached, Now};
 pub use fronts::Fronts;
 use fronts::Serving;
 pub use manage::{Open, Opened};
@@ -46,14 +49,27 @@ pub struct Facts {
     pub armour: Vec<ArmourPiece>,
 }
 
-/// An array of a stack, and its export.
+/// An array of a stack.
 pub struct Volume {
     /// Its name.
     pub name: String,
     /// The array.
     pub array: Rc<Array>,
-    /// What serves it.
-    pub export: Rc<Export>,
+    /// The device that whatever lies on it uses.
+    pub device: Dev,
+    /// What serves it; none where a cache or a cached volume lies on it.
+    pub export: Option<Rc<Export>>,
+}
+
+/// What runs in a stack.
+#[derive(Default)]
+pub struct Contents {
+    /// Its arrays.
+    pub arrays: Vec<Volume>,
+    /// Its caches.
+    pub caches: Vec<Cache>,
+    /// Its volumes of bcache.
+    pub cached: Vec<Cached>,
 }
 
 /// What a stack needs of the program around it.
@@ -71,6 +87,8 @@ pub struct Stack {
     facts: Facts,
     started_s: u64,
     volumes: Vec<Volume>,
+    caches: Vec<Cache>,
+    cached: Vec<Cached>,
     /// Every member that was named, by its name.
     holds: RefCell<Vec<(String, Rc<Hold>)>>,
     open: Open,
@@ -85,10 +103,10 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// A stack over open arrays and what serves them.
+    /// A stack over what is open and what serves it.
     pub fn new(
         facts: Facts,
-        volumes: Vec<Volume>,
+        contents: Contents,
         holds: Vec<(String, Rc<Hold>)>,
         fronts: Fronts,
         keeper: Option<Rc<Keeper>>,
@@ -96,6 +114,7 @@ impl Stack {
         outside: Outside,
     ) -> Rc<Stack> {
         let Outside { open, tell, records } = outside;
+        let Contents { arrays: volumes, caches, cached } = contents;
         let known = |volume: &Volume| records.last_scrub(&uuid(&volume.array));
         let last_scrubs = RefCell::new(volumes.iter().map(known).collect());
         let events = broadcast::Sender::new(EVENTS);
@@ -103,6 +122,8 @@ impl Stack {
             facts,
             started_s: wall_seconds(),
             volumes,
+            caches,
+            cached,
             holds: RefCell::new(holds),
             open,
             serving: Serving::new(fronts),
@@ -149,9 +170,10 @@ impl Stack {
     /// Stops serving, records everything, and lets go of the members. What could not be done is said by name.
     pub async fn stop(&self) -> Vec<String> {
         let mut problems = self.serving.stop().await;
+        problems.extend(self.stop_caches().await);
         for (at, volume) in self.volumes.iter().enumerate() {
             // Whatever still asks is held: nothing is written behind the last superblock and the snapshot's last look.
-            if let Err(failed) = volume.export.device().quiesce().await {
+            if let Err(failed) = volume.device.quiesce().await {
                 problems.push(format!("{}: could not be quiesced: {failed}", volume.name));
             }
             if let Err(failed) = volume.array.stop().await {
@@ -189,6 +211,8 @@ impl Stack {
             armour: self.facts.armour.clone(),
             snapshot: self.keeper.as_ref().map(|keeper| keeper.path().display().to_string()),
             arrays: (0..self.volumes.len()).map(|at| self.array_status(at)).collect(),
+            caches: self.caches.iter().map(|cache| cache.status()).collect(),
+            cached: self.cached.iter().map(|cached| cached.status(&self.caches)).collect(),
             servers: self.serving.servers(),
             mounts: self.serving.mounts(),
         }
@@ -252,8 +276,8 @@ impl Stack {
                 PrivateLogState::Void => PrivateLog::Void,
             }),
             members: in_order(members),
-            export: export_status(&volume.export),
-            io: io_status(volume.export.device().counters()),
+            export: volume.export.as_deref().map(export_status).unwrap_or_default(),
+            io: io_status(volume.device.counters()),
         }
     }
 

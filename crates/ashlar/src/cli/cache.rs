@@ -1,11 +1,14 @@
 //! The command line of `ashlar cache`.
 
+mod manage;
+
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use super::{Json, Reading};
 use crate::text::parse_size;
+pub use manage::{CacheAttach, CacheDetach, CacheFlush, CacheMode, CacheSet, CacheStats};
 
-/// Make caches and backing devices of bcache, and look into them
+/// Make caches and backing devices of bcache, look into them, and manage those that run
 #[derive(Args, Debug)]
 pub struct Cache {
     /// What to do.
@@ -19,6 +22,12 @@ pub enum CacheCommand {
     Create(CacheCreate),
     Check(CacheCheck),
     Dump(CacheDump),
+    Attach(CacheAttach),
+    Detach(CacheDetach),
+    Mode(CacheMode),
+    Flush(CacheFlush),
+    Stats(CacheStats),
+    Set(CacheSet),
 }
 
 /// Make a cache, backing devices for it, or both

@@ -1,8 +1,10 @@
-//! `ashlar cache`: caches and backing devices of bcache are made, and looked into.
+//! `ashlar cache`: caches and backing devices of bcache are made, looked into, and managed while they run.
 
 mod check;
 mod create;
 mod dump;
+mod manage;
+mod stats;
 
 use anyhow::{Result, anyhow, bail};
 use bcache::Reader;
@@ -21,6 +23,12 @@ pub fn run(args: &crate::cli::Cache, driver: Driver) -> Result<()> {
         CacheCommand::Create(args) => create::run(args, driver),
         CacheCommand::Check(args) => check::run(args, driver),
         CacheCommand::Dump(args) => dump::run(args, driver),
+        CacheCommand::Attach(args) => manage::attach(args),
+        CacheCommand::Detach(args) => manage::detach(args),
+        CacheCommand::Mode(args) => manage::mode(args),
+        CacheCommand::Flush(args) => manage::flush(args),
+        CacheCommand::Set(args) => manage::set(args),
+        CacheCommand::Stats(args) => stats::run(args),
     }
 }
 

@@ -1,6 +1,9 @@
-//! `ashlar run`: assembles arrays and serves them until it is told to stop.
+//! `ashlar run`: assembles arrays and caches and serves them until it is told to stop.
 
 mod armour;
+mod backing;
+mod caches;
+mod contents;
 mod doors;
 mod plan;
 mod trace;
@@ -9,11 +12,11 @@ mod wish;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use block::{Dev, Sectors};
 use control::api::{Api, COMMANDS};
-use control::{Client, Event, Facts, Keeper, Monitor, Place, Snapshot, Stack, Taken, Volume};
-use export::{Export, Exports};
+use control::{Client, Event, Facts, Keeper, Monitor, Place, Snapshot, Stack, Taken};
+use export::Exports;
 use md::{Array, examine};
 use runtime::Overlay;
 use runtime::mailbox::mailbox;
@@ -24,9 +27,11 @@ use crate::commands::monitor::complain;
 use crate::dirs;
 use crate::members::{self, How};
 use crate::pile::Pile;
+use crate::stack::Stack as Found;
 use crate::volumes::refused;
 use crate::world::World;
 use armour::Armour;
+use contents::contents;
 use doors::Doors;
 use plan::Plan;
 use trace::Trace;
@@ -51,17 +56,19 @@ pub fn run(args: Run, driver: Driver) -> Result<()> {
     };
     let mut pile = Pile::open(&world, &wish.members, how)?;
     let accepted = if wish.accept_stale { pile.accept_stale() } else { Vec::new() };
-    let plan = world.runtime.block_on(async { Plan::new(&wish, &pile, &accepted, &run_dir, &state_dir) });
+    let lenience = wish.lenience();
+    let found = world.runtime.block_on(Found::read(&world, &pile, &lenience));
+    let plan = world.runtime.block_on(async { Plan::new(&wish, &found, &accepted, &run_dir, &state_dir) });
     if args.plan {
         return plan.show(args.json);
     }
     plan.refuse()?;
     plan.warnings.iter().for_each(|warning| eprintln!("ashlar: warning: {warning}"));
     let (taken, control) = Place::new(&run_dir, &plan.stack)?.take()?;
-    let doors = Doors::open(&world, &wish, pile.volumes.len())?;
+    let doors = Doors::open(&world, &wish, found.tops.len())?;
     let _trace = args.trace.as_deref().map(Trace::start).transpose()?;
     let problems = world.runtime.block_on(async {
-        let (running, armour) = open(&world, &wish, &plan, &pile, doors, armour, &state_dir).await?;
+        let (running, armour) = open(&world, &wish, &plan, &found, doors, armour, &state_dir).await?;
         serve_until_told(running, &wish, armour, taken, control)
             .await
             .context("the control interface cannot be started")
@@ -78,12 +85,13 @@ async fn open(
     world: &World,
     wish: &Wish,
     plan: &Plan,
-    pile: &Pile,
+    found: &Found<'_>,
     doors: Doors,
     mut armour: Armour,
     state_dir: &std::path::Path,
 ) -> Result<(Rc<Stack>, Armour)> {
-    let snapshot = match wish.read_only {
+    let pile = found.pile;
+    let snapshot = match wish.read_only || pile.candidates.is_empty() {
         true => None,
         false => Some(Snapshot::take(&plan.stack, &pile.candidates, &pile.devices(), &world.arena).await?),
     };
@@ -98,39 +106,23 @@ async fn open(
     }
     let keeper = snapshot.map(|snapshot| Keeper::keep(&state_dir.join("snapshots"), snapshot)).transpose()?;
     let mut exports = Exports::new();
-    for (volume, array) in pile.volumes.iter().zip(&arrays) {
-        let device = array.device();
-        let device = match &keeper {
-            Some(keeper) => keeper.guard(device),
-            None => device,
-        };
-        let summary = array.shape().summary;
-        let description = format!("{} {}", summary.level, summary.array_uuid_text());
-        if !exports.add(Export::new(&volume.name, &description, device, wish.read_only)) {
-            bail!("two arrays have the name {}", volume.name);
-        }
-    }
-    let volumes = pile
-        .volumes
-        .iter()
-        .zip(arrays)
-        .zip(exports.iter())
-        .map(|((volume, array), export)| Volume { name: volume.name.clone(), array, export: export.clone() });
-    let volumes = volumes.collect();
+    let contents = contents(world, wish, found, arrays, keeper.as_ref(), &mut exports).await?;
     let exports = Rc::new(exports);
     let fronts = doors.serve(world, &exports)?;
-    let holds = pile.members.iter().map(|member| (member.name.clone(), member.hold.clone())).collect();
+    let members = pile.members.iter().map(|member| (member.name.clone(), member.hold.clone()));
+    let strangers = pile.strangers.iter().map(|stranger| (stranger.name.clone(), stranger.hold.clone()));
+    let holds = members.chain(strangers).collect();
     let facts = Facts {
         name: plan.stack.clone(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
         driver: world.os.why().to_owned(),
         read_only: wish.read_only,
-        armour: armour.close(&pile.members),
+        armour: armour.close(pile.disks()),
     };
     let arena = world.arena.clone();
     let records = control::Records::new(state_dir.join("scrubs"));
     let outside = control::Outside { open: opener(world), tell, records };
-    Ok((Stack::new(facts, volumes, holds, fronts, keeper, arena, outside), armour))
+    Ok((Stack::new(facts, contents, holds, fronts, keeper, arena, outside), armour))
 }
 
 /// Opens disks that are added while the stack runs.
@@ -210,6 +202,11 @@ fn announce(stack: &Stack) {
             "ashlar: {}: {}, {size}, {} of {} members",
             array.name, array.level, array.in_sync, array.slots
         );
+    }
+    for volume in &status.cached {
+        let cache = volume.cache.as_deref().map(|cache| format!(", cached by {cache}")).unwrap_or_default();
+        let size = crate::text::size(volume.bytes);
+        eprintln!("ashlar: {}: {size}, {}, {}{cache}", volume.name, volume.mode, volume.state);
     }
     for server in &status.servers {
         eprintln!("ashlar: serving on {}", server.address);

@@ -1,9 +1,11 @@
 //! `ashlar status`: how what runs stands.
 
+mod cache;
+
 use anyhow::{Context, Result, bail};
 use control::{
-    ArmourPiece, ArrayState, ArrayStatus, Client, JournalMode, MOST_DOUBTFUL, MemberState, MemberStatus,
-    Place, PrivateLog, ScrubStatus, StackStatus, SyncStatus, mdstat, running,
+    ArmourPiece, ArrayState, ArrayStatus, Client, ExportStatus, JournalMode, MOST_DOUBTFUL, MemberState,
+    MemberStatus, Place, PrivateLog, ScrubStatus, StackStatus, SyncStatus, mdstat, running,
 };
 
 use crate::cli::Status;
@@ -56,6 +58,8 @@ fn render(stack: &StackStatus) -> String {
     for array in &stack.arrays {
         text += &render_array(array);
     }
+    stack.caches.iter().for_each(|it| text += &cache::render_cache(it));
+    stack.cached.iter().for_each(|it| text += &cache::render_cached(it));
     for server in &stack.servers {
         let connections = if server.connections == 1 { "connection" } else { "connections" };
         text += &format!(
@@ -129,8 +133,12 @@ fn render_array(array: &ArrayStatus) -> String {
     for member in &array.members {
         text += &render_member(member, width);
     }
-    let export = &array.export;
-    text + &format!(
+    text + &render_export(&array.export)
+}
+
+/// What the clients of an export did, in a line.
+fn render_export(export: &ExportStatus) -> String {
+    format!(
         "    clients: {} reads ({}), {} writes ({}), {} flushes, {} trims, {} errors\n",
         export.reads,
         size(export.read_bytes),

@@ -59,10 +59,15 @@ impl Bench {
         for variable in ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "NOTIFY_SOCKET"] {
             command.env_remove(variable);
         }
-        let first = line.split_whitespace().next().unwrap_or_default();
-        let talks = "run status watch monitor fail remove add replace grow scrub sync wait stop"
-            .split(' ')
-            .any(|it| it == first);
+        let mut words = line.split_whitespace();
+        let first = words.next().unwrap_or_default();
+        let is_one_of = |words: &str, word: &str| words.split(' ').any(|it| it == word);
+        let talks = match first {
+            "cache" => is_one_of("attach detach mode flush stats set", words.next().unwrap_or_default()),
+            _ => {
+                is_one_of("run status watch monitor fail remove add replace grow scrub sync wait stop", first)
+            }
+        };
         if talks && !line.contains("--run-dir") {
             command.args(["--run-dir", "run"]);
         }

@@ -34,6 +34,7 @@ impl Stack {
             Order::Remove(member) => self.remove(&member).await,
             Order::Replace { member, with } => self.replace(&member, with.as_deref()),
             Order::Grow { array, order } => self.grow(array.as_deref(), order).await,
+            Order::Cache(wish) => self.manage_cache(wish).await,
             Order::Sync { array, order } => self.sync(array.as_deref(), order).await,
         }
     }

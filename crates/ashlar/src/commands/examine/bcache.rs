@@ -131,7 +131,7 @@ impl VolumeReport {
         };
         self.warnings.iter().for_each(|warning| text += &format!("  warning    {warning}\n"));
         text + &match &self.reading_forbidden_by {
-            None => "  reading    possible\n  writing    no: bcache is only read yet\n".to_owned(),
+            None => "  reading    possible\n".to_owned(),
             Some(why) => format!("  reading    no: {why}\n"),
         }
     }

@@ -6,7 +6,6 @@ use control::ArmourPiece;
 use runtime::os::armour;
 
 use crate::cli;
-use crate::members::Member;
 
 /// The armour of this process.
 pub struct Armour {
@@ -25,15 +24,12 @@ impl Armour {
         own
     }
 
-    /// The pieces that are put on when everything that serves was built. All pieces.
-    pub fn close(&mut self, members: &[Member]) -> Vec<ArmourPiece> {
+    /// The pieces that are put on when everything that serves was built; of each disk its name, and whether it is read and
+    /// written without the kernel's cache. All pieces.
+    pub fn close<'a>(&mut self, disks: impl Iterator<Item = (&'a str, bool)>) -> Vec<ArmourPiece> {
         if self.word != cli::Armour::Off {
             self.put("memory-locked", armour::lock_memory());
-            let cached: Vec<&str> = members
-                .iter()
-                .filter(|member| !member.is_direct)
-                .map(|member| member.name.as_str())
-                .collect();
+            let cached: Vec<&str> = disks.filter(|(_, is_direct)| !is_direct).map(|(name, _)| name).collect();
             self.put(
                 "direct-io",
                 match cached.len() {

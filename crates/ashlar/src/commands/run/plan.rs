@@ -3,14 +3,18 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use bcache_format::superblock::Kind;
 use control::Place;
 use md::Reason;
 use md_format::{Level, ResyncOffset};
 use serde::Serialize;
 
+use super::backing::Way;
+use super::caches::{Backed, backed};
 use super::wish::Wish;
 use crate::pile::{Pile, Stranger, Volume};
-use crate::text::{print, print_json};
+use crate::stack::{Set, Stack, Top, TopKind};
+use crate::text::{print, print_json, uuid};
 
 /// The plan.
 #[derive(Serialize)]
@@ -22,6 +26,8 @@ pub struct Plan {
     /// What a person should know.
     pub warnings: Vec<String>,
     arrays: Vec<ArrayPlan>,
+    caches: Vec<CachePlan>,
+    cached: Vec<CachedPlan>,
     serve: Vec<String>,
     control_socket: String,
     snapshots: Option<String>,
@@ -38,20 +44,45 @@ struct ArrayPlan {
     writes: Vec<String>,
 }
 
+#[derive(Serialize)]
+struct CachePlan {
+    name: String,
+    set_uuid: String,
+    /// What would be written, and when.
+    writes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct CachedPlan {
+    name: String,
+    backing: Option<String>,
+    cache: Option<String>,
+    /// What would be written, and when.
+    writes: Vec<String>,
+}
+
 impl Plan {
     /// Decides. Takes and changes nothing.
-    pub fn new(wish: &Wish, pile: &Pile, accepted: &[String], run_dir: &Path, state_dir: &Path) -> Plan {
-        let stack = wish.name.clone().unwrap_or_else(|| own_name(pile));
+    pub fn new(
+        wish: &Wish,
+        found: &Stack<'_>,
+        accepted: &[String],
+        run_dir: &Path,
+        state_dir: &Path,
+    ) -> Plan {
+        let pile = found.pile;
+        let stack = wish.name.clone().unwrap_or_else(|| own_name(found));
         let place = Place::new(run_dir, &stack);
-        let mut refused: Vec<String> = pile.strangers.iter().map(Stranger::to_string).collect();
-        if pile.volumes.is_empty() && refused.is_empty() {
+        let mut refused: Vec<String> = found.strangers().map(Stranger::to_string).collect();
+        refused.extend(cache_hindrances(wish, found));
+        if found.tops.is_empty() && refused.is_empty() {
             refused.push("there is nothing to run".to_owned());
         }
         for volume in &pile.volumes {
             refused.extend(hindrances(wish, pile, volume));
             refused.extend(stale_beside_newer(wish, pile, volume, accepted));
         }
-        refused.extend(same_file(wish, pile));
+        refused.extend(same_file(wish, found));
         match &place {
             Err(error) => refused.push(error.to_string()),
             Ok(place) if place.is_taken() => {
@@ -73,6 +104,8 @@ impl Plan {
             refused_because: refused,
             warnings,
             arrays: pile.volumes.iter().map(|volume| array(wish, pile, volume)).collect(),
+            caches: caches(wish, found),
+            cached: cached(wish, found),
             serve: serve(wish),
             control_socket: place.map(|place| place.socket().display().to_string()).unwrap_or_default(),
             snapshots: (!wish.read_only).then_some(snapshots),
@@ -112,6 +145,16 @@ impl Plan {
                 text += &format!("  {write}\n");
             }
         }
+        for cache in &self.caches {
+            text += &format!("cache {}: set {}\n", cache.name, cache.set_uuid);
+            cache.writes.iter().for_each(|write| text += &format!("  {write}\n"));
+        }
+        for volume in &self.cached {
+            let on = volume.backing.as_deref().map(|backing| format!(" on {backing}")).unwrap_or_default();
+            let by = volume.cache.as_deref().map(|cache| format!(", cached by {cache}")).unwrap_or_default();
+            text += &format!("volume {}{on}{by}\n", volume.name);
+            volume.writes.iter().for_each(|write| text += &format!("  {write}\n"));
+        }
         for warning in &self.warnings {
             text += &format!("warning: {warning}\n");
         }
@@ -133,17 +176,17 @@ fn serve(wish: &Wish) -> Vec<String> {
 }
 
 /// A name that two volumes would have as files.
-fn same_file(wish: &Wish, pile: &Pile) -> Option<String> {
-    let names: Vec<String> = pile.volumes.iter().map(|volume| fuse::file_name(&volume.name)).collect();
+fn same_file(wish: &Wish, found: &Stack<'_>) -> Option<String> {
+    let names: Vec<String> = found.tops.iter().map(|top| fuse::file_name(&top.name)).collect();
     let mut names = names.iter().enumerate().filter(|_| !wish.mounts.is_empty());
     let (_, same) =
         names.clone().find(|(at, name)| names.any(|(other, known)| other < *at && known == *name))?;
     Some(fuse::Error::SameName(same.clone()).to_string())
 }
 
-/// The names of the arrays; a name in the run directory has no slash in it and begins with no dot.
-fn own_name(pile: &Pile) -> String {
-    let names: Vec<&str> = pile.volumes.iter().map(|volume| volume.name.as_str()).collect();
+/// The names of the volumes; a name in the run directory has no slash in it and begins with no dot.
+fn own_name(found: &Stack<'_>) -> String {
+    let names: Vec<&str> = found.tops.iter().map(|top| top.name.as_str()).collect();
     names.join("+").replace('/', "-").trim_start_matches('.').to_owned()
 }
 
@@ -161,6 +204,47 @@ fn stale_beside_newer(wish: &Wish, pile: &Pile, volume: &Volume, accepted: &[Str
             volume.name
         )
     })
+}
+
+/// Why caches and cached volumes cannot be run as wished.
+fn cache_hindrances(wish: &Wish, found: &Stack<'_>) -> Vec<String> {
+    let is_new = |set: &Set| matches!(set.examined.summary.kind, Kind::Cache(cache) if !cache.is_used);
+    let sets = found.sets.iter().filter(|set| wish.read_only || !is_new(set));
+    let sets = sets.filter_map(|set| set.set.as_ref().err().map(|why| format!("{}: {why}", set.name)));
+    let volumes = found.tops.iter().filter_map(|top| match &top.kind {
+        TopKind::Cached(cached) => cached.device.as_ref().err().filter(|_| wish.read_only).cloned(),
+        TopKind::Array(_) => None,
+    });
+    let backed = backed(found);
+    let backed = backed.iter().filter(|_| !wish.read_only).filter_map(Backed::refusal);
+    sets.chain(volumes).chain(backed).collect()
+}
+
+fn caches(wish: &Wish, found: &Stack<'_>) -> Vec<CachePlan> {
+    let plan = |set: &Set| CachePlan {
+        name: set.name.clone(),
+        set_uuid: uuid(&set.examined.summary.set_uuid),
+        writes: match (wish.read_only, &set.set) {
+            (true, _) => vec!["nothing is written".to_owned()],
+            (false, Err(_)) => vec!["at once: an empty set is put on it".to_owned()],
+            (false, Ok(_)) => vec!["at once: what its journal has is laid into its tree".to_owned()],
+        },
+    };
+    found.sets.iter().map(plan).collect()
+}
+
+fn cached(wish: &Wish, found: &Stack<'_>) -> Vec<CachedPlan> {
+    let backed = backed(found);
+    let plan = |top: &Top<'_>| {
+        let TopKind::Cached(cached) = &top.kind else { return None };
+        let backed = backed.iter().find(|backed| backed.disk.examined.summary.uuid == cached.uuid);
+        let cache = backed.and_then(|backed| backed.cache).map(|cache| cache.name.clone());
+        let is_attached = backed.is_some_and(|backed| backed.way == Ok(Way::Attached)) && !wish.read_only;
+        let writes = is_attached.then(|| "at once: it is attached, and its superblock says so".to_owned());
+        let (name, backing) = (top.name.clone(), cached.backing.clone());
+        Some(CachedPlan { name, backing, cache, writes: writes.into_iter().collect() })
+    };
+    found.tops.iter().filter_map(plan).collect()
 }
 
 /// Why an array cannot be run as wished.

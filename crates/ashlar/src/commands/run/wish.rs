@@ -9,7 +9,7 @@ use md_format::geometry::raid0::Raid0Layout;
 use runtime::Address;
 
 use crate::Usage;
-use crate::cli::{Armour, Run, Switch, Telling};
+use crate::cli::{Armour, Layout, Lenience, Run, Switch, Telling};
 use crate::commands::monitor::receivers;
 use crate::serve;
 use crate::volumes::raid0_layout;
@@ -77,6 +77,18 @@ impl Wish {
         };
         wish.check(config.nbd_anywhere || args.nbd_anywhere, args.plan)?;
         Ok(wish)
+    }
+
+    /// How everything is looked at before.
+    pub fn lenience(&self) -> Lenience {
+        Lenience {
+            layout: self.layout.map(|layout| match layout {
+                Raid0Layout::Original => Layout::Original,
+                Raid0Layout::Alternate => Layout::Alternate,
+            }),
+            dirty_degraded: self.dirty_degraded,
+            accept_stale: self.read_only && self.accept_stale,
+        }
     }
 
     /// How the arrays are to be opened.

@@ -1,12 +1,12 @@
 //! A look as lines, where there is no terminal to draw on. Pure.
 
-use control::{ArrayState, ArrayStatus, progress};
+use control::{ArrayState, ArrayStatus, CachedStatus, progress};
 
 use super::Watched;
 use super::history::{History, Rates};
 use crate::text::{date, size};
 
-/// A line for each array, or for what does not say how it stands.
+/// A line for each array and each cached volume, or for what does not say how it stands.
 pub fn lines(watched: &Watched, now_s: u64) -> String {
     let now = date(now_s);
     if watched.stacks.is_empty() {
@@ -20,6 +20,10 @@ pub fn lines(watched: &Watched, now_s: u64) -> String {
                 for array in &status.arrays {
                     let history = watched.histories.get(&(stack.name.clone(), array.name.clone()));
                     text += &format!("{now} {}\n", line(array, history));
+                }
+                for volume in &status.cached {
+                    let (standing, counts) = (cached_standing(volume), cached_counts(volume));
+                    text += &format!("{now} {}: {standing}, {counts}\n", volume.name);
                 }
             }
         }
@@ -35,6 +39,18 @@ fn line(array: &ArrayStatus, history: Option<&History>) -> String {
     }
     let Rates { read, write } = history.map(|history| history.array).unwrap_or_default();
     text + &format!(", reads {}/s, writes {}/s", size(read.bytes), size(write.bytes))
+}
+
+/// Mode, state, and where it lies.
+pub fn cached_standing(volume: &CachedStatus) -> String {
+    let cache = volume.cache.as_deref().map(|cache| format!(", cached by {cache}")).unwrap_or_default();
+    format!("{} {}{cache}", volume.mode, volume.state)
+}
+
+/// What only the cache has, and how often that has what is asked for.
+pub fn cached_counts(volume: &CachedStatus) -> String {
+    let ratio = volume.counts.five_minute.cache_hit_ratio;
+    format!("{} dirty, {ratio}% hits in five minutes", size(volume.dirty_bytes))
 }
 
 /// Level, state, and how many members it has.

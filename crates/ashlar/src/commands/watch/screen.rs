@@ -1,4 +1,4 @@
-//! The picture of a look: a box for each array. Pure but for the frame that it is drawn on.
+//! The picture of a look: a box for each array and each cached volume. Pure but for the frame that it is drawn on.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use ratatui::widgets::{Block, Cell, Gauge, Paragraph, Row, Sparkline, Table};
 
 use super::Watched;
 use super::history::{History, Rate, Rates};
-use super::lines::standing;
+use super::lines::{cached_counts, cached_standing, standing};
 use crate::text::size;
 
 /// Rows of a chart of speeds.
@@ -26,7 +26,7 @@ pub struct Screen<'a> {
 
 enum Drawn<'a> {
     Array { stack: &'a str, array: &'a ArrayStatus, history: &'a History },
-    Silent { stack: &'a str, why: &'a str },
+    Text { title: String, lines: Vec<String> },
 }
 
 impl<'a> Screen<'a> {
@@ -35,11 +35,19 @@ impl<'a> Screen<'a> {
         let mut boxes = Vec::new();
         for stack in &watched.stacks {
             match &stack.status {
-                Err(why) => boxes.push(Drawn::Silent { stack: &stack.name, why }),
-                Ok(status) => boxes.extend(status.arrays.iter().filter_map(|array| {
-                    let history = watched.histories.get(&(stack.name.clone(), array.name.clone()))?;
-                    Some(Drawn::Array { stack: &stack.name, array, history })
-                })),
+                Err(why) => {
+                    boxes.push(Drawn::Text { title: stack.name.clone(), lines: vec![why.to_string()] })
+                }
+                Ok(status) => {
+                    boxes.extend(status.arrays.iter().filter_map(|array| {
+                        let history = watched.histories.get(&(stack.name.clone(), array.name.clone()))?;
+                        Some(Drawn::Array { stack: &stack.name, array, history })
+                    }));
+                    boxes.extend(status.cached.iter().map(|volume| Drawn::Text {
+                        title: title(&stack.name, &volume.name),
+                        lines: vec![cached_standing(volume), cached_counts(volume)],
+                    }));
+                }
             }
         }
         let first = first.min(boxes.len().saturating_sub(1));
@@ -80,7 +88,7 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen<'_>) -> usize {
 
 fn height(shown: &Drawn<'_>) -> u16 {
     match shown {
-        Drawn::Silent { .. } => 3,
+        Drawn::Text { lines, .. } => 2 + lines.len() as u16,
         Drawn::Array { array, .. } => {
             let members = u16::try_from(array.members.len()).unwrap_or(u16::MAX);
             let sync = u16::from(progress(&array.sync).is_some());
@@ -93,13 +101,12 @@ fn height(shown: &Drawn<'_>) -> u16 {
 fn draw_box(frame: &mut Frame<'_>, area: Rect, shown: &Drawn<'_>) {
     let (stack, array, history) = match shown {
         Drawn::Array { stack, array, history } => (*stack, *array, *history),
-        Drawn::Silent { stack, why } => {
-            let text = Paragraph::new(*why).block(Block::bordered().title(format!(" {stack} ")));
+        Drawn::Text { title, lines } => {
+            let text = Paragraph::new(lines.join("\n")).block(Block::bordered().title(format!(" {title} ")));
             return frame.render_widget(text, area);
         }
     };
-    let name = if stack == array.name { String::new() } else { format!("{stack}: ") };
-    let block = Block::bordered().title(format!(" {name}{} ", array.name));
+    let block = Block::bordered().title(format!(" {} ", title(stack, &array.name)));
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let (sync, members) = (progress(&array.sync), array.members.len() as u16 + 1);
@@ -129,6 +136,11 @@ fn draw_box(frame: &mut Frame<'_>, area: Rect, shown: &Drawn<'_>) {
         Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(2).areas(charts);
     draw_chart(frame, reads, "reads", &history.array.read, &history.reads, Color::Green);
     draw_chart(frame, writes, "writes", &history.array.write, &history.writes, Color::Blue);
+}
+
+/// A name in a stack, which may have the same.
+fn title(stack: &str, name: &str) -> String {
+    if stack == name { name.to_owned() } else { format!("{stack}: {name}") }
 }
 
 fn draw_head(frame: &mut Frame<'_>, area: Rect, array: &ArrayStatus) {

@@ -95,3 +95,18 @@ fn what_does_not_answer_says_why_and_a_small_screen_shows_what_fits() {
     watched.stacks.clear();
     assert_eq!(picture(&watched, 0, 60, 2)[0], "nothing runs (no control socket in /run/ashlar)");
 }
+
+#[test]
+fn a_cached_volume_has_a_box_behind_those_of_the_arrays() {
+    let mut watched = watched(&[1, 2]);
+    let mut volume = control::CachedStatus { name: "home".to_owned(), ..Default::default() };
+    (volume.mode, volume.state, volume.cache) = ("writeback".into(), "dirty".into(), Some("ssd".into()));
+    (volume.dirty_bytes, volume.counts.five_minute.cache_hit_ratio) = (3 << 20, 80);
+    watched.stacks[0].status.as_mut().unwrap().cached.push(volume);
+    let seen = picture(&watched, 1, 60, 6);
+    assert!(seen[0].starts_with("┌ data: home ─"), "{seen:?}");
+    assert!(seen[1].starts_with("│writeback dirty, cached by ssd "), "{seen:?}");
+    assert!(seen[2].starts_with("│3 MiB dirty, 80% hits in five minutes "), "{seen:?}");
+    let lines = super::super::lines::lines(&watched, 0);
+    assert!(lines.contains(" home: writeback dirty, cached by ssd, 3 MiB dirty, 80% hits"), "{lines}");
+}

@@ -1,0 +1,320 @@
+//! Caches that are run and managed, with the real binary: what was written is there, wherever it lies, and nothing is run whose
+//! newest data may be elsewhere.
+
+mod common;
+
+use std::fs;
+
+use common::{Bench, Serving};
+use serde_json::Value;
+
+const MIB: u64 = 1 << 20;
+
+/// Where the data of a backing device begins.
+const DATA: usize = 8 << 10;
+
+/// A cache `c` and a backing device `b` whose volume is `home`.
+fn made(mode: &str) -> Bench {
+    let bench = Bench::new();
+    bench.disks(["c"], 160 * MIB);
+    bench.disks(["b"], 32 * MIB);
+    bench.ok(&format!("cache create --cache c --bucket 128K --backing b --label home --mode {mode}"));
+    bench
+}
+
+fn run(bench: &Bench) -> Serving {
+    bench.serve("run c b --nbd ./sock", "home")
+}
+
+fn volume(bench: &Bench) -> Value {
+    bench.status("home")["cached"][0].clone()
+}
+
+/// Whether the first MiB of the volume is all that byte, as these disks tell.
+fn is(bench: &Bench, disks: &str, byte: u8) -> bool {
+    let read = bench.ashlar(&format!("cat --length 1M {disks}"));
+    assert_eq!(read.code, Some(0), "{}", read.err);
+    read.out.len() as u64 == MIB && read.out.iter().all(|it| *it == byte)
+}
+
+/// Whether the first MiB of the backing device's data is all that byte.
+fn backing_is(bench: &Bench, byte: u8) -> bool {
+    let bytes = fs::read(bench.path().join("b")).unwrap();
+    bytes[DATA..DATA + MIB as usize].iter().all(|it| *it == byte)
+}
+
+fn stop(bench: &Bench, mut serving: Serving) {
+    bench.ok("stop home");
+    assert_eq!(serving.wait(), Some(0), "{}", bench.log());
+}
+
+#[test]
+fn a_cache_that_was_just_made_is_used_at_once_and_has_what_was_written() {
+    let bench = made("writeback");
+    let plan = bench.ok("run --plan c b");
+    assert!(plan.contains("an empty set is put on it") && plan.contains("it is attached"), "{plan}");
+    let serving = run(&bench);
+    bench.write("home", 7);
+    let status = bench.status("home");
+    assert_eq!(status["caches"][0]["name"], "c");
+    assert_eq!(volume(&bench)["cache"], "c");
+    assert_eq!(volume(&bench)["backing"], "b");
+    assert_eq!(volume(&bench)["mode"], "writeback");
+    let text = bench.ok("status home");
+    assert!(text.contains("volume home: ") && text.contains("on b, cached by c, writeback"), "{text}");
+    stop(&bench, serving);
+    assert!(is(&bench, "c b", 7));
+    assert!(bench.ok("cache check c").contains("nothing is wrong"));
+}
+
+#[test]
+fn what_was_flushed_survives_a_process_that_is_killed_in_every_mode() {
+    for mode in ["writeback", "writethrough", "writearound", "none"] {
+        let bench = made(mode);
+        let mut serving = run(&bench);
+        bench.write("home", 1);
+        bench.write("home", 2);
+        serving.kill();
+        assert!(is(&bench, "b c", 2), "{mode}");
+        let serving = run(&bench);
+        assert_eq!(volume(&bench)["mode"], mode);
+        bench.write("home", 3);
+        stop(&bench, serving);
+        assert!(is(&bench, "c b", 3), "{mode}");
+        assert!(bench.ok("cache check c").contains("nothing is wrong"), "{mode}");
+    }
+}
+
+#[test]
+fn a_backing_device_is_not_run_without_the_cache_that_it_belongs_to() {
+    let bench = made("writeback");
+    let mut serving = run(&bench);
+    bench.write("home", 4);
+    serving.kill();
+    let before = [bench.print_of("b"), bench.print_of("c")];
+    bench.refused("run b --nbd ./sock", &["its cache, of set", "is not here"]);
+    bench.refused("run b --read-only --nbd ./sock", &["its cache, of set", "--accept-stale"]);
+    let serving = bench.serve("run b c --read-only --nbd ./sock", "home");
+    bench.refused("cache detach home", &["read-only"]);
+    bench.client("home", async |device, arena| {
+        let buf = arena.take(4096).unwrap();
+        device.start(block::Request::read(block::Sectors(8), buf.clone())).await.unwrap();
+        let mut bytes = [0; 4096];
+        buf.copy_to_slice(0, &mut bytes);
+        assert_eq!(bytes, [4; 4096]);
+    });
+    stop(&bench, serving);
+    assert_eq!([bench.print_of("b"), bench.print_of("c")], before, "nothing was written");
+}
+
+#[test]
+fn a_volume_that_is_detached_needs_its_cache_no_more_and_can_be_attached_again() {
+    let bench = made("writeback");
+    let serving = run(&bench);
+    bench.write("home", 5);
+    let said = bench.ok("cache detach home");
+    assert_eq!(said, "home: detached; b has everything\n");
+    assert_eq!(volume(&bench)["state"], "no cache");
+    assert_eq!(volume(&bench)["cache"], Value::Null);
+    assert!(backing_is(&bench, 5), "everything was written back");
+    bench.refused("cache detach home", &["has no cache"]);
+    bench.refused("cache flush home", &["has no cache"]);
+    // What is written now goes past the cache, and what that had before is not found again.
+    bench.write("home", 6);
+    assert!(backing_is(&bench, 6));
+    let said = bench.ok("cache attach home");
+    assert_eq!(said, "home: attached to c, writeback\n");
+    bench.refused("cache attach home", &["has a cache"]);
+    assert_eq!(volume(&bench)["state"], "clean");
+    bench.client("home", async |device, arena| {
+        let buf = arena.take(1 << 20).unwrap();
+        device.start(block::Request::read(block::Sectors(0), buf.clone())).await.unwrap();
+        let mut bytes = vec![0; 1 << 20];
+        buf.copy_to_slice(0, &mut bytes);
+        assert!(bytes.iter().all(|byte| *byte == 6), "what the cache had of before is read");
+    });
+    bench.write("home", 8);
+    stop(&bench, serving);
+    assert!(is(&bench, "b c", 8));
+    assert!(bench.ok("cache check c").contains("nothing is wrong"));
+}
+
+#[test]
+fn a_detached_volume_is_run_alone() {
+    let bench = made("writethrough");
+    let serving = run(&bench);
+    bench.write("home", 1);
+    bench.ok("cache detach home");
+    stop(&bench, serving);
+    let serving = bench.serve("run b --nbd ./sock", "home");
+    bench.write("home", 2);
+    assert_eq!(volume(&bench)["cache"], Value::Null);
+    bench.refused("cache attach home", &["no cache runs here"]);
+    stop(&bench, serving);
+    assert!(is(&bench, "b", 2));
+}
+
+#[test]
+fn a_mode_is_recorded_and_holds_from_then_on() {
+    let bench = made("writethrough");
+    let serving = run(&bench);
+    assert_eq!(bench.ok("cache mode home writeback"), "home: writeback\n");
+    bench.misused("cache mode home sideways", "sideways");
+    bench.refused("cache mode home writeback --volume other", &["no volume of bcache other", "home"]);
+    bench.write("home", 9);
+    stop(&bench, serving);
+    let report: Value = serde_json::from_str(&bench.ok("examine --json b")).unwrap();
+    assert_eq!(report["bcache"][0]["backing"]["mode"], "writeback");
+    let serving = run(&bench);
+    assert_eq!(volume(&bench)["mode"], "writeback");
+    bench.ok("cache mode home none");
+    bench.write("home", 10);
+    bench.ok("cache flush home");
+    assert!(backing_is(&bench, 10), "nothing is cached any more");
+    stop(&bench, serving);
+}
+
+#[test]
+fn what_is_flushed_by_hand_is_on_the_backing_device() {
+    let bench = made("writeback");
+    let mut serving = run(&bench);
+    bench.write("home", 11);
+    let said = bench.ok("cache flush home");
+    assert!(said.starts_with("home: ") && said.ends_with(" written back\n"), "{said}");
+    assert_eq!(volume(&bench)["dirty_bytes"], 0);
+    assert!(backing_is(&bench, 11));
+    serving.kill();
+    assert!(is(&bench, "c b", 11));
+}
+
+#[test]
+fn a_cache_on_a_mirror_and_a_volume_on_parity_are_run_as_one() {
+    let bench = Bench::new();
+    bench.disks(["c1", "c2"], 100 * MIB);
+    bench.disks(["b1", "b2", "b3"], 16 * MIB);
+    bench.ok("create fast --level 1 --assume-clean --homehost none c1 c2");
+    bench.ok("create slow --level 5 --assume-clean --homehost none b1 b2 b3");
+    let serving = bench.serve("run c1 c2 b1 b2 b3 --name first --nbd ./sock", "first");
+    bench.ok(
+        "cache create --cache nbd+unix:///fast?socket=sock --bucket 128K --backing nbd+unix:///slow?socket=sock \
+         --label home --mode writeback",
+    );
+    bench.ok("stop first");
+    drop(serving);
+    let mut serving = bench.serve("run b3 c2 b1 c1 b2 --nbd ./sock", "home");
+    let status = bench.status("home");
+    assert_eq!(status["arrays"].as_array().map(Vec::len), Some(2));
+    assert_eq!(volume(&bench)["backing"], "array slow");
+    assert_eq!(volume(&bench)["cache"], "array fast");
+    bench.write("home", 12);
+    bench.ok("fail home c2");
+    bench.ok("fail home b2");
+    bench.write("home", 13);
+    bench.ok("stop home");
+    assert_eq!(serving.wait(), Some(0), "{}", bench.log());
+    assert!(is(&bench, "c1 b1 b3", 13), "one disk of each array can be lost");
+}
+
+/// Reads the first MiB of the volume in pieces of 4 KiB.
+fn read_in_pieces(bench: &Bench) {
+    bench.client("home", async |device, arena| {
+        for at in 0..MIB / 4096 {
+            let buf = arena.take(4096).unwrap();
+            device.start(block::Request::read(block::Sectors(at * 8), buf)).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_is_asked_is_counted_and_what_goes_past_the_cache_with_its_reason() {
+    let bench = made("writethrough");
+    let serving = run(&bench);
+    bench.write("home", 1);
+    read_in_pieces(&bench);
+    let total = volume(&bench)["counts"]["total"].clone();
+    assert_eq!(
+        (total["cache_hits"].as_u64(), total["cache_misses"].as_u64()),
+        (Some(256), Some(0)),
+        "{total}"
+    );
+    bench.ok("cache set home sequential_cutoff=64K");
+    bench.write("home", 2);
+    let stats: Value = serde_json::from_str(&bench.ok("cache stats home --json")).unwrap();
+    let own = &stats["cached"][0];
+    assert_eq!(own["bypassed_bytes"], serde_json::json!({ "sequential": MIB }), "{own}");
+    assert_eq!(own["counts"]["total"]["cache_hit_ratio"], 100);
+    let set = &stats["caches"][0];
+    assert_eq!(set["counts"]["total"]["cache_hits"], 256);
+    assert!(
+        set["written_bytes"].as_u64() >= Some(MIB) && set["metadata_written_bytes"].as_u64() > Some(0),
+        "{set}"
+    );
+    let text = bench.ok("cache stats home");
+    assert!(text.contains("past the cache: sequential 1 MiB"), "{text}");
+    let line = text.lines().find(|line| line.trim_start().starts_with("hits")).unwrap();
+    assert_eq!(line.split_whitespace().nth(1), Some("256"), "{text}");
+    bench.ok("cache stats home --clear");
+    let counts = volume(&bench)["counts"].clone();
+    assert_eq!(counts["total"]["cache_hits"], 0);
+    assert_ne!(counts["day"]["cache_hits"], 0, "what fades goes on fading");
+    let metrics = bench.get("home", "/v1/metrics");
+    assert!(metrics.contains("ashlar_cache_dirty_bytes{stack=\"home\",cache=\"c\"} 0"), "{metrics}");
+    stop(&bench, serving);
+}
+
+#[test]
+fn what_can_be_set_is_listed_set_and_refused_in_words() {
+    let bench = made("writethrough");
+    let serving = run(&bench);
+    let listed = bench.ok("cache set home");
+    assert!(
+        listed.contains("sequential_cutoff=4M\n") && listed.contains("writeback_percent=10\n"),
+        "{listed}"
+    );
+    assert!(bench.ok("cache set home --cache").contains("cutoff_writeback=40\n"));
+    let said = bench.ok("cache set home sequential_cutoff=1M writeback_percent=20");
+    assert_eq!(said, "sequential_cutoff=1M\nwriteback_percent=20\n");
+    assert!(bench.ok("cache set home").contains("sequential_cutoff=1M (at the start 4M)"));
+    // A name that only caches have means the cache.
+    assert_eq!(bench.ok("cache set home cutoff_writeback=30"), "cutoff_writeback=30\n");
+    let listed: Value = serde_json::from_str(&bench.ok("cache set home --cache=c --json")).unwrap();
+    let row = listed.as_array().unwrap().iter().find(|row| row["name"] == "cutoff_writeback").unwrap();
+    assert_eq!((row["value"].as_str(), row["default"].as_str()), (Some("30"), Some("40")));
+    bench.refused("cache set home writeback_percent=50", &["found \"50\"", "from 0 to 40"]);
+    bench.refused("cache set home data_csum=1", &["cannot be set", "no checksums of data"]);
+    bench.refused("cache set home discard=1", &["cannot be set", "6.19"]);
+    bench.refused("cache set home nothing=1", &["is no tunable of a cached volume"]);
+    bench.misused("cache set home sequential_cutoff", "KEY=VALUE");
+    bench.misused("cache set home cutoff_writeback=30 writeback_delay=1", "one by one");
+    bench.ok("cache set home cache_replacement_policy=fifo");
+    stop(&bench, serving);
+    let report: Value = serde_json::from_str(&bench.ok("examine --json c")).unwrap();
+    assert!(report["bcache"][0].to_string().contains("fifo"), "the superblock keeps it: {report}");
+}
+
+#[test]
+fn two_volumes_share_a_cache_and_each_is_named() {
+    let bench = Bench::new();
+    bench.disks(["c"], 160 * MIB);
+    bench.disks(["b1", "b2"], 32 * MIB);
+    bench.ok("cache create --cache c --bucket 128K --backing b1 --backing b2 --mode writeback");
+    let serving = bench.serve("run b2 c b1 --name both --nbd ./sock", "both");
+    let status = bench.status("both");
+    let names: Vec<&str> =
+        status["cached"].as_array().unwrap().iter().map(|volume| volume["name"].as_str().unwrap()).collect();
+    for (byte, name) in (1..).zip(&names) {
+        bench.write(name, byte);
+    }
+    bench.refused("cache detach both", &["more than one", names[0], names[1]]);
+    bench.ok(&format!("cache detach both --volume {}", names[0]));
+    let status = bench.status("both");
+    let caches: Vec<&Value> = status["cached"].as_array().unwrap().iter().map(|it| &it["cache"]).collect();
+    assert_eq!(caches, [&Value::Null, &Value::from("c")]);
+    bench.ok("stop both");
+    drop(serving);
+    for (byte, name) in (1..).zip(&names) {
+        let read = bench.ashlar(&format!("cat c b1 b2 --length 1M --volume {name}")).out;
+        assert!(read.len() as u64 == MIB && read.iter().all(|it| *it == byte), "{name}");
+    }
+    assert!(bench.ok("cache check c").contains("nothing is wrong"));
+}
