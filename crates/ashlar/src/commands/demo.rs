@@ -3,6 +3,7 @@
 //! Every step is a command that a person could type: the demo starts the same binary, shows the command line, and
 //! checks what comes of it with a copy of the content in its own memory.
 
+mod cached;
 mod client;
 mod content;
 mod defect;
@@ -75,6 +76,7 @@ fn play(stage: &mut Stage) -> Result<Vec<(&'static str, Content)>> {
     lose_a_sector(stage, &mirror)?;
     lose_disks(stage, &mut mirror, &mut parity)?;
     rebuild(stage, &mut parity)?;
+    cached::cached(stage)?;
     let contents = vec![("mirror", mirror), ("stripe", stripe), ("parity", parity)];
     take_home(stage, &contents)?;
     Ok(contents)
@@ -257,7 +259,8 @@ fn keep(dir: &Path, contents: &[(&'static str, Content)]) -> Result<()> {
     let text = format!(
         "Left behind by `ashlar demo`. The disks a and b make the raid1 `mirror`, c and d the raid0 `stripe`,\n\
          e, h and g the raid5 `parity`. b and f, whose place h has taken, failed during the demo and are out of date: what\n\
-         the arrays hold is on the others.\n\
+         the arrays hold is on the others. i and j make the raid1 `slow`, which holds the volume `home` of bcache; it was\n\
+         detached from its cache s.\n\
          SHA-256, name and size of what the arrays hold:\n\n{lines}\n\
          To read it:            ashlar cat a b c d e f g h --volume mirror | sha256sum\n\
          With a kernel instead: losetup -f --show FILE for each, then mdadm --assemble --scan --run\n"

@@ -181,14 +181,16 @@ impl Stage {
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(&self.binary);
         let socket = self.socket().display().to_string();
-        let words = line.split(' ').map(|word| match word.strip_suffix("@nbd") {
-            Some(disk) => self.url(disk),
-            None if word == "./demo.sock" => socket.clone(),
-            None => word.to_owned(),
+        let words = line.split(' ').map(|word| match word.split_once('@') {
+            Some((disk, "nbd")) => url("disk", &self.remote(disk)),
+            Some((array, NAME)) => url(array, &self.socket()),
+            _ if word == "./demo.sock" => socket.clone(),
+            _ => word.to_owned(),
         });
         command.args(words).current_dir(&self.disks);
         let first = line.split(' ').next().unwrap_or_default();
-        if ["run", "status", "fail", "add", "sync", "scrub", "stop"].contains(&first) {
+        let talks = ["run", "status", "fail", "add", "sync", "scrub", "stop"].contains(&first);
+        if talks || line.starts_with("cache detach") {
             command.arg("--run-dir").arg(self.run_dir());
         }
         if first == "run" {
@@ -200,11 +202,6 @@ impl Stage {
     /// Where a disk is served.
     fn remote(&self, disk: &str) -> PathBuf {
         self.folder.join(format!("{disk}.sock"))
-    }
-
-    fn url(&self, disk: &str) -> String {
-        let socket = self.remote(disk).display().to_string().replace('%', "%25").replace(' ', "%20");
-        format!("nbd+unix:///disk?socket={socket}")
     }
 
     fn run_dir(&self) -> PathBuf {
@@ -224,6 +221,12 @@ impl Drop for Stage {
         }
         let _ = fs::remove_dir_all(&self.folder); // nothing to be done about it
     }
+}
+
+/// What is served there under that name, as a member.
+fn url(export: &str, socket: &Path) -> String {
+    let socket = socket.display().to_string().replace('%', "%25").replace(' ', "%20");
+    format!("nbd+unix:///{export}?socket={socket}")
 }
 
 fn show(line: &str) -> Result<()> {
