@@ -105,3 +105,59 @@ fn the_kernel_uses_what_was_made_and_it_is_read_afterwards() {
         }
     }
 }
+
+/// What the kernel finds in a volume that we wrote, and does with it.
+const TAKE_OVER: &str = "content /dev/bcache0
+echo 0 > /sys/block/bcache0/bcache/sequential_cutoff
+echo 0 > /sys/block/bcache0/bcache/writeback_running
+pattern fill /dev/bcache0 300k 500k 7 || exit 3
+content /dev/bcache0\n";
+
+/// Bytes of which no two sectors are alike.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let words = (seed << 32..).map(|word| (word.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_le_bytes());
+    words.flatten().take(length).collect()
+}
+
+#[test]
+fn we_and_the_kernel_take_turns_whoever_is_cut_off() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    for (number, way) in WAYS.iter().enumerate() {
+        for (is_killed, ending) in [(false, "bcache_stop"), (true, "oracle-kill 0")] {
+            let bench = Bench::new();
+            let disks = made(&bench, "disk", way);
+            let running = bench.run("ours", &[], &disks);
+            let mut client = running.connect();
+            client.write(4096, &noise(1, 900 << 10)).unwrap();
+            client.write(2 << 20, &noise(2, 300 << 10)).unwrap();
+            client.write(512 << 10, &noise(3, 64 << 10)).unwrap();
+            client.flush().unwrap();
+            let ours = hash(&client.content());
+            drop(client);
+            if is_killed {
+                running.kill()
+            } else {
+                running.stop()
+            }
+
+            let script = format!("bcache_register /dev/d0 /dev/d1 || exit 1\n{TAKE_OVER}{ending}\n");
+            let run =
+                Run::new(boot.kernel).disks([&disks[0], &disks[1]], &DiskOpts::default()).script(script);
+            let said = run.run().unwrap().success().unwrap().stdout;
+            let told: Vec<&str> =
+                said.lines().filter_map(|line| line.split_once("  /dev/bcache0")).map(|it| it.0).collect();
+            assert_eq!(told[0], ours, "{number} {ending}: what the kernel read of ours");
+
+            let running = bench.run("ours", &[], &disks);
+            let mut client = running.connect();
+            assert_eq!(hash(&client.content()), told[1], "{number} {ending}: what we read of the kernel's");
+            client.write(1 << 20, &noise(4, 200 << 10)).unwrap();
+            client.flush().unwrap();
+            let ours = hash(&client.content());
+            drop(client);
+            running.stop();
+            assert_eq!(hash(&bench.cat(&[disks[1].clone(), disks[0].clone()])), ours, "{number} {ending}");
+            bench.succeeds([PathBuf::from("cache"), "check".into(), disks[0].clone()]);
+        }
+    }
+}
