@@ -368,7 +368,8 @@ impl Check {
             return;
         }
         let usage = self.uuids.get(key.inode() as usize).map(UuidEntry::usage);
-        if key.is_dirty() && !matches!(usage, Some(Use::Backing(_) | Use::FlashOnly(_))) {
+        // Of a volume that was detached everything was written back: a kernel that lost the power since may not have said so.
+        if key.is_dirty() && matches!(usage, None | Some(Use::Free)) {
             self.tell(Finding::NoVolume { found: *key });
         }
         self.buckets.count(key);
