@@ -217,6 +217,7 @@ fn a_killed_program_is_started_again_at_the_same_place() {
     let left = || errno(fs::metadata(&spot.0));
     while left() == Some(Errno::CONNABORTED.raw_os_error()) {} // it is just going
     assert_eq!(left(), Some(Errno::NOTCONN.raw_os_error()), "this is what is left");
+    assert!(spot.is_mounted());
     let running = bench.run("m", &spot.words(), &members);
     assert!(running.said().contains("a mount was here whose process is gone"), "{}", running.said());
     assert!(file.read_at(&mut [0; 512], 0).is_err(), "who had it open has to open it anew");
