@@ -5,84 +5,10 @@ mod proof;
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use proof::mounted::{Spot, is_possible};
+use proof::loops::{Loop, Mounted, is_everything_there, must, text};
+use proof::mounted::Spot;
 use proof::{Bench, Running};
-
-/// A loop device; let go of when dropped.
-struct Loop(String);
-
-/// A mounted file system; taken away when dropped.
-struct Mounted(PathBuf);
-
-fn run(words: &[&str]) -> Result<String, String> {
-    let output = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("{}: {error}", words[0]))?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        false => Err(format!("{words:?}: {}", String::from_utf8_lossy(&output.stderr).trim())),
-    }
-}
-
-fn must(words: &[&str]) -> String {
-    run(words).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a path of the test's own")
-}
-
-impl Loop {
-    fn new(file: &Path, direct: bool) -> Result<Loop, String> {
-        let direct = if direct { "--direct-io=on" } else { "--direct-io=off" };
-        run(&["losetup", "--find", "--show", direct, text(file)]).map(Loop)
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = run(&["losetup", "--detach", &self.0]);
-    }
-}
-
-impl Mounted {
-    fn new(device: &Loop, at: PathBuf) -> Mounted {
-        fs::create_dir_all(&at).unwrap();
-        must(&["mount", &device.0, text(&at)]);
-        Mounted(at)
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = run(&["umount", text(&self.0)]);
-    }
-}
-
-/// Whether file systems can live on loop devices here, with all these programs.
-fn is_everything_there(what: &str, programs: &[(&str, &str)]) -> bool {
-    if !is_possible(what) {
-        return false;
-    }
-    let root = rustix::process::geteuid().is_root();
-    let missing = if !root { Some("this is not root".to_owned()) } else { no_loop() };
-    let missing = missing.or_else(|| {
-        let mut missing =
-            programs.iter().filter_map(|(program, package)| oracle::installed(program, package).err());
-        missing.next().map(|missing| missing.to_string())
-    });
-    if let Some(missing) = &missing {
-        oracle::left_out::record(what, missing);
-    }
-    missing.is_none()
-}
-
-fn no_loop() -> Option<String> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    file.as_file().set_len(1 << 20).unwrap();
-    Loop::new(file.path(), false).err()
-}
 
 /// Five members of 128 MiB with two parities, as a file.
 struct Stage {

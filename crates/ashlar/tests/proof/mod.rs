@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test uses a part of it
 
+pub mod loops;
 pub mod mounted;
 pub mod nbd;
 pub mod shapes;

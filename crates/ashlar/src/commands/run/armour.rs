@@ -60,7 +60,7 @@ impl Armour {
 /// What it means that a piece is missing, for who has a file system of this machine on a volume.
 fn warning(piece: &str, why: &str) -> String {
     let means = match piece {
-        "io-flusher" => "the kernel may let this process wait for memory that only its own writing can free",
+        "io-flusher" => "the kernel may let this process wait for memory that only its own writing frees",
         "oom-score" => "the kernel may end this process when memory runs out",
         "memory-locked" => "what serves may have to wait for memory",
         _ => "what is written waits in the page cache, which needs memory",
