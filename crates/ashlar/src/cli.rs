@@ -24,7 +24,7 @@ pub use update::Update;
 pub use watch::Watch;
 
 /// Linux RAID from user space: opens, serves and repairs md (mdadm) arrays on the same disks, without a kernel module.
-/// Volumes of bcache are read and checked.
+/// Caches and volumes of bcache are opened, served and checked as well.
 ///
 /// A MEMBER is a file, a block device, or a URL of a remote disk: nbd://HOST[:PORT]/EXPORT or
 /// nbd+unix:///EXPORT?socket=PATH. Nothing is ever forced: each risk has a word of its own, and the error that asks
@@ -298,10 +298,11 @@ pub enum NewVersion {
     V1_2,
 }
 
-/// Assemble arrays and serve them until stopped
+/// Assemble arrays and caches and serve them until stopped
 ///
-/// Assembles every array that the MEMBERs make and serves each over NBD as an export of its name, or shows it as a file, in
-/// the foreground, until SIGTERM, SIGINT or `ashlar stop`. The metadata is kept aside before the first write (see `ashlar undo`).
+/// Assembles every array that the MEMBERs make, and every cached volume of bcache on them or on their arrays, and serves each
+/// that nothing else lies on over NBD as an export of its name, or shows it as a file, in the foreground, until SIGTERM, SIGINT
+/// or `ashlar stop`. A backing device is not run without the cache that it belongs to. The metadata is kept aside before the first write (see `ashlar undo`).
 #[derive(Args, Debug)]
 pub struct Run {
     /// Disks, in any order; or one FILE.toml that says everything

@@ -155,6 +155,24 @@ fn a_detached_volume_is_run_alone() {
 }
 
 #[test]
+fn what_was_made_apart_is_attached_by_hand() {
+    let bench = Bench::new();
+    bench.disks(["c"], 160 * MIB);
+    bench.disks(["b"], 32 * MIB);
+    bench.ok("cache create --cache c --bucket 128K");
+    bench.ok("cache create --backing b --label home --mode writeback");
+    let serving = run(&bench);
+    bench.write("home", 1);
+    assert_eq!(volume(&bench)["cache"], Value::Null);
+    bench.refused("cache attach home --cache d", &["no cache d", "c"]);
+    assert_eq!(bench.ok("cache attach home"), "home: attached to c, writeback\n");
+    bench.write("home", 2);
+    stop(&bench, serving);
+    assert!(is(&bench, "c b", 2));
+    bench.refused("run b --nbd ./sock", &["is not here"]);
+}
+
+#[test]
 fn a_mode_is_recorded_and_holds_from_then_on() {
     let bench = made("writethrough");
     let serving = run(&bench);

@@ -33,8 +33,8 @@ pub enum CacheCommand {
 /// Make a cache, backing devices for it, or both
 ///
 /// As make-bcache of bcache-tools: writes superblocks, and nothing else of a disk is touched but its first 4 KiB. A cache gets
-/// its set from the kernel that uses it first; backing devices that are made together with it are attached to it then. Backing
-/// devices that are made alone are attached by hand.
+/// its set from whoever uses it first, `ashlar run` or a kernel; backing devices that are made together with it are attached to
+/// it then. Backing devices that are made alone are attached by hand (`ashlar cache attach`).
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("what").required(true).multiple(true).args(["cache", "backing"])))]
 pub struct CacheCreate {

@@ -162,5 +162,5 @@ fn render(made: &Made) -> String {
     for was in &made.overwritten {
         text += &format!("  overwritten: {was}\n");
     }
-    text + "a kernel uses them as soon as they are registered: echo DISK > /sys/fs/bcache/register\n"
+    text + "to use them: ashlar run DISK..., or with a kernel: echo DISK > /sys/fs/bcache/register\n"
 }
