@@ -17,6 +17,7 @@ use runtime::{Event, random, spawn};
 use crate::buckets::{Buckets, Purpose};
 use crate::error::SetError;
 use crate::limits::{LEAST_BATCH, MOST_BATCH, MOVING_BUCKETS, WAITERS};
+use crate::plant::{self, Plant};
 use crate::set::CacheSet;
 
 /// Who gives buckets up.
@@ -25,6 +26,8 @@ pub(crate) struct Allocator {
     pub changed: Event,
     /// The buckets of the priorities.
     chain: RefCell<Vec<BucketNo>>,
+    /// Memory for those of the next time.
+    next_chain: RefCell<Vec<BucketNo>>,
     buffers: Rc<Arena>,
     /// So many become free at once.
     batch: usize,
@@ -39,6 +42,7 @@ pub(crate) fn kept(geometry: &Geometry) -> [usize; 4] {
     let prios = geometry.prio_buckets() as usize;
     // A change of the tree owns what it may take before it begins. As many as the journal has buckets is what a kernel that
     // replays it may need; what a kernel needs for its own reserves lies in both.
+    let prios = if plant::is(Plant::NodesTakeAll) { 0 } else { prios };
     let nodes = prios + 2 * (2 * usize::from(MOST_LEVELS) + 1).max(geometry.journal_buckets as usize);
     [0, prios, nodes, nodes + MOVING_BUCKETS]
 }
@@ -48,6 +52,7 @@ impl Allocator {
     pub fn new(geometry: &Geometry, chain: Vec<BucketNo>) -> Allocator {
         Allocator {
             changed: Event::with_capacity(WAITERS),
+            next_chain: RefCell::new(Vec::with_capacity(chain.len())),
             chain: RefCell::new(chain),
             buffers: Arena::new(2 * geometry.meta_bucket_bytes().next_power_of_two()),
             batch: ((geometry.buckets / 64) as usize).clamp(LEAST_BATCH, MOST_BATCH),
@@ -100,7 +105,7 @@ impl CacheSet {
         let allocator = &self.engine().allocator;
         let released = self.buckets.borrow().given_up();
         let count = self.geometry.prio_buckets() as usize;
-        let mut chain = Vec::with_capacity(count);
+        let mut chain = allocator.next_chain.take();
         while chain.len() < count {
             chain.push(self.wait_bucket(Purpose::Prios).await?);
         }
@@ -111,9 +116,9 @@ impl CacheSet {
         self.roots.set(Roots { prios: chain[0].0, ..self.roots() });
         self.engine().journal.commit_roots(self).await?;
         let mut buckets = self.buckets.borrow_mut();
-        for old in allocator.chain.replace(chain) {
-            buckets.put_free(old);
-        }
+        let mut old = allocator.chain.replace(chain);
+        old.drain(..).for_each(|bucket| buckets.put_free(bucket));
+        allocator.next_chain.replace(old);
         buckets.release(released);
         drop(buckets);
         allocator.changed.notify();
@@ -171,6 +176,12 @@ async fn run(set: &Rc<CacheSet>) {
             return;
         }
         set.give_up_some();
+        if plant::is(Plant::ReuseBeforeDurable) {
+            let mut buckets = set.buckets.borrow_mut();
+            let given_up = buckets.given_up();
+            buckets.release(given_up);
+            continue;
+        }
         if let Err(error) = set.write_prios().await {
             set.fail(error);
         }

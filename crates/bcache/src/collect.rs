@@ -14,19 +14,20 @@ use runtime::{sleep_ms, spawn, yield_now};
 
 use crate::buckets::ahead;
 use crate::error::SetError;
-use crate::limits::{COLLECT_LOOK_MS, MOVE_BYTES};
+use crate::limits::{COLLECT_LOOK_MS, MOVE_BYTES, MOVED_AT_ONCE};
 use crate::set::CacheSet;
+use moving::Memory;
 
 /// Starts the collection.
 pub(crate) fn start(set: &Rc<CacheSet>) {
     let generations = vec![0; set.geometry.buckets as usize].into_boxed_slice();
     let victims = vec![false; set.geometry.buckets as usize].into_boxed_slice();
-    let buffers = Arena::new(MOVE_BYTES);
+    let memory = Memory { buffers: Arena::new(MOVE_BYTES), keys: Vec::with_capacity(MOVED_AT_ONCE) };
     let set = set.clone();
-    let _running = spawn(async move { run(&set, generations, victims, &buffers).await });
+    let _running = spawn(async move { run(&set, generations, victims, memory).await });
 }
 
-async fn run(set: &Rc<CacheSet>, mut oldest: Box<[u8]>, mut victims: Box<[bool]>, buffers: &Rc<Arena>) {
+async fn run(set: &Rc<CacheSet>, mut oldest: Box<[u8]>, mut victims: Box<[bool]>, mut memory: Memory) {
     while !set.is_over() {
         sleep_ms(COLLECT_LOOK_MS).await;
         // What cannot be read or written now may be next time.
@@ -34,7 +35,7 @@ async fn run(set: &Rc<CacheSet>, mut oldest: Box<[u8]>, mut victims: Box<[bool]>
             let _failed = set.collect(&mut oldest).await;
         }
         if !set.is_over() && set.is_fragmented() {
-            let _failed = set.empty_sparse(&mut victims, buffers).await;
+            let _failed = set.empty_sparse(&mut victims, &mut memory).await;
         }
     }
 }

@@ -19,6 +19,7 @@ use runtime::{Event, now};
 
 use crate::allocator::{self, Allocator, kept};
 use crate::btree;
+use crate::btree::change::Change;
 use crate::btree::write::open_bytes;
 use crate::buckets::{Purpose, Use};
 use crate::collect;
@@ -50,6 +51,8 @@ pub(crate) struct Engine {
     pub is_naming: Cell<bool>,
     /// One of these two has ended.
     pub changing: Event,
+    /// Memory for a change of the tree, while there is none.
+    pub change: RefCell<Option<Change>>,
     /// While the journal is replayed: buckets of nodes that the root it names still needs.
     pub deferred: RefCell<Option<Vec<BucketNo>>>,
     /// For sets of keys of leaves.
@@ -127,6 +130,7 @@ impl CacheSet {
             is_changing: Cell::new(false),
             is_naming: Cell::new(false),
             changing: Event::with_capacity(WAITERS),
+            change: RefCell::new(Some(Change::new(&self.geometry))),
             deferred: RefCell::default(),
             leaf_buffers: Arena::new(2 * LEAVES_AT_ONCE * open_bytes(&self.geometry).next_power_of_two()),
             node_buffers: Arena::new(node_bytes.next_power_of_two()),
@@ -184,6 +188,7 @@ impl CacheSet {
         let engine = self.engine();
         if engine.failure.get().is_none() {
             engine.failure.set(Some(error));
+            self.nodes.fail(error);
         }
         self.wake_all();
     }

@@ -23,6 +23,7 @@ mod lookup;
 mod manage;
 mod members;
 mod open;
+pub mod plant;
 pub mod policy;
 mod reader;
 mod room;

@@ -37,6 +37,20 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.caches {
+        let good = match arguments.seed {
+            Some(seed) => play_cache(seed, true),
+            None if arguments.plants => {
+                let wanted = |plant: &bcache::plant::Plant| {
+                    arguments.plant.as_ref().is_none_or(|name| format!("{plant:?}") == *name)
+                };
+                let plants = bcache::plant::Plant::ALL.into_iter().filter(wanted);
+                plants.map(|plant| finds_in_cache(plant, seeds(&arguments))).filter(|found| !found).count() == 0
+            }
+            None => play_caches(seeds(&arguments)),
+        };
+        return if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let plant = match arguments.plant.as_deref().map(by_name).transpose() {
         Ok(plant) => plant,
         Err(error) => {
@@ -47,13 +61,6 @@ fn main() -> ExitCode {
     if (plant.is_some() || arguments.plants) && !cfg!(debug_assertions) {
         eprintln!("planted defects need debug assertions: cargo run --profile sim -p simulation -- ...");
         return ExitCode::from(2);
-    }
-    if arguments.caches {
-        let good = match arguments.seed {
-            Some(seed) => play_cache(seed, true),
-            None => play_caches(seeds(&arguments)),
-        };
-        return if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let good = match (arguments.seed, arguments.plants) {
         (Some(seed), _) => play_one(seed, plant),
@@ -120,7 +127,7 @@ fn play(seeds: impl Iterator<Item = u64>, plant: Option<Plant>) -> bool {
 
 /// Plays a seed of caches; says what it stands for if asked to, or if it is bad.
 fn play_cache(seed: u64, says: bool) -> bool {
-    let report = simulation::cache::run_seed(seed);
+    let report = simulation::cache::run_seed(seed, None);
     if says || !report.violations.is_empty() {
         println!("seed {seed}: {}, {} events", report.scenario.describe(), report.events);
     }
@@ -128,6 +135,19 @@ fn play_cache(seed: u64, says: bool) -> bool {
         println!("  {violation}");
     }
     report.violations.is_empty()
+}
+
+fn finds_in_cache(plant: bcache::plant::Plant, seeds: impl Iterator<Item = u64>) -> bool {
+    let mut count = 0;
+    for seed in seeds {
+        count += 1;
+        if let Some(violation) = simulation::cache::run_seed(seed, Some(plant)).violations.first() {
+            println!("{plant:?}: found by seed {seed}, after {count} seeds: {violation}");
+            return true;
+        }
+    }
+    println!("{plant:?}: NOT found by {count} seeds");
+    false
 }
 
 fn play_caches(seeds: impl Iterator<Item = u64>) -> bool {

@@ -98,7 +98,8 @@ impl CacheSet {
         if self.nodes.frame(frame).borrow().writing.is_none() {
             return self.write_leaf(frame).await;
         }
-        self.nodes.changed.wait_until(|| self.nodes.frame(frame).borrow().writing.is_none()).await;
+        let is_written = || self.nodes.frame(frame).borrow().writing.is_none() || self.failure().is_some();
+        self.nodes.changed.wait_until(is_written).await;
         Ok(())
     }
 

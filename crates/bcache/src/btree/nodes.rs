@@ -35,6 +35,7 @@ pub(crate) struct Nodes {
     hand: Cell<usize>,
     /// Whether somebody waits for a frame, and all have something that is not on disk.
     is_short: Cell<bool>,
+    failure: Cell<Option<SetError>>,
     /// A frame is read, written, free, or taken back from whoever changed the tree.
     pub changed: Event,
     arena: Rc<Arena>,
@@ -65,6 +66,7 @@ impl Nodes {
             of_bucket: (0..geometry.buckets).map(|_| Cell::new(NONE)).collect(),
             hand: Cell::new(0),
             is_short: Cell::new(false),
+            failure: Cell::new(None),
             changed: Event::with_capacity(WAITERS),
             arena: Arena::new(2 * room.next_power_of_two()),
         }
@@ -147,7 +149,7 @@ impl Nodes {
             self.changed.wait_until(|| !self.is_reading(place.get())).await;
             return Ok(());
         }
-        let frame = self.wait_frame().await;
+        let frame = self.wait_frame().await?;
         if place.get() != NONE {
             self.give_back(frame); // somebody else reads it meanwhile
             return Ok(());
@@ -167,8 +169,14 @@ impl Nodes {
         self.frames.get(frame as usize).is_some_and(|frame| frame.borrow().state == State::Reading)
     }
 
+    /// Nothing is written any more: who waits for a frame would wait for ever.
+    pub fn fail(&self, error: SetError) {
+        self.failure.set(Some(error));
+        self.changed.notify();
+    }
+
     /// A frame of one's own, for a node that is read or made.
-    pub async fn wait_frame(&self) -> usize {
+    pub async fn wait_frame(&self) -> Result<usize, SetError> {
         let mut free = None;
         self.changed
             .wait_until(|| {
@@ -176,10 +184,10 @@ impl Nodes {
                 if free.is_none() && !self.is_short.replace(true) {
                     self.changed.notify(); // whoever writes nodes looks again
                 }
-                free.is_some()
+                free.is_some() || self.failure.get().is_some()
             })
             .await;
-        free.expect("waited for")
+        free.ok_or_else(|| self.failure.get().expect("waited for"))
     }
 
     /// A frame that nobody needs: empty, or not looked at since the hand came by last.

@@ -19,6 +19,7 @@ use super::nodes::frame::Writing;
 use crate::counters::count;
 use crate::error::SetError;
 use crate::limits::{LEAVES_AT_ONCE, OPEN_KEYS};
+use crate::plant::{self, Plant};
 use crate::set::CacheSet;
 
 /// Bytes that the longest set of keys takes that a leaf has open.
@@ -110,6 +111,7 @@ async fn run(set: &Rc<CacheSet>) {
             .changed
             .wait_until(|| {
                 next = set.nodes.next_to_write(set.engine().journal.let_go_before());
+                next = next.filter(|_| set.root().1 > 0 || !plant::is(Plant::RootLeafUnwritten));
                 set.is_over() || next.is_some()
             })
             .await;

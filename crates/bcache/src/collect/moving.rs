@@ -20,6 +20,12 @@ const SPARSE: u32 = 4;
 /// Below so much of the cache in use, of a hundred, nothing is moved.
 const IN_USE_PERCENT: u64 = 30;
 
+/// What moving needs.
+pub(super) struct Memory {
+    pub buffers: Rc<Arena>,
+    pub keys: Vec<Key>,
+}
+
 impl CacheSet {
     /// Whether buckets with something dirty hold less than half of what they could, and are many.
     pub(super) fn is_fragmented(&self) -> bool {
@@ -34,12 +40,13 @@ impl CacheSet {
     pub(super) async fn empty_sparse(
         &self,
         victims: &mut [bool],
-        buffers: &Rc<Arena>,
+        memory: &mut Memory,
     ) -> Result<(), SetError> {
         if self.choose(victims).await == 0 {
             return Ok(());
         }
-        let mut keys = Vec::with_capacity(MOVED_AT_ONCE);
+        let Memory { buffers, keys } = memory;
+        keys.clear();
         let mut at = Some(Position::default());
         while let Some(from) = at {
             let is_victim = |key: &&Key| {

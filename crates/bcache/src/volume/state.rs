@@ -15,6 +15,7 @@ use runtime::Event;
 use crate::engine::BackingDisk;
 use crate::examine::Examined;
 use crate::limits::WAITERS;
+use crate::plant::{self, Plant};
 
 /// The superblock of a backing device.
 pub(super) struct BackingState {
@@ -56,7 +57,8 @@ impl BackingState {
     /// A write that makes something dirty begins: DIRTY is durable when this returns. [`BackingState::end`] ends it.
     pub async fn admit(&self) -> Outcome {
         self.admitted.set(self.admitted.get() + 1);
-        if self.state.get() == State::Dirty && !self.is_changing.get() {
+        let is_dirty = self.state.get() == State::Dirty && !self.is_changing.get();
+        if is_dirty || plant::is(Plant::DirtyAfterAdmission) {
             return Ok(());
         }
         self.change(|state| (state.state.get() != State::Dirty).then_some(Change::State(State::Dirty))).await

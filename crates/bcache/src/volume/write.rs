@@ -16,6 +16,7 @@ use super::{Below, FAN_OUT, Volume, failed};
 use crate::buckets::Purpose;
 use crate::counters::{Counters, count};
 use crate::open::{Room, Stream};
+use crate::plant::{self, Plant};
 use crate::policy::bypass::{Asked, Bypass, Situation, why_bypass};
 use crate::policy::sequential::Sequential;
 use crate::policy::writeback::{Place, Way, way};
@@ -101,6 +102,7 @@ impl Volume {
         if let Some(error) = self.set().failure() {
             return Err(failed(error));
         }
+        let before = self.set().journal().newest();
         match (request.op, self.way(writer, request)) {
             (Op::Write, Way::Back) => self.write_back(writer, request).await?,
             (Op::Write, Way::Through) => self.write_through(request).await?,
@@ -108,6 +110,7 @@ impl Volume {
             _ => self.write_around(request).await?,
         }
         match request.fua {
+            true if plant::is(Plant::FuaOfOwnKeys) && self.set().journal().newest() == before => Ok(()),
             true => self.commit().await,
             false => Ok(()),
         }
@@ -262,6 +265,7 @@ impl Volume {
         let Below::Backing(disk, _) = &self.below else { return Ok(()) };
         disk.written();
         match self.has_dirty(request.range).await? {
+            true if plant::is(Plant::ForgottenBeforeFlush) => Ok(()),
             true => disk.flush().await,
             false => Ok(()),
         }
@@ -315,7 +319,11 @@ impl Volume {
             let found =
                 set.find(start, (range.count - done).0.min(MOST_SECTORS / 8 * 8)).await.map_err(failed)?;
             let hole = Key::hole(start, found.sectors);
-            match found.is_named {
+            let is_named = match plant::is(Plant::StaleForgotten) {
+                true => found.at.is_some(),
+                false => found.is_named,
+            };
+            match is_named {
                 true => set.insert(hole).await.map_err(failed)?,
                 false => set.engine().fills.overwritten(&hole),
             }
@@ -352,7 +360,11 @@ impl Volume {
         match self.writer.as_ref().and_then(|writer| writer.state.as_ref()) {
             // What was dirty since, and is not any more, may be dirty again after a power cut.
             Some(state) => {
-                let is_clean = || self.dirty_sectors() == 0 && self.set().journal().is_settled();
+                let is_clean = || {
+                    let is_settled =
+                        self.set().journal().is_settled() || plant::is(Plant::CleanBeforeJournal);
+                    self.dirty_sectors() == 0 && is_settled
+                };
                 state.settle(is_clean).await
             }
             None => Ok(()),

@@ -14,6 +14,7 @@ use super::rate::Seen;
 use crate::counters::count;
 use crate::error::SetError;
 use crate::limits::{BACK_AT_ONCE, BACK_BYTES};
+use crate::plant::{self, Plant};
 use crate::set::CacheSet;
 use crate::volume::Volume;
 
@@ -127,7 +128,9 @@ async fn settle(volume: &Volume) -> Outcome {
     }
     let set = volume.set.as_ref().expect("it is cached");
     let journal = set.journal();
-    journal.commit(set, journal.newest()).await.map_err(crate::volume::failed)?;
+    if !plant::is(Plant::CleanBeforeJournal) {
+        journal.commit(set, journal.newest()).await.map_err(crate::volume::failed)?;
+    }
     match volume.disk() {
         Some(disk) => disk.flush().await?,
         None => return Ok(()),
@@ -150,6 +153,7 @@ async fn write_back(
     let written = copy(set, volume, &mut batch).await;
     batch.held = [const { None }; BACK_AT_ONCE];
     let flushed = match written {
+        Ok(()) if plant::is(Plant::CleanBeforeFlush) => Ok(()),
         Ok(()) => disk.flush().await,
         Err(failed) => Err(failed),
     };
@@ -220,6 +224,8 @@ async fn copy(set: &CacheSet, volume: &Volume, batch: &mut Batch<'_>) -> Outcome
         fan.put(number, disk.dev.start(write));
     }
     let written = fan.all().await;
-    disk.written();
+    if !plant::is(Plant::CleanBeforeFlush) {
+        disk.written();
+    }
     written
 }

@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use bcache::{CacheSet, Options, Plan, Reader, Volume, check, create, examine, found};
+use bcache::plant::{self, Plant};
+use bcache::{CacheSet, Examined, Options, Plan, Reader, Volume, check, create, examine, found};
 use bcache_format::superblock::{BackingPlan, CachePlan, Kind};
-use bcache_format::{CacheMode, Label, Replacement, State};
+use bcache_format::{CacheMode, Label, Position, Replacement, State};
 use block::{Arena, Dev, Range, SECTOR, Sectors};
 use runtime::sim::{Disk, Random, World};
 use runtime::{Driver, Runtime, sleep_ms, spawn};
@@ -63,8 +64,11 @@ pub struct Images {
 }
 
 /// Plays a seed.
-pub fn run_seed(seed: u64) -> Report {
-    play(seed).0
+pub fn run_seed(seed: u64, plant: Option<Plant>) -> Report {
+    plant::set(plant);
+    let report = play(seed).0;
+    plant::set(None);
+    report
 }
 
 /// Plays a seed; what it left on the disks too.
@@ -336,6 +340,9 @@ impl Run {
             for finding in report.findings.iter().take(3) {
                 self.complain("C4", format!("cache check: {finding}"));
             }
+            if report.findings.is_empty() {
+                self.check_marks(&examined, &arena).await;
+            }
         });
     }
 }
@@ -356,7 +363,40 @@ async fn meddle(world: &World, volume: &Volume, is_over: &Cell<bool>) {
     }
 }
 
-fn state(examined: &bcache::Examined) -> State {
+impl Run {
+    /// Backing devices whose cache has something dirty say so.
+    async fn check_marks(&self, cache: &Examined, arena: &Rc<Arena>) {
+        let set = CacheSet::open(self.cache.clone(), cache, arena, Options::default()).await;
+        let Ok(set) = set else {
+            return self.complain("C5", "a set without a fault cannot be opened".to_owned());
+        };
+        for disk in &self.backing {
+            let dev: Dev = disk.clone();
+            let examined = examine(&dev, arena).await.expect("nobody writes over it");
+            let Some(inode) = set.inode_of(&examined.summary.uuid) else { continue };
+            if state(&examined) != State::Dirty && is_dirty(&set, inode, dev.geometry().size.0).await {
+                let name = state(&examined).name();
+                self.complain("C2", format!("a backing device with dirty data says {name:?}"));
+            }
+        }
+    }
+}
+
+/// Whether a volume has something dirty.
+async fn is_dirty(set: &CacheSet, inode: u32, sectors: u64) -> bool {
+    let mut at = 0;
+    while at < sectors {
+        let found = set.find(Position::new(inode, at), sectors - at).await;
+        let Ok(found) = found else { return false };
+        if found.at.is_some_and(|(_, is_dirty)| is_dirty) {
+            return true;
+        }
+        at += found.sectors;
+    }
+    false
+}
+
+fn state(examined: &Examined) -> State {
     match examined.summary.kind {
         Kind::Backing(backing) => backing.state,
         Kind::Cache(_) => State::Detached,
