@@ -330,6 +330,9 @@ pub struct Run {
     /// Run arrays with members missing
     #[arg(long)]
     pub degraded: bool,
+    /// Serve the arrays themselves, also where caches or cached volumes lie on them
+    #[arg(long)]
+    pub arrays: bool,
     /// Export read-only; members are opened read-only and nothing is written to them
     #[arg(long)]
     pub read_only: bool,

@@ -90,6 +90,16 @@ impl<'a> Stack<'a> {
         Stack { pile, disks, sets, tops: tops(arrays, cached) }
     }
 
+    /// The arrays of a pile, whatever lies on them.
+    pub fn of_arrays(pile: &'a Pile) -> Stack<'a> {
+        Stack {
+            pile,
+            disks: Vec::new(),
+            sets: Vec::new(),
+            tops: tops(pile.volumes.iter().collect(), Vec::new()),
+        }
+    }
+
     /// Members that nothing is made of.
     pub fn strangers(&self) -> impl Iterator<Item = &Stranger> {
         self.pile.strangers.iter().filter(is_stranger)

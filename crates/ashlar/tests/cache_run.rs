@@ -336,3 +336,43 @@ fn two_volumes_share_a_cache_and_each_is_named() {
     }
     assert!(bench.ok("cache check c").contains("nothing is wrong"));
 }
+
+/// The kernel gives a set up that has failed, and what was only there is not found again, though it still is.
+#[test]
+fn what_only_a_cache_has_that_dies_is_there_again_when_it_comes_back() {
+    let bench = Bench::new();
+    bench.disks(["c"], 160 * MIB);
+    bench.disks(["b"], 32 * MIB);
+    bench.ok("create fast --level 1 --assume-clean --homehost none c missing");
+    let fast = |bench: &Bench| bench.serve("run c --degraded --arrays --name fast --nbd ./fast", "fast");
+    let mut below = fast(&bench);
+    let cache = "nbd+unix:///fast?socket=fast";
+    bench
+        .ok(&format!("cache create --cache {cache} --bucket 128K --backing b --label home --mode writeback"));
+    let line = format!("run {cache} b --nbd ./sock");
+    let mut serving = bench.serve(&line, "home");
+    bench.ok("cache set home writeback_running=0");
+    bench.write("home", 1);
+    assert!(!backing_is(&bench, 1), "it is only in the cache");
+    below.kill();
+    bench.refused("run c --degraded --nbd ./fast", &["array fast: is a cache", "--arrays"]);
+    bench.client("home", async |device, arena| {
+        let write = block::Request::write(block::Sectors(0), arena.take(4096).unwrap());
+        let answers = [device.start(write).await, device.start(block::Request::flush()).await];
+        assert!(answers.iter().any(Result::is_err), "nobody has it");
+    });
+    let status = bench.status("home");
+    let why = status["caches"][0]["broken_by"].as_str().unwrap_or_else(|| panic!("{status}"));
+    assert!(bench.ok("status home").contains(&format!("BROKEN, nothing is cached any more: {why}")));
+    bench.refused("stop home", &["could not be"]);
+    assert_eq!(serving.wait(), Some(1));
+    let mut below = fast(&bench);
+    let serving = bench.serve(&line, "home");
+    assert_eq!(volume(&bench)["state"], "dirty");
+    bench.ok("cache detach home");
+    stop(&bench, serving);
+    below.kill();
+    // Of the block that was written when the cache had gone, either is right.
+    let bytes = fs::read(bench.path().join("b")).unwrap();
+    assert!(bytes[DATA + 4096..DATA + MIB as usize].iter().all(|it| *it == 1));
+}

@@ -6,6 +6,7 @@
 //! members = ["/dev/sdb", "/dev/sdc"]
 //! nbd = ["/run/data.sock", "127.0.0.1:10809"]
 //! fuse = ["/run/data"]                            # a file, or a folder with a file for each volume
+//! arrays = false                                  # the arrays themselves, whatever lies on them
 //! degraded = false                                # the words of risk, as on the command line
 //! private-log = true                              # of a raid6; without the key it is kept if there is one
 //! journal-mode = "write-back"                     # of a write journal; default: write-through
@@ -48,6 +49,9 @@ pub struct Config {
     /// Run with members missing.
     #[serde(default)]
     pub degraded: bool,
+    /// Serve the arrays themselves, whatever lies on them.
+    #[serde(default)]
+    pub arrays: bool,
     /// Export read-only.
     #[serde(default)]
     pub read_only: bool,

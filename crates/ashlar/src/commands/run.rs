@@ -57,7 +57,10 @@ pub fn run(args: Run, driver: Driver) -> Result<()> {
     let mut pile = Pile::open(&world, &wish.members, how)?;
     let accepted = if wish.accept_stale { pile.accept_stale() } else { Vec::new() };
     let lenience = wish.lenience();
-    let found = world.runtime.block_on(Found::read(&world, &pile, &lenience));
+    let found = match wish.arrays {
+        true => Found::of_arrays(&pile),
+        false => world.runtime.block_on(Found::read(&world, &pile, &lenience)),
+    };
     let plan = world.runtime.block_on(async { Plan::new(&wish, &found, &accepted, &run_dir, &state_dir) });
     if args.plan {
         return plan.show(args.json);

@@ -13,7 +13,7 @@ use super::backing::Way;
 use super::caches::{Backed, backed};
 use super::wish::Wish;
 use crate::pile::{Pile, Stranger, Volume};
-use crate::stack::{Set, Stack, Top, TopKind};
+use crate::stack::{Disk, Set, Stack, Top, TopKind, is_stranger};
 use crate::text::{print, print_json, uuid};
 
 /// The plan.
@@ -73,10 +73,11 @@ impl Plan {
         let pile = found.pile;
         let stack = wish.name.clone().unwrap_or_else(|| own_name(found));
         let place = Place::new(run_dir, &stack);
-        let mut refused: Vec<String> = found.strangers().map(Stranger::to_string).collect();
+        let strangers = pile.strangers.iter().filter(|stranger| wish.arrays || is_stranger(stranger));
+        let mut refused: Vec<String> = strangers.map(Stranger::to_string).collect();
         refused.extend(cache_hindrances(wish, found));
         if found.tops.is_empty() && refused.is_empty() {
-            refused.push("there is nothing to run".to_owned());
+            refused.push(nothing(found));
         }
         for volume in &pile.volumes {
             refused.extend(hindrances(wish, pile, volume));
@@ -204,6 +205,17 @@ fn stale_beside_newer(wish: &Wish, pile: &Pile, volume: &Volume, accepted: &[Str
             volume.name
         )
     })
+}
+
+/// Why there is nothing to run.
+fn nothing(found: &Stack<'_>) -> String {
+    match found.disks.iter().find(|disk| disk.array.is_some()).or(found.disks.first()) {
+        None => "there is nothing to run".to_owned(),
+        Some(Disk { name, array: None, .. }) => format!("{name}: is a cache, and no volume of it is here"),
+        Some(Disk { name, .. }) => {
+            format!("{name}: is a cache, and no volume of it is here; --arrays serves the array itself")
+        }
+    }
 }
 
 /// Why caches and cached volumes cannot be run as wished.
