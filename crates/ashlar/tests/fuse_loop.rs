@@ -144,8 +144,8 @@ fn fio_finds_what_it_wrote_to_the_file_and_to_a_loop_device() {
         (&device.0, "libaio", "4k"),
         (&device.0, "io_uring", "256k"),
     ] {
-        let options = "fio --name=verify --allow_file_create=0 --direct=1 --rw=randrw --size=48m --io_size=24m \
-                       --verify=crc32c --verify_fatal=1 --do_verify=1 --iodepth=16 --fsync=50";
+        let options = "fio --name=verify --verify_state_save=0 --allow_file_create=0 --direct=1 --rw=randrw --size=48m \
+                       --io_size=24m --verify=crc32c --verify_fatal=1 --do_verify=1 --iodepth=16 --fsync=50";
         let own = [format!("--filename={target}"), format!("--ioengine={engine}"), format!("--bs={block}")];
         let words: Vec<&str> = options.split_whitespace().chain(own.iter().map(String::as_str)).collect();
         must(&words);

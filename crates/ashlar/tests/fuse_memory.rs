@@ -78,8 +78,8 @@ fn writers_go_on(make: &[&str]) {
     let mounted = Mounted::new(&device, bench.path("mnt"));
 
     // A shell joins the group, and becomes fio: so all of its memory counts.
-    let options = "--name=writer --size=80m --numjobs=3 --rw=randwrite --bs=16k --ioengine=psync --fallocate=none \
-                   --end_fsync=1 --verify=crc32c --do_verify=1 --verify_fatal=1";
+    let options = "--name=writer --verify_state_save=0 --size=80m --numjobs=3 --rw=randwrite --bs=16k --ioengine=psync \
+                   --fallocate=none --end_fsync=1 --verify=crc32c --do_verify=1 --verify_fatal=1";
     let mut fio = Command::new("sh");
     fio.args(["-c", "echo $$ > \"$0\" && exec fio \"$@\""]).arg(group.path.join("cgroup.procs"));
     fio.arg(format!("--directory={}", text(&mounted.0))).args(options.split_whitespace());
