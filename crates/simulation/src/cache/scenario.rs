@@ -56,10 +56,13 @@ impl Scenario {
             (sectors, *random.choose(&CacheMode::ALL))
         });
         let backing: Vec<(u64, CacheMode)> = backing.collect();
+        // Under pressure more is asked for than the cache holds: buckets are given up, and used again.
+        let is_pressed = random.one_in(6);
+        let longest_era = if is_pressed { 30_000 } else { 4_000 };
         let ends = (0..1 + random.below(5)).map(|_| match random.below(5) {
             0 => End::Stop,
-            1 => End::Kill(1 + random.below(4000)),
-            _ => End::PowerCut(1 + random.below(4000)),
+            1 => End::Kill(1 + random.below(longest_era)),
+            _ => End::PowerCut(1 + random.below(longest_era)),
         });
         let eras = ends.collect();
         let errors = |random: &mut Random| if random.one_in(6) { 200 + random.below(2000) } else { 0 };
@@ -72,9 +75,9 @@ impl Scenario {
             flash: random.one_in(5).then_some(room / 8 / 8 * 8),
             clients: 1 + random.below(6),
             appetite: Appetite {
-                requests: 4 + random.below(200),
+                requests: if is_pressed { 1500 } else { 4 + random.below(200) },
                 longest: *random.choose(&[1, 8, 64]),
-                playground: *random.choose(&[64, 512, 4096, 10_000]),
+                playground: if is_pressed { room * 3 } else { *random.choose(&[64, 512, 4096, 10_000]) },
             },
             meddles: random.one_in(2),
             cache_errors: errors(random),
