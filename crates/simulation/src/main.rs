@@ -45,7 +45,8 @@ fn main() -> ExitCode {
                     arguments.plant.as_ref().is_none_or(|name| format!("{plant:?}") == *name)
                 };
                 let plants = bcache::plant::Plant::ALL.into_iter().filter(wanted);
-                plants.map(|plant| finds_in_cache(plant, seeds(&arguments))).filter(|found| !found).count() == 0
+                plants.map(|plant| finds_in_cache(plant, seeds(&arguments))).filter(|found| !found).count()
+                    == 0
             }
             None => play_caches(seeds(&arguments)),
         };

@@ -17,7 +17,7 @@ use runtime::sim::World;
 use simulation::cache::play_to_images;
 
 /// Seeds that are played in the test suite.
-const SEEDS: Range<u64> = 0..12;
+const SEEDS: Range<u64> = 0..6;
 
 /// What the sectors of a volume may be read as.
 struct Content {
