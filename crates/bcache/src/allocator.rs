@@ -42,7 +42,6 @@ pub(crate) fn kept(geometry: &Geometry) -> [usize; 4] {
     let prios = geometry.prio_buckets() as usize;
     // A change of the tree owns what it may take before it begins. As many as the journal has buckets is what a kernel that
     // replays it may need; what a kernel needs for its own reserves lies in both.
-    let prios = if plant::is(Plant::NodesTakeAll) { 0 } else { prios };
     let nodes = prios + 2 * (2 * usize::from(MOST_LEVELS) + 1).max(geometry.journal_buckets as usize);
     [0, prios, nodes, nodes + MOVING_BUCKETS]
 }

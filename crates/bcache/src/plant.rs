@@ -13,16 +13,10 @@ pub enum Plant {
     CleanBeforeFlush,
     /// Dirty data is admitted before the backing device says that there is any (C2). The kernel's to this day.
     DirtyAfterAdmission,
-    /// The backing device says CLEAN before the journal says so (C2).
-    CleanBeforeJournal,
     /// A miss is put into the cache whatever was written meanwhile (C3). The kernel's race of bypassing writes.
     FillOverWrite,
-    /// Data is read from a bucket that was given up meanwhile, and kept (C3).
-    StaleRead,
     /// A bucket is used again before its new generation is durable (C4).
     ReuseBeforeDurable,
-    /// What is stale in memory, and not durably so, is not overridden (C3).
-    StaleForgotten,
     /// A write is told of in the journal before its data is flushed (C1).
     JournalBeforeFlush,
     /// A FUA makes durable only what it has laid itself (C1).
@@ -34,29 +28,20 @@ pub enum Plant {
     RootsWhileReplaying,
     /// A root that is a leaf is never written for the journal's sake (P3). The kernel's to this day, for half a minute at a time.
     RootLeafUnwritten,
-    /// Nodes take buckets that are kept for priorities: no bucket becomes free any more (P3). The kernel's until 6.16.
-    NodesTakeAll,
-    /// A write through both devices leaves what was dirty there to be forgotten before the backing device is flushed (C1).
-    ForgottenBeforeFlush,
 }
 
 impl Plant {
     /// Every defect, in the order of the variants.
-    pub const ALL: [Plant; 14] = [
+    pub const ALL: [Plant; 9] = [
         Plant::CleanBeforeFlush,
         Plant::DirtyAfterAdmission,
-        Plant::CleanBeforeJournal,
         Plant::FillOverWrite,
-        Plant::StaleRead,
         Plant::ReuseBeforeDurable,
-        Plant::StaleForgotten,
         Plant::JournalBeforeFlush,
         Plant::FuaOfOwnKeys,
         Plant::JournalLetsGo,
         Plant::RootsWhileReplaying,
         Plant::RootLeafUnwritten,
-        Plant::NodesTakeAll,
-        Plant::ForgottenBeforeFlush,
     ];
 }
 

@@ -6,7 +6,6 @@ use block::Sectors;
 use crate::buckets::{Purpose, Use};
 use crate::counters::count;
 use crate::open::{Room, Stream};
-use crate::plant::{self, Plant};
 use crate::set::CacheSet;
 
 impl CacheSet {
@@ -64,7 +63,7 @@ impl CacheSet {
 
     /// Whether data that was found is where it was found.
     pub(crate) fn is_there(&self, pointer: Pointer) -> bool {
-        self.buckets.borrow().is_fresh(pointer) || plant::is(Plant::StaleRead)
+        self.buckets.borrow().is_fresh(pointer)
     }
 
     /// Data was read where it was not any more.

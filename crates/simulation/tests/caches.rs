@@ -4,10 +4,10 @@ use bcache::plant::Plant;
 use simulation::cache::run_seed;
 
 /// Seeds of the ordinary run.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 60;
 
 /// A planted defect that so many seeds do not find would not be found in a minute either.
-const SEEDS_TO_FIND: u64 = 200;
+const SEEDS_TO_FIND: u64 = 100;
 
 #[test]
 fn invariants_hold_for_every_seed_of_caches() {

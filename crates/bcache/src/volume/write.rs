@@ -265,7 +265,6 @@ impl Volume {
         let Below::Backing(disk, _) = &self.below else { return Ok(()) };
         disk.written();
         match self.has_dirty(request.range).await? {
-            true if plant::is(Plant::ForgottenBeforeFlush) => Ok(()),
             true => disk.flush().await,
             false => Ok(()),
         }
@@ -319,11 +318,7 @@ impl Volume {
             let found =
                 set.find(start, (range.count - done).0.min(MOST_SECTORS / 8 * 8)).await.map_err(failed)?;
             let hole = Key::hole(start, found.sectors);
-            let is_named = match plant::is(Plant::StaleForgotten) {
-                true => found.at.is_some(),
-                false => found.is_named,
-            };
-            match is_named {
+            match found.is_named {
                 true => set.insert(hole).await.map_err(failed)?,
                 false => set.engine().fills.overwritten(&hole),
             }
@@ -360,11 +355,7 @@ impl Volume {
         match self.writer.as_ref().and_then(|writer| writer.state.as_ref()) {
             // What was dirty since, and is not any more, may be dirty again after a power cut.
             Some(state) => {
-                let is_clean = || {
-                    let is_settled =
-                        self.set().journal().is_settled() || plant::is(Plant::CleanBeforeJournal);
-                    self.dirty_sectors() == 0 && is_settled
-                };
+                let is_clean = || self.dirty_sectors() == 0 && self.set().journal().is_settled();
                 state.settle(is_clean).await
             }
             None => Ok(()),

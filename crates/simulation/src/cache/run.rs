@@ -84,6 +84,7 @@ fn play(seed: u64) -> (Report, Run) {
     let scenario = world.draw(Scenario::draw);
     let block = SECTOR as u32; // of the disks: those of the cache are larger, or not
     let cache = world.add_disk(Sectors(scenario.buckets * scenario.bucket_sectors), block);
+    cache.set_latency_ns(20_000, scenario.slowest_ns);
     let backing = scenario.backing.iter();
     let backing = backing.map(|(size, _)| world.add_disk(Sectors(size + DATA_OFFSET), block)).collect();
     let mut run = Run {

@@ -41,6 +41,8 @@ pub struct Scenario {
     pub cache_errors: u64,
     /// The same of backing devices.
     pub backing_errors: u64,
+    /// Nanoseconds that the cache takes at most: a read may be overtaken by much else.
+    pub slowest_ns: u64,
     /// How the eras end.
     pub eras: Vec<End>,
 }
@@ -82,6 +84,7 @@ impl Scenario {
             meddles: random.one_in(2),
             cache_errors: errors(random),
             backing_errors: errors(random),
+            slowest_ns: *random.choose(&[200_000, 200_000, 20_000_000]),
             eras,
         }
     }
