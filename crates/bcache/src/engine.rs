@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use bcache_format::{BucketNo, Key, Position, Replacement};
 use block::{Arena, Dev, Request};
-use runtime::{Event, now};
+use runtime::{Event, now, sleep_ms};
 
 use crate::allocator::{self, Allocator, kept};
 use crate::btree;
@@ -73,6 +73,8 @@ pub(crate) struct Engine {
     pub idleness: RefCell<Idleness>,
     failure: Cell<Option<SetError>>,
     is_stopped: Cell<bool>,
+    /// Writes and flushes of the set's own that are under way.
+    under_way: Cell<u32>,
 }
 
 /// A backing device, and how much of what was written to it was flushed.
@@ -145,6 +147,7 @@ impl CacheSet {
             idleness: RefCell::default(),
             failure: Cell::new(None),
             is_stopped: Cell::new(false),
+            under_way: Cell::new(0),
         };
         engine.tunables.cache_replacement_policy.set(policy as u64);
         assert!(self.engine.set(engine).is_ok(), "a set is started once");
@@ -208,14 +211,27 @@ impl CacheSet {
         (backing.len() as u64, backing.iter().map(|disk| disk.dev.geometry().size.0).sum())
     }
 
-    /// Makes everything durable, and ends those who keep the set going. No volume may be in use any more.
+    /// Makes everything durable, and ends those who keep the set going: nothing is written when this returns. No volume may be
+    /// in use any more.
     pub async fn stop(&self) -> Result<(), SetError> {
         let engine = self.engine();
         let newest = engine.journal.newest();
         let durable = engine.journal.commit(self, newest).await;
         engine.is_stopped.set(true);
         self.wake_all();
+        while engine.under_way.get() > 0 {
+            sleep_ms(1).await;
+        }
         durable
+    }
+
+    /// Waits for something of the set's own that is under way: who stops the set waits for it too.
+    pub(crate) async fn counted<T>(&self, under_way: impl Future<Output = T>) -> T {
+        let count = &self.engine().under_way;
+        count.set(count.get() + 1);
+        let outcome = under_way.await;
+        count.set(count.get() - 1);
+        outcome
     }
 
     /// What can be set of it.
@@ -240,13 +256,13 @@ impl CacheSet {
 
     /// Makes durable whatever keys speak of: data in the cache, and of clean data what the backing device has (C1).
     pub(crate) async fn flush_data(&self) -> Result<(), SetError> {
-        self.flush_cache().await?;
+        self.counted(self.flush_cache()).await?;
         let mut at = 0;
         loop {
             let below = self.engine().backing.borrow().get(at).cloned();
             let Some(below) = below else { return Ok(()) };
             // A backing device that cannot be flushed fails the flushes of its own volume; other volumes go on.
-            let _failed = below.flush().await;
+            let _failed = self.counted(below.flush()).await;
             at += 1;
         }
     }

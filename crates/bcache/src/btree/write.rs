@@ -92,7 +92,7 @@ impl CacheSet {
             self.fail(error);
             error
         };
-        self.dev.start(write).await.map_err(failed)
+        self.counted(self.dev.start(write)).await.map_err(failed)
     }
 }
 

@@ -208,7 +208,8 @@ impl Journal {
         let sector = self.geometry.sector(bucket) + place.offset;
         let write = Request { priority: Priority::Urgent, ..Request::write(Sectors(sector), buf) };
         let failed = |failed: Failed| SetError::Device { what: "journal", sector, failed };
-        set.dev.start(write.with_fua().from_origin(Origin::Metadata)).await.map_err(failed)
+        let write = write.with_fua().from_origin(Origin::Metadata);
+        set.counted(set.dev.start(write)).await.map_err(failed)
     }
 }
 

@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: our NBD server beside its peers; with `--raid`, our arrays beside a raw member and
-//! btrfs; with `--fuse`, our volume as a file beside qemu-storage-daemon's.
+//! btrfs; with `--fuse`, our volume as a file beside qemu-storage-daemon's; with `--cache`, a cache beside nbdkit's.
 //!
 //! The machine's speed changes from minute to minute, so all do the same job within each round, one after the other, and
 //! what is compared is always the same minute. A figure is the median of the rounds; a ratio is the median of the rounds'
 //! own ratios. Never a test: no threshold fails anything.
 
+mod cache;
 mod fio;
 mod fuse;
 mod ground;
@@ -30,6 +31,9 @@ pub struct Arguments {
     /// Measure volumes as files: beside qemu-storage-daemon's FUSE export.
     #[arg(long, conflicts_with = "raid")]
     fuse: bool,
+    /// Measure a cache: beside nbdkit's cache filter.
+    #[arg(long, conflicts_with_all = ["raid", "fuse"])]
+    cache: bool,
     /// Rounds; each contender does each job once in a round.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
@@ -49,9 +53,10 @@ pub struct Arguments {
 
 /// Measures, prints a table, and writes it as JSON and as SVG.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (name, report) = match (arguments.raid, arguments.fuse) {
-        (true, _) => ("raid", raid::run(arguments)?),
-        (_, true) => ("fuse", fuse::run(arguments)?),
+    let (name, report) = match (arguments.raid, arguments.fuse, arguments.cache) {
+        (true, ..) => ("raid", raid::run(arguments)?),
+        (_, true, _) => ("fuse", fuse::run(arguments)?),
+        (.., true) => ("cache", cache::run(arguments)?),
         _ => ("bench", nbd::run(arguments)?),
     };
     write(arguments, name, &report)?;
