@@ -43,6 +43,7 @@ pub(crate) fn kept(geometry: &Geometry) -> [usize; 4] {
     // A change of the tree owns what it may take before it begins. As many as the journal has buckets is what a kernel that
     // replays it may need; what a kernel needs for its own reserves lies in both.
     let nodes = prios + 2 * (2 * usize::from(MOST_LEVELS) + 1).max(geometry.journal_buckets as usize);
+    let prios = if plant::is(Plant::NodesTakePrios) { 0 } else { prios };
     [0, prios, nodes, nodes + MOVING_BUCKETS]
 }
 

@@ -12,6 +12,7 @@ use bcache_format::limits::{MOST_STALE, STALE_LIMIT};
 use bcache_format::prio::{INITIAL, METADATA};
 use bcache_format::{BucketNo, Geometry, Key, Pointer, Replacement};
 
+use crate::plant::{self, Plant};
 use lists::{Class, Lists};
 
 /// What a bucket is used for.
@@ -374,9 +375,9 @@ fn class(bucket: &Bucket) -> Option<Class> {
         return None;
     }
     Some(match (ahead(bucket.generation, bucket.oldest) < STALE_LIMIT - 1, bucket.live) {
-        (false, _) => Class::Stuck,
-        (true, 0) => Class::Empty,
-        (true, _) => Class::Clean,
+        (false, _) if !plant::is(Plant::GenerationWraps) => Class::Stuck,
+        (_, 0) => Class::Empty,
+        _ => Class::Clean,
     })
 }
 

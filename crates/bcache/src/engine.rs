@@ -347,3 +347,6 @@ impl CacheSet {
         spoken_of
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,13 @@
 //! [`examine()`] reads what a disk says it is. [`CacheSet`] is the set on a cache; [`Volume`] a device that is read through
 //! it, and written once the set was started. [`create()`] makes new ones, [`found()`] puts a set on a cache that was made.
 
+#[cfg(test)]
+extern crate self as bcache; // the tests' bench is the same inside and outside
+
 mod allocator;
+#[cfg(test)]
+#[path = "../tests/bench/mod.rs"]
+mod bench;
 mod btree;
 mod buckets;
 mod check;

@@ -28,11 +28,34 @@ pub enum Plant {
     RootsWhileReplaying,
     /// A root that is a leaf is never written for the journal's sake (P3). The kernel's to this day, for half a minute at a time.
     RootLeafUnwritten,
+    /// What was read in the cache is answered, whatever its bucket was used for meanwhile (C4).
+    StaleRead,
+    /// A key is believed whose bucket has had another life since, before and after it was read there (C4).
+    StaleKeyRead,
+    /// What is stale in memory alone is not overridden: after a power cut it is right again (C4).
+    StaleKept,
+    /// A bucket is given up although a pointer into it is too old to be told from one ahead of it (C4).
+    GenerationWraps,
+    /// Keys are joined to one that is longer than a key can say. The kernel's in 5.12.
+    KeysTooLong,
+    /// The backing device says CLEAN before the journal does (C2).
+    CleanBeforeJournal,
+    /// What is dirty is forgotten while what took its place is not durable on the backing device (C1).
+    ForgottenBeforeFlush,
+    /// When the cache is lost, writes go to the backing device, whatever is dirty (C2). The kernel's to this day.
+    PastALostCache,
+    /// Nodes take the buckets without which no bucket ever becomes free (P3).
+    NodesTakePrios,
+    /// A change of the tree holds its leaf while it waits for buckets: the journal, on which these wait, cannot be let go of (P3).
+    /// The kernel's until 6.16.
+    LeafHeldForBuckets,
+    /// Who waits for an entry leaves it to the timer that one is written (P3). The kernel's until 5.12, in another form.
+    LeftToTheTimer,
 }
 
 impl Plant {
-    /// Every defect, in the order of the variants.
-    pub const ALL: [Plant; 9] = [
+    /// Those that the simulation's seeds find, in the order of the variants.
+    pub const BY_SEEDS: [Plant; 9] = [
         Plant::CleanBeforeFlush,
         Plant::DirtyAfterAdmission,
         Plant::FillOverWrite,
@@ -42,6 +65,21 @@ impl Plant {
         Plant::JournalLetsGo,
         Plant::RootsWhileReplaying,
         Plant::RootLeafUnwritten,
+    ];
+
+    /// Those that take a moment, or a number of steps, at which no seed arrives: each has a test of its own.
+    pub const BY_HAND: [Plant; 11] = [
+        Plant::StaleRead,
+        Plant::StaleKeyRead,
+        Plant::StaleKept,
+        Plant::GenerationWraps,
+        Plant::KeysTooLong,
+        Plant::CleanBeforeJournal,
+        Plant::ForgottenBeforeFlush,
+        Plant::PastALostCache,
+        Plant::NodesTakePrios,
+        Plant::LeafHeldForBuckets,
+        Plant::LeftToTheTimer,
     ];
 }
 

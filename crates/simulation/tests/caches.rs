@@ -35,7 +35,7 @@ fn what_has_found_something_passes() {
 #[cfg(debug_assertions)]
 #[test]
 fn every_planted_defect_is_found() {
-    for plant in Plant::ALL {
+    for plant in Plant::BY_SEEDS {
         let found = (0..SEEDS_TO_FIND).any(|seed| !run_seed(seed, Some(plant)).violations.is_empty());
         assert!(found, "{plant:?} is not found by {SEEDS_TO_FIND} seeds");
     }

@@ -88,8 +88,14 @@ impl CacheSet {
 
     async fn carry_out(&self, change: &mut Change, at: Position) -> Result<(), SetError> {
         let levels = usize::from(self.root().1) + 1;
+        if plant::is(Plant::LeafHeldForBuckets) {
+            self.hold_path(change, at).await?;
+            self.nodes.frame(change.path[0]).borrow_mut().is_frozen = true;
+        }
         self.own(change, PIECES * levels + 1).await?;
-        self.hold_path(change, at).await?;
+        if change.path.is_empty() {
+            self.hold_path(change, at).await?;
+        }
         self.replace_path(change).await
     }
 

@@ -6,6 +6,8 @@
 use bcache_format::key::MOST_SECTORS;
 use bcache_format::{Key, Position};
 
+use crate::plant::{self, Plant};
+
 /// Keys in order. What is laid over others cuts them.
 #[derive(Debug)]
 pub struct Content {
@@ -129,7 +131,7 @@ fn joined(a: &Key, b: &Key, bucket_sectors: u64) -> Option<Key> {
         && at.generation() == next.generation()
         && at.sector() + a.sectors() == next.sector()
         && at.bucket(bucket_sectors) == next.bucket(bucket_sectors)
-        && sectors <= MOST_SECTORS;
+        && (sectors <= MOST_SECTORS || plant::is(Plant::KeysTooLong));
     continues.then(|| Key::extent(a.start(), sectors, at, a.is_dirty()))
 }
 

@@ -110,3 +110,35 @@ fn each_purpose_leaves_some_to_those_before_it() {
     assert_eq!(buckets.take(Purpose::Nodes), None);
     assert!(buckets.take(Purpose::Prios).is_some());
 }
+
+/// A pointer to a bucket's first life, which the tree keeps while the bucket has one life after the other, is right again after
+/// 256 of them. A half-full cache that is not touched for months has such keys (2025).
+#[test]
+fn no_pointer_is_right_again_when_generations_have_gone_round() {
+    assert!(!goes_round());
+    #[cfg(debug_assertions)]
+    {
+        plant::set(Some(Plant::GenerationWraps));
+        let wrong = goes_round();
+        plant::set(None);
+        assert!(wrong);
+    }
+}
+
+/// Whether a pointer to a bucket that has been given up since becomes right again.
+fn goes_round() -> bool {
+    let mut buckets = buckets();
+    (6..599).for_each(|bucket| buckets.set_use(BucketNo(bucket), Use::Metadata));
+    buckets.begin([0; 4], Replacement::Lru);
+    let old = key(599 * 16, 0, false).pointer().unwrap();
+    for _ in 0..256 {
+        let Some(bucket) = buckets.give_up(0) else { return false };
+        buckets.release(1);
+        assert_eq!((bucket, buckets.take(Purpose::Data)), (BucketNo(599), Some(bucket)));
+        buckets.set_use(bucket, Use::Data);
+        if buckets.is_fresh(old) {
+            return true;
+        }
+    }
+    false
+}

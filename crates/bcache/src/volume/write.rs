@@ -100,7 +100,10 @@ impl Volume {
             return written;
         }
         if let Some(error) = self.set().failure() {
-            return Err(failed(error));
+            return match plant::is(Plant::PastALostCache) {
+                true => self.start_below(request, request.range).await,
+                false => Err(failed(error)),
+            };
         }
         let before = self.set().journal().newest();
         match (request.op, self.way(writer, request)) {
@@ -264,7 +267,7 @@ impl Volume {
     async fn wrote_below(&self, request: &Request) -> Outcome {
         let Below::Backing(disk, _) = &self.below else { return Ok(()) };
         disk.written();
-        match self.has_dirty(request.range).await? {
+        match self.has_dirty(request.range).await? && !plant::is(Plant::ForgottenBeforeFlush) {
             true => disk.flush().await,
             false => Ok(()),
         }
@@ -318,7 +321,7 @@ impl Volume {
             let found =
                 set.find(start, (range.count - done).0.min(MOST_SECTORS / 8 * 8)).await.map_err(failed)?;
             let hole = Key::hole(start, found.sectors);
-            match found.is_named {
+            match found.is_named && (found.at.is_some() || !plant::is(Plant::StaleKept)) {
                 true => set.insert(hole).await.map_err(failed)?,
                 false => set.engine().fills.overwritten(&hole),
             }
@@ -355,7 +358,8 @@ impl Volume {
         match self.writer.as_ref().and_then(|writer| writer.state.as_ref()) {
             // What was dirty since, and is not any more, may be dirty again after a power cut.
             Some(state) => {
-                let is_clean = || self.dirty_sectors() == 0 && self.set().journal().is_settled();
+                let is_settled = || self.set().journal().is_settled() || plant::is(Plant::CleanBeforeJournal);
+                let is_clean = || self.dirty_sectors() == 0 && is_settled();
                 state.settle(is_clean).await
             }
             None => Ok(()),

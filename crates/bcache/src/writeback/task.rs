@@ -128,7 +128,9 @@ async fn settle(volume: &Volume) -> Outcome {
     }
     let set = volume.set.as_ref().expect("it is cached");
     let journal = set.journal();
-    journal.commit(set, journal.newest()).await.map_err(crate::volume::failed)?;
+    if !plant::is(Plant::CleanBeforeJournal) {
+        journal.commit(set, journal.newest()).await.map_err(crate::volume::failed)?;
+    }
     match volume.disk() {
         Some(disk) => disk.flush().await?,
         None => return Ok(()),

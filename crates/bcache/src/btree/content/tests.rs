@@ -69,3 +69,25 @@ fn keys_that_continue_each_other_are_one_but_not_across_a_bucket() {
     let lengths: Vec<u64> = content.keys().iter().map(Key::sectors).collect();
     assert_eq!(lengths, [8, 4]);
 }
+
+/// A key has sixteen bits for its length: joined beyond them it says less than it should, or another length (the kernel's
+/// "oversized" keys of 5.12).
+#[test]
+fn keys_are_not_joined_to_one_that_is_too_long_to_be_written() {
+    let longest = || {
+        let mut content = Content::new(0, false, 1 << 20);
+        for part in 0..40 {
+            let at = part * 2048;
+            content.lay(Key::extent(Position::new(0, at), 2048, Pointer::new(at, 0), true), |_| ());
+        }
+        content.keys().iter().map(Key::sectors).sum::<u64>()
+    };
+    assert_eq!(longest(), 40 * 2048);
+    #[cfg(debug_assertions)]
+    {
+        plant::set(Some(Plant::KeysTooLong));
+        let planted = std::panic::catch_unwind(longest);
+        plant::set(None);
+        assert!(planted.is_err() || planted.unwrap() != 40 * 2048);
+    }
+}

@@ -1,6 +1,7 @@
 //! A place in memory for a node, and what is done with it. Pure.
 
 use crate::btree::node::Node;
+use crate::plant::{self, Plant};
 
 /// A place for a node.
 pub struct Frame {
@@ -65,7 +66,8 @@ impl Frame {
     /// The oldest entry that would not be needed any more if it were written now; `None` if there is nothing to write, or
     /// something is being written.
     pub fn pin_to_write(&self) -> Option<u64> {
-        match self.state == State::Ready && self.writing.is_none() && self.node.level == 0 {
+        let is_kept = self.is_held && plant::is(Plant::LeafHeldForBuckets);
+        match self.state == State::Ready && self.writing.is_none() && self.node.level == 0 && !is_kept {
             true => self.node.pin,
             false => None,
         }
