@@ -333,6 +333,12 @@ pub struct Run {
     /// Serve the arrays themselves, also where caches or cached volumes lie on them
     #[arg(long)]
     pub arrays: bool,
+    /// Run backing devices of bcache whose cache is not here, if nothing of them is only there
+    ///
+    /// The superblock says so before anything is written, as when a kernel is told to run it: when the cache is back it forgets
+    /// what it has of them. A backing device that says that something is only in its cache is not run.
+    #[arg(long)]
+    pub without_cache: bool,
     /// Export read-only; members are opened read-only and nothing is written to them
     #[arg(long)]
     pub read_only: bool,

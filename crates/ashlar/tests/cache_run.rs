@@ -376,3 +376,91 @@ fn what_only_a_cache_has_that_dies_is_there_again_when_it_comes_back() {
     let bytes = fs::read(bench.path().join("b")).unwrap();
     assert!(bytes[DATA + 4096..DATA + MIB as usize].iter().all(|it| *it == 1));
 }
+
+/// A cache `c` that is served to the stack over NBD, so that it can be taken away, and a backing device `b`.
+fn made_to_die(mode: &str) -> (Bench, Serving, String) {
+    let bench = Bench::new();
+    bench.disks(["c"], 160 * MIB);
+    bench.disks(["b"], 32 * MIB);
+    bench.ok("create fast --level 1 --assume-clean --homehost none c missing");
+    let below = bench.serve("run c --degraded --arrays --name fast --nbd ./fast", "fast");
+    let cache = "nbd+unix:///fast?socket=fast";
+    bench.ok(&format!("cache create --cache {cache} --bucket 128K --backing b --label home --mode {mode}"));
+    (bench, below, format!("run {cache} b --nbd ./sock"))
+}
+
+#[test]
+fn a_clean_volume_goes_on_when_its_cache_dies_and_somebody_is_told() {
+    let (bench, mut below, line) = made_to_die("writethrough");
+    fs::write(bench.path().join("told"), "#!/bin/sh\necho \"$@\" >> \"$(dirname \"$0\")/alerts\"\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(bench.path().join("told"), mode).unwrap();
+    let serving = bench.serve(&format!("{line} --program ./told"), "home");
+    bench.ok("cache set home --cache io_error_limit=4 io_error_halflife=880");
+    bench.refused("cache set home stop_when_cache_set_failed=never", &["auto, always"]);
+    bench.write("home", 1);
+    below.kill();
+    bench.write("home", 2);
+    assert!(backing_is(&bench, 2), "it goes past the cache");
+    let own = volume(&bench);
+    assert_eq!((own["cache"].clone(), own["state"].clone()), (Value::Null, Value::from("no cache")), "{own}");
+    assert!(own["uncached_by"].is_string() && own["broken_by"].is_null(), "{own}");
+    let text = bench.ok("status home");
+    assert!(text.contains("BROKEN, nothing is cached") && text.contains("goes on without"), "{text}");
+    bench.refused("cache attach home", &["has failed"]);
+    let alerts = || fs::read_to_string(bench.path().join("alerts")).unwrap_or_default();
+    let is_told = |what: &str| alerts().lines().any(|line| line == what);
+    for _ in 0..100 {
+        if is_told("VolumeUncached home") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(
+        is_told("CacheFail nbd+unix:///fast?socket=fast") && is_told("VolumeUncached home"),
+        "{}",
+        alerts()
+    );
+    stop(&bench, serving);
+    assert!(bench.log().contains("home: goes on without its cache"), "{}", bench.log());
+    // The cache is back, and still has what was written before it died.
+    let _below = bench.serve("run c --degraded --arrays --name fast --nbd ./fast", "fast");
+    let serving = bench.serve(&line, "home");
+    bench.ok("cache attach home");
+    bench.client("home", async |device, arena| {
+        let buf = arena.take(1 << 20).unwrap();
+        device.start(block::Request::read(block::Sectors(0), buf.clone())).await.unwrap();
+        let mut bytes = vec![0; 1 << 20];
+        buf.copy_to_slice(0, &mut bytes);
+        assert!(bytes.iter().all(|byte| *byte == 2), "what the cache had of before is read");
+    });
+    stop(&bench, serving);
+}
+
+#[test]
+fn a_backing_device_is_run_without_its_cache_when_told_and_only_if_it_is_clean() {
+    let bench = made("writethrough");
+    let serving = run(&bench);
+    bench.write("home", 1);
+    stop(&bench, serving);
+    bench.refused("run b --nbd ./sock", &["is not here", "--without-cache"]);
+    let plan = bench.ok("run b --without-cache --plan");
+    assert!(plan.contains("used without its cache"), "{plan}");
+    let serving = bench.serve("run b --without-cache --nbd ./sock", "home");
+    assert_eq!(volume(&bench)["state"], "inconsistent");
+    bench.write("home", 2);
+    stop(&bench, serving);
+    // From now on it needs no word: and what the cache has of it is forgotten when they meet.
+    let serving = bench.serve("run b --nbd ./sock", "home");
+    stop(&bench, serving);
+    let serving = run(&bench);
+    assert_eq!(volume(&bench)["cache"], "c");
+    bench.ok("cache mode home writeback");
+    bench.ok("cache set home writeback_running=0");
+    bench.write("home", 3);
+    stop(&bench, serving);
+    assert!(is(&bench, "c b", 3) && backing_is(&bench, 2));
+    let before = bench.print_of("b");
+    bench.refused("run b --without-cache --nbd ./sock", &["nowhere else", "--accept-stale"]);
+    assert_eq!(bench.print_of("b"), before);
+}

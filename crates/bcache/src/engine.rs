@@ -14,10 +14,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bcache_format::{BucketNo, Key, Position, Replacement};
-use block::{Arena, Dev, Request};
+use block::{Arena, Outcome, Request};
 use runtime::{Event, now, sleep_ms};
 
 use crate::allocator::{self, Allocator, kept};
+use crate::backing::BackingDisk;
 use crate::btree;
 use crate::btree::change::Change;
 use crate::btree::write::open_bytes;
@@ -26,6 +27,7 @@ use crate::collect;
 use crate::counters::{Counters, SetCounters};
 use crate::dirty::Dirty;
 use crate::error::SetError;
+use crate::errors::Errors;
 use crate::fills::Fills;
 use crate::journal::ring::Ring;
 use crate::journal::writer::{self, Journal};
@@ -71,39 +73,14 @@ pub(crate) struct Engine {
     pub congestion: RefCell<Congestion>,
     pub ghost: RefCell<Ghost>,
     pub idleness: RefCell<Idleness>,
+    /// Errors of the cache.
+    pub errors: Errors,
     failure: Cell<Option<SetError>>,
+    /// The set has failed, or is stopped.
+    pub over: Event,
     is_stopped: Cell<bool>,
     /// Writes and flushes of the set's own that are under way.
     under_way: Cell<u32>,
-}
-
-/// A backing device, and how much of what was written to it was flushed.
-pub(crate) struct BackingDisk {
-    pub dev: Dev,
-    written: Cell<u64>,
-    flushed: Cell<u64>,
-}
-
-impl BackingDisk {
-    /// A device of which nobody knows whether it was flushed.
-    pub fn new(dev: Dev) -> Rc<BackingDisk> {
-        Rc::new(BackingDisk { dev, written: Cell::new(1), flushed: Cell::new(0) })
-    }
-
-    /// A write to it was answered.
-    pub fn written(&self) {
-        self.written.set(self.written.get() + 1);
-    }
-
-    /// Makes durable what was written to it and answered.
-    pub async fn flush(&self) -> block::Outcome {
-        let written = self.written.get();
-        if self.flushed.get() < written {
-            self.dev.start(Request::flush()).await?;
-            self.flushed.set(self.flushed.get().max(written));
-        }
-        Ok(())
-    }
 }
 
 impl CacheSet {
@@ -145,7 +122,9 @@ impl CacheSet {
             congestion: RefCell::default(),
             ghost: RefCell::new(Ghost::new(GHOST_PLACES, GHOST_SECTORS)),
             idleness: RefCell::default(),
+            errors: Errors::default(),
             failure: Cell::new(None),
+            over: Event::with_capacity(WAITERS),
             is_stopped: Cell::new(false),
             under_way: Cell::new(0),
         };
@@ -196,8 +175,22 @@ impl CacheSet {
         self.wake_all();
     }
 
+    /// A request for data in the cache has ended: errors are counted, and at the limit the set has failed.
+    pub(crate) fn ended(&self, what: &'static str, outcome: Outcome) -> Outcome {
+        if let Some(engine) = self.engine.get() {
+            let limit = engine.tunables.io_error_limit.get();
+            let failed = engine.errors.ended(outcome, engine.tunables.io_error_halflife.get());
+            let found = engine.errors.count();
+            if let Some(failed) = failed.filter(|_| found >= limit) {
+                self.fail(SetError::TooManyErrors { what, found, limit, failed });
+            }
+        }
+        outcome
+    }
+
     fn wake_all(&self) {
         let engine = self.engine();
+        engine.over.notify();
         engine.journal.look_again();
         engine.allocator.changed.notify();
         engine.changing.notify();

@@ -82,6 +82,17 @@ pub enum SetError {
         /// How many are opened.
         most: u64,
     },
+    /// The cache has failed too often.
+    TooManyErrors {
+        /// What failed last.
+        what: &'static str,
+        /// Errors that count.
+        found: u64,
+        /// Errors at which the set fails.
+        limit: u64,
+        /// How the last one failed.
+        failed: Failed,
+    },
     /// There is no set on the cache yet.
     NotUsed,
     /// The cache was made by something that nobody is to write to.
@@ -151,6 +162,12 @@ impl fmt::Display for SetError {
             }
             SetError::Buckets { found, most } => {
                 write!(f, "the cache has {found} buckets, at most {most} are opened here")
+            }
+            SetError::TooManyErrors { what, found, limit, failed } => {
+                write!(
+                    f,
+                    "{what}: {failed}; {found} errors of the cache, and at {limit} (io_error_limit) it has failed"
+                )
             }
             SetError::NotUsed => f.write_str("the cache was made and never used: there is no set on it"),
             SetError::ReadOnly => f.write_str("the cache has a feature for which it is only read"),

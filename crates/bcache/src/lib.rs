@@ -7,6 +7,7 @@
 extern crate self as bcache; // the tests' bench is the same inside and outside
 
 mod allocator;
+mod backing;
 #[cfg(test)]
 #[path = "../tests/bench/mod.rs"]
 mod bench;
@@ -20,6 +21,7 @@ mod dirty;
 mod dump;
 mod engine;
 mod error;
+mod errors;
 mod examine;
 mod fills;
 mod found;
@@ -52,4 +54,4 @@ pub use manage::Status;
 pub use reader::Reader;
 pub use set::{CacheSet, Found, JournalFacts, Options};
 pub use uncached::Uncached;
-pub use volume::{NotSet, Volume};
+pub use volume::{NotSet, Standing, Volume};

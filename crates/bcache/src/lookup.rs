@@ -2,7 +2,7 @@
 
 use bcache_format::{Key, Position};
 
-use crate::engine::BackingDisk;
+use crate::backing::BackingDisk;
 use crate::error::SetError;
 use crate::set::CacheSet;
 use crate::writeback::stripes::Stripes;

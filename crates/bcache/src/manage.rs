@@ -30,6 +30,8 @@ pub struct Status {
     pub levels: u64,
     /// Nodes that are in memory at most.
     pub node_frames: u64,
+    /// Errors of the cache that count.
+    pub io_errors: u64,
     /// Why it is not written any more, if so.
     pub failure: Option<SetError>,
 }
@@ -48,6 +50,7 @@ impl CacheSet {
             dirty_sectors: self.engine().dirty.all(),
             levels: u64::from(self.root().1) + 1,
             node_frames: self.nodes.count() as u64,
+            io_errors: self.engine().errors.count(),
             failure: self.failure(),
         }
     }

@@ -28,6 +28,8 @@ pub enum Plant {
     RootsWhileReplaying,
     /// A root that is a leaf is never written for the journal's sake (P3). The kernel's to this day, for half a minute at a time.
     RootLeafUnwritten,
+    /// A volume whose cache has failed goes on before its backing device says that it belongs to no set (C3).
+    UncachedBeforeRecorded,
     /// What was read in the cache is answered, whatever its bucket was used for meanwhile (C4).
     StaleRead,
     /// A key is believed whose bucket has had another life since, before and after it was read there (C4).
@@ -55,7 +57,7 @@ pub enum Plant {
 
 impl Plant {
     /// Those that the simulation's seeds find, in the order of the variants.
-    pub const BY_SEEDS: [Plant; 9] = [
+    pub const BY_SEEDS: [Plant; 10] = [
         Plant::CleanBeforeFlush,
         Plant::DirtyAfterAdmission,
         Plant::FillOverWrite,
@@ -65,6 +67,7 @@ impl Plant {
         Plant::JournalLetsGo,
         Plant::RootsWhileReplaying,
         Plant::RootLeafUnwritten,
+        Plant::UncachedBeforeRecorded,
     ];
 
     /// Those that take a moment, or a number of steps, at which no seed arrives: each has a test of its own.

@@ -150,6 +150,10 @@ tunables! {
         cutoff_writeback_sync: Kind::Percent, 70, 0, 90;
         /// A key is in the journal after so long at the latest, where nobody asks for it to be durable before.
         journal_delay_ms: Kind::Milliseconds, 100, 0, 65_535;
+        /// At so many errors of the cache the set has failed. An error of its metadata is enough.
+        io_error_limit: Kind::Count, 8, 0, ANY;
+        /// After so many requests an error counts half; 0 is never. The kernel's steps: less than 88 is 0.
+        io_error_halflife: Kind::Count, 0, 0, ANY;
         /// Dirty data is written back as fast as it goes while nobody uses the set.
         idle_max_writeback_rate: Kind::Flag, 1, 0, 1;
         /// Buckets with little left in them are emptied and given up.
@@ -170,6 +174,10 @@ tunables! {
         sequential_cutoff: Kind::Bytes, 4 << 20, 0, ANY;
         /// Whether what nobody waits for is kept: all of it, or metadata only.
         readahead_cache_policy: Kind::Choice(&["all", "meta-only"]), 0, 0, 1;
+        /// What becomes of it when its cache fails: it goes on without where nothing of it is dirty, or always stops.
+        stop_when_cache_set_failed: Kind::Choice(&["auto", "always"]), 0, 0, 1;
+        /// At so many errors of the backing device nothing is written to the volume any more.
+        io_error_limit: Kind::Count, 64, 0, ANY;
         /// Whether dirty data is written back at all.
         writeback_running: Kind::Flag, 1, 0, 1;
         /// How much of the cache may be dirty, all volumes together; 0 writes back as fast as it goes.

@@ -1,5 +1,6 @@
 //! A volume of bcache: what is in the cache comes from it, everything else from the backing device.
 
+mod failure;
 pub(crate) mod fill;
 mod manage;
 mod read;
@@ -16,11 +17,12 @@ use block::{Arena, Cause, Dev, Failed, Geometry, Op, Outcome, Range, Request, Se
 use runtime::rank::{Rank, Step};
 use runtime::{Engine, Layer, RangeLocks};
 
-use crate::engine::BackingDisk;
+use crate::backing::BackingDisk;
 use crate::error::SetError;
 use crate::examine::Examined;
 use crate::set::CacheSet;
 use crate::writeback;
+pub use failure::Standing;
 pub use manage::NotSet;
 use state::BackingState;
 use write::Writer;
@@ -135,6 +137,7 @@ impl Volume {
         set.know_stripes(inode, disk).await?;
         let state = BackingState::new(disk.clone(), examined, &backing, arena).await;
         let volume = volume.written(backing.mode, Some(state));
+        failure::start(&volume);
         writeback::task::start(&volume);
         Ok(volume)
     }
@@ -158,9 +161,25 @@ impl Volume {
         Ok(inode)
     }
 
+    /// Has a backing device, of which nothing is dirty, say durably that it is used without its set, as the kernel does when it
+    /// is told to run one: what the set has of it is forgotten when they meet again.
+    pub async fn run_without_cache(
+        dev: &Dev,
+        examined: &Examined,
+        arena: &Rc<Arena>,
+    ) -> Result<(), SetError> {
+        let Kind::Backing(backing) = examined.summary.kind else { return Err(SetError::NotUsed) };
+        assert!(backing.state != State::Dirty, "what only the cache has would be lost");
+        let state = BackingState::new(BackingDisk::new(dev.clone()), examined, &backing, arena).await;
+        let failed = |failed| SetError::Device { what: "superblock", sector: SUPERBLOCK_SECTOR, failed };
+        state.set_owner(State::Stale, examined.summary.set_uuid).await.map_err(failed)
+    }
+
     /// A volume of so many sectors that lies in the cache alone and is written.
     pub fn start_flash(name: &str, set: Rc<CacheSet>, inode: u32, sectors: u64) -> Rc<Volume> {
-        Volume::flash(name, set, inode, sectors).written(CacheMode::Writeback, None)
+        let volume = Volume::flash(name, set, inode, sectors).written(CacheMode::Writeback, None);
+        failure::start(&volume);
+        volume
     }
 
     fn written(self, mode: CacheMode, state: Option<BackingState>) -> Rc<Volume> {
@@ -199,6 +218,16 @@ impl Volume {
         match &self.below {
             Below::Backing(disk, _) => Some(disk),
             Below::Nothing => None,
+        }
+    }
+
+    /// A request to the backing device has ended: errors are counted.
+    pub(crate) fn ended_below(&self, outcome: Outcome) -> Outcome {
+        match (&self.below, &self.writer) {
+            (Below::Backing(disk, _), Some(writer)) => {
+                disk.ended(outcome, writer.tunables.io_error_limit.get())
+            }
+            _ => outcome,
         }
     }
 

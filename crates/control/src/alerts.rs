@@ -1,11 +1,12 @@
-//! What changed between two looks at a stack, in the words of `mdadm --monitor`. Follows its `check_array`. Pure.
+//! What changed between two looks at a stack, in the words of `mdadm --monitor`. Follows its `check_array`. For caches and
+//! their volumes, of which mdadm knows nothing, there are words of our own. Pure.
 
 use std::fmt;
 
-use crate::document::{ArrayStatus, MemberState, MemberStatus, StackStatus};
+use crate::document::{ArrayStatus, CacheStatus, CachedStatus, MemberState, MemberStatus, StackStatus};
 use crate::progress::progress;
 
-/// What happened. The names are mdadm's.
+/// What happened. The names are mdadm's; those of caches and volumes are ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AlertKind {
     /// A member that was in sync has failed, or is gone.
@@ -28,6 +29,13 @@ pub enum AlertKind {
     DeviceDisappeared,
     /// An array that is seen for the first time has fewer spares than it should.
     SparesMissing,
+    /// A cache has failed: nothing is cached by it any more.
+    CacheFail,
+    /// A volume goes on without its cache, which has failed.
+    VolumeUncached,
+    /// A volume takes no more writes: its cache has failed and has something that is nowhere else, or its backing device has
+    /// failed.
+    VolumeFail,
     /// A person wants to know whether messages arrive.
     TestMessage,
 }
@@ -36,7 +44,25 @@ impl AlertKind {
     /// Whether somebody is to be woken: the others are for programs.
     pub fn is_for_mail(self) -> bool {
         use AlertKind::*;
-        matches!(self, Fail | FailSpare | DegradedArray | SparesMissing | TestMessage)
+        matches!(
+            self,
+            Fail | FailSpare
+                | DegradedArray
+                | SparesMissing
+                | CacheFail
+                | VolumeUncached
+                | VolumeFail
+                | TestMessage
+        )
+    }
+
+    /// To what it happens.
+    fn whose(self) -> &'static str {
+        match self {
+            AlertKind::CacheFail => "cache",
+            AlertKind::VolumeUncached | AlertKind::VolumeFail => "volume",
+            _ => "array",
+        }
     }
 }
 
@@ -49,22 +75,23 @@ impl fmt::Display for AlertKind {
     }
 }
 
-/// Something that happened to an array.
+/// Something that happened to an array, a cache or a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Alert {
     /// What.
     pub kind: AlertKind,
-    /// To which array.
+    /// To which of them.
     pub array: String,
-    /// To which of its members.
+    /// To which of its members, or of the devices below it.
     pub member: Option<String>,
 }
 
 impl fmt::Display for Alert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} event detected on array {}", self.kind, self.array)?;
+        write!(f, "{} event detected on {} {}", self.kind, self.kind.whose(), self.array)?;
         match &self.member {
-            Some(member) => write!(f, ", member {member}"),
+            Some(member) if self.kind.whose() == "array" => write!(f, ", member {member}"),
+            Some(device) => write!(f, ", device {device}"),
             None => Ok(()),
         }
     }
@@ -116,7 +143,37 @@ pub fn alerts(before: Before<'_>, now: Option<&StackStatus>, rules: &Rules) -> V
             None => first_sight(array, matches!(before, Before::FirstLook), rules, &mut found),
         }
     }
+    if let Some(now) = now {
+        cache_alerts(before, now, &mut found);
+    }
     found
+}
+
+/// What failed of caches and their volumes since the look before, or is found so at first sight.
+fn cache_alerts(before: Before<'_>, now: &StackStatus, found: &mut Vec<Alert>) {
+    let (caches, volumes): (&[CacheStatus], &[CachedStatus]) = match before {
+        Before::Ran(stack) => (&stack.caches, &stack.cached),
+        _ => (&[], &[]),
+    };
+    for cache in now.caches.iter().filter(|cache| cache.broken_by.is_some()) {
+        let was_so = caches.iter().any(|old| old.name == cache.name && old.broken_by.is_some());
+        let alert = Alert { kind: AlertKind::CacheFail, array: cache.name.clone(), member: None };
+        found.extend((!was_so).then_some(alert));
+    }
+    for volume in &now.cached {
+        let old = volumes.iter().find(|old| old.name == volume.name);
+        let (was_uncached, was_broken) =
+            old.map_or((false, false), |old| (old.uncached_by.is_some(), old.broken_by.is_some()));
+        let mut tell = |kind, member: &Option<String>| {
+            found.push(Alert { kind, array: volume.name.clone(), member: member.clone() });
+        };
+        if volume.uncached_by.is_some() && !was_uncached {
+            tell(AlertKind::VolumeUncached, &None);
+        }
+        if volume.broken_by.is_some() && !was_broken {
+            tell(AlertKind::VolumeFail, &volume.backing);
+        }
+    }
 }
 
 fn about(kind: AlertKind, array: &ArrayStatus) -> Alert {

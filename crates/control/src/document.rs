@@ -433,7 +433,7 @@ pub struct Event {
     pub api_version: u32,
     /// When, in seconds since 1970.
     pub time_s: u64,
-    /// To which array.
+    /// To which array, cache or cached volume.
     pub array: String,
     /// What.
     #[serde(flatten)]
@@ -444,7 +444,7 @@ pub struct Event {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Happened {
-    /// A member has failed, or was failed.
+    /// A member, or the backing device of a volume, has failed, or was failed.
     MemberFailed {
         /// Which.
         member: String,
@@ -505,7 +505,17 @@ pub enum Happened {
         /// How many.
         sectors: u64,
     },
-    /// The last copy has failed: nothing can be written any more.
+    /// A cache has failed: nothing is written to it any more.
+    CacheFailed {
+        /// How.
+        error: String,
+    },
+    /// The cache of a volume has failed, and had nothing that is not on the backing device: the volume goes on without.
+    Uncached {
+        /// How the cache has failed.
+        error: String,
+    },
+    /// The last copy, or the cache of a volume that has something dirty, has failed: nothing can be written any more.
     Broken {
         /// How.
         error: String,
@@ -543,6 +553,15 @@ impl fmt::Display for Event {
                 )
             }
             Happened::Broken { error } => write!(f, "broken, nothing can be written any more: {error}"),
+            Happened::CacheFailed { error } => {
+                write!(f, "the cache has failed, and what only it has stays there: {error}")
+            }
+            Happened::Uncached { error } => {
+                write!(
+                    f,
+                    "goes on without its cache, which had nothing that is not below and has failed: {error}"
+                )
+            }
             Happened::Missed { count } => write!(f, "{count} events were missed"),
         }
     }

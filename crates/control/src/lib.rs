@@ -24,6 +24,8 @@ mod stack;
 mod switch;
 mod undo;
 
+pub use bcache::Standing;
+
 pub use alerts::{Alert, AlertKind, Before, Rules, alerts};
 pub use client::{Client, ClientError};
 pub use command::{

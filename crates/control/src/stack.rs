@@ -2,6 +2,7 @@
 
 mod cache;
 mod cache_orders;
+mod cache_watch;
 mod fronts;
 mod manage;
 
@@ -88,7 +89,7 @@ pub struct Stack {
     started_s: u64,
     volumes: Vec<Volume>,
     caches: Vec<Cache>,
-    cached: Vec<Cached>,
+    cached: RefCell<Vec<Rc<Cached>>>,
     /// Every member that was named, by its name.
     holds: RefCell<Vec<(String, Rc<Hold>)>>,
     open: Open,
@@ -123,7 +124,7 @@ impl Stack {
             started_s: wall_seconds(),
             volumes,
             caches,
-            cached,
+            cached: RefCell::new(cached.into_iter().map(Rc::new).collect()),
             holds: RefCell::new(holds),
             open,
             serving: Serving::new(fronts),
@@ -137,6 +138,10 @@ impl Stack {
         for at in 0..stack.volumes.len() {
             let own = stack.clone();
             let _running = spawn(async move { own.watch(at).await });
+        }
+        if !stack.cached.borrow().is_empty() {
+            let own = stack.clone();
+            let _running = spawn(async move { own.watch_caches().await });
         }
         stack
     }
@@ -171,6 +176,7 @@ impl Stack {
     pub async fn stop(&self) -> Vec<String> {
         let mut problems = self.serving.stop().await;
         problems.extend(self.stop_caches().await);
+        self.look_at_caches();
         for (at, volume) in self.volumes.iter().enumerate() {
             // Whatever still asks is held: nothing is written behind the last superblock and the snapshot's last look.
             if let Err(failed) = volume.device.quiesce().await {
@@ -212,7 +218,7 @@ impl Stack {
             snapshot: self.keeper.as_ref().map(|keeper| keeper.path().display().to_string()),
             arrays: (0..self.volumes.len()).map(|at| self.array_status(at)).collect(),
             caches: self.caches.iter().map(|cache| cache.status()).collect(),
-            cached: self.cached.iter().map(|cached| cached.status(&self.caches)).collect(),
+            cached: self.cached.borrow().iter().map(|cached| cached.status(&self.caches)).collect(),
             servers: self.serving.servers(),
             mounts: self.serving.mounts(),
         }

@@ -76,7 +76,9 @@ impl CacheSet {
             if let Some(failed) = self.failure() {
                 return Err(failed);
             }
-            let frame = self.nodes.place(self.root(), &self.buckets, at, 0).await?;
+            // A tree that cannot be read cannot be kept true either.
+            let place = self.nodes.place(self.root(), &self.buckets, at, 0).await;
+            let frame = place.inspect_err(|error| self.fail(*error))?;
             match self.room_in(frame) {
                 None => self.nodes.changed.wait_until(|| self.room_in(frame).is_some()).await,
                 Some(Room::LogFull) => self.make_room(at).await?,

@@ -124,10 +124,11 @@ impl CacheSet {
         let pointer = old.pointer().expect("it was found to be there");
         let buf = buffers.wait_take(old.sectors() as usize * 512).await;
         let read = Request::read(Sectors(pointer.sector()), buf.clone()).from_origin(Origin::Sync);
-        if self.dev.start(read).await.is_err() || !self.is_there(pointer) {
+        if self.ended("data", self.dev.start(read).await).is_err() || !self.is_there(pointer) {
             return false;
         }
         count(&self.engine().counters.data_sectors, old.sectors());
-        self.dev.start(Request::write(Sectors(to), buf).from_origin(Origin::Sync)).await.is_ok()
+        let write = Request::write(Sectors(to), buf).from_origin(Origin::Sync);
+        self.ended("data", self.dev.start(write).await).is_ok()
     }
 }

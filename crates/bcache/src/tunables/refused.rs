@@ -16,9 +16,6 @@ const fn refused(name: &'static str, why: &'static str) -> Refused {
 const DEBUG: &str = "it is there to debug the kernel's code";
 const COMMAND: &str = "it is no setting but an act; there is a command for it (ashlar cache --help)";
 
-const NOT_COUNTED: &str = "errors are not counted: metadata that the cache does not take ends the set, data that it does \
-    not take goes to the backing device";
-
 /// Of a set, and of a cache, of which a set has one.
 pub const OF_A_SET: &[Refused] = &[
     refused("synchronous", "without a journal a crash loses the set"),
@@ -26,8 +23,6 @@ pub const OF_A_SET: &[Refused] = &[
         "discard",
         "the kernel discards buckets one by one and waits for each, which only costs; 6.19 has none of it",
     ),
-    refused("io_error_limit", NOT_COUNTED),
-    refused("io_error_halflife", NOT_COUNTED),
     refused("gc_after_writeback", "what nobody needs is known at any time, without a pass over the tree"),
     refused("errors", "a set that fails stops, and keeps its dirty data; nothing panics"),
     refused("io_disable", "a set is stopped as a whole (ashlar stop)"),
@@ -49,14 +44,6 @@ pub const OF_A_VOLUME: &[Refused] = &[
     refused(
         "writeback_rate",
         "the controller sets it every few seconds; writeback_percent and writeback_rate_minimum guide it",
-    ),
-    refused(
-        "io_error_limit",
-        "errors of the backing device are answered as they come; nothing is stopped for their number",
-    ),
-    refused(
-        "stop_when_cache_set_failed",
-        "a volume whose set has failed takes no more writes, whether something of it is dirty or not",
     ),
     refused("writeback_metadata", "the kernel stores it and never looks at it"),
     refused("data_csum", "the kernel stores it and never looks at it: the format has no checksums of data"),

@@ -109,7 +109,7 @@ async fn put(set: &CacheSet, job: &Job) -> Result<(), SetError> {
         let bytes = room.sectors as usize * 512;
         count(&set.engine().counters.data_sectors, room.sectors);
         let written = set.dev.start(Request::write(Sectors(room.sector), job.data.slice(done, bytes))).await;
-        let laid = match written {
+        let laid = match set.ended("data", written) {
             Ok(()) => set.insert_if(set.key_of(&room, start, false), || fills.is_current(&job.fill)).await,
             Err(_) => Ok(()), // the cache does not take it: it is only not cached
         };

@@ -36,7 +36,8 @@ impl Volume {
 
     /// Whether dirty data is written back now.
     pub(crate) fn writes_back(&self) -> bool {
-        self.is_drained_for() || self.writer().tunables.writeback_running.get() == 1
+        let is_well = self.disk().is_some_and(|disk| disk.well().is_ok());
+        is_well && (self.is_drained_for() || self.writer().tunables.writeback_running.get() == 1)
     }
 
     /// Whether somebody waits until nothing is dirty.
@@ -61,6 +62,7 @@ impl Volume {
             if let Some(error) = set.failure() {
                 return Err(failed(error));
             }
+            self.disk().map_or(Ok(()), |disk| disk.well())?;
             if self.is_clean() {
                 return Ok(());
             }
@@ -87,7 +89,9 @@ impl Volume {
         let _under_way = loop {
             let drained = self.wait_clean().await;
             if drained.is_err() {
-                writer.stage.set(Stage::Attached);
+                if writer.stage.get() == Stage::Detaching {
+                    writer.stage.set(Stage::Attached);
+                }
                 return drained;
             }
             let under_way = writer.locks.lock(whole).await;
@@ -95,10 +99,13 @@ impl Volume {
                 break under_way;
             }
         };
-        // What comes now knows nothing of the cache.
+        // Nothing is written past the cache before its backing device says so; what comes then knows nothing of the cache.
+        if let Err(failed) = state.set_owner(State::Detached, [0; 16]).await {
+            writer.stage.set(Stage::Attached);
+            return Err(failed);
+        }
         writer.stage.set(Stage::Detached);
         set.engine().fills.overwrite_all(self.inode);
-        state.set_owner(State::Detached, [0; 16]).await?;
         set.leave(self.inode).await.map_err(failed)
     }
 
@@ -139,6 +146,11 @@ impl Volume {
     /// How fast it is written back.
     pub fn rate(&self) -> Rate {
         *self.writer().rate.borrow()
+    }
+
+    /// Errors of its backing device.
+    pub fn backing_errors(&self) -> u64 {
+        self.disk().map_or(0, |disk| disk.errors())
     }
 
     /// Its inode in the set.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::write::Stage;
 use super::{Below, FAN_OUT, Volume};
+use crate::error::SetError;
 use crate::fills::FillNo;
 use crate::plant::{self, Plant};
 
@@ -107,6 +108,11 @@ impl Volume {
         read: Outcome,
     ) -> Outcome {
         let believes = || plant::is(Plant::StaleRead) || plant::is(Plant::StaleKeyRead);
+        let read = match place {
+            Place::Cache { .. } => self.set().ended("data", read),
+            Place::Below(_) => self.ended_below(read),
+            Place::Nowhere => read,
+        };
         match place {
             Place::Nowhere => Ok(()),
             Place::Below(fill) => {
@@ -125,7 +131,9 @@ impl Volume {
                 Ok(())
             }
             // What the cache cannot give any more, and the backing device has too, is read there, as the kernel does.
-            Place::Cache { is_dirty: false, .. } if self.is_backed() => self.start_below(request, part).await,
+            Place::Cache { is_dirty: false, .. } if self.is_backed() => {
+                self.ended_below(self.start_below(request, part).await)
+            }
             Place::Cache { .. } => read,
         }
     }
@@ -139,13 +147,13 @@ impl Volume {
             let piece = Range::new(start, sectors);
             match place {
                 Place::Cache { pointer, .. } => {
-                    let read = self.start_in_cache(request, piece, pointer).await;
+                    let read = self.set().ended("data", self.start_in_cache(request, piece, pointer).await);
                     if !self.set().is_there(pointer) {
                         continue;
                     }
                     read?;
                 }
-                Place::Below(_) => self.start_below(request, piece).await?,
+                Place::Below(_) => self.ended_below(self.start_below(request, piece).await)?,
                 Place::Nowhere => zero(request, piece),
             }
             done += sectors;
@@ -166,9 +174,23 @@ impl Volume {
         let below = if self.is_backed() { Place::Below(None) } else { Place::Nowhere };
         let is_detached = self.writer.as_ref().is_some_and(|writer| writer.stage.get() == Stage::Detached);
         let Some(set) = self.set.as_ref().filter(|_| !is_detached) else { return Ok((most, below)) };
-        let found = set.find(self.position(start), most.0).await.map_err(super::failed)?;
+        let found = match set.find(self.position(start), most.0).await {
+            Ok(found) => found,
+            // Where nothing is dirty the backing device has everything, whatever the cache could not say.
+            Err(SetError::Device { failed, .. })
+                if set.ended("node", Err(failed)).is_err() && self.is_all_below() =>
+            {
+                return Ok((most, below));
+            }
+            Err(error) => return Err(super::failed(error)),
+        };
         let place = found.at.map_or(below, |(pointer, is_dirty)| Place::Cache { pointer, is_dirty });
         Ok((Sectors(found.sectors), place))
+    }
+
+    /// Whether the cache alone has nothing of it, as far as is known.
+    fn is_all_below(&self) -> bool {
+        self.is_backed() && self.writer.is_some() && self.dirty_sectors() == 0
     }
 
     /// A miss: of so many sectors as are put into the cache, if any are.

@@ -12,7 +12,7 @@ use bcache_format::{CacheMode, Label, State, Superblock};
 use block::{Arena, Buf, Origin, Outcome, Request, Sectors};
 use runtime::Event;
 
-use crate::engine::BackingDisk;
+use crate::backing::BackingDisk;
 use crate::examine::Examined;
 use crate::limits::WAITERS;
 use crate::plant::{self, Plant};
@@ -98,11 +98,17 @@ impl BackingState {
         self.changed.wait_until(|| !self.is_changing.get()).await;
         let Some(change) = what(self) else { return Ok(()) };
         self.is_changing.set(true);
+        let owner = self.owner();
         let written = self.write(change).await;
         match (written, change) {
             (Ok(()), Change::State(state) | Change::Owner(state, _)) => self.state.set(state),
             // It may say the one or the other: DIRTY is written again before anything dirty is admitted.
             (Err(_), Change::State(_)) => self.state.set(State::Clean),
+            // The same, and then it also says again whose it is.
+            (Err(_), Change::Owner(..)) => {
+                self.edit(Change::Owner(owner.0, owner.1));
+                self.state.set(if owner.0 == State::Dirty { State::Clean } else { owner.0 });
+            }
             _ => {}
         }
         self.is_changing.set(false);
@@ -110,22 +116,30 @@ impl BackingState {
         written
     }
 
-    async fn write(&self, change: Change) -> Outcome {
-        {
-            let mut bytes = self.bytes.borrow_mut();
-            let superblock = Superblock::edit(&mut bytes[..]).expect("it was checked");
-            match change {
-                Change::State(state) => {
-                    let set_uuid = superblock.set_uuid;
-                    superblock.set_state(state, set_uuid);
-                }
-                Change::Owner(state, set_uuid) => superblock.set_state(state, set_uuid),
-                Change::Mode(mode) => superblock.set_mode(mode),
-                Change::Label(label) => superblock.set_label(label),
+    /// What it says of its state, and whose it is.
+    fn owner(&self) -> (State, [u8; 16]) {
+        let bytes = self.bytes.borrow();
+        (self.state.get(), Superblock::view(&bytes[..]).expect("it was checked").set_uuid)
+    }
+
+    fn edit(&self, change: Change) {
+        let mut bytes = self.bytes.borrow_mut();
+        let superblock = Superblock::edit(&mut bytes[..]).expect("it was checked");
+        match change {
+            Change::State(state) => {
+                let set_uuid = superblock.set_uuid;
+                superblock.set_state(state, set_uuid);
             }
-            superblock.seal();
-            self.buf.copy_from_slice(0, &bytes[..]);
+            Change::Owner(state, set_uuid) => superblock.set_state(state, set_uuid),
+            Change::Mode(mode) => superblock.set_mode(mode),
+            Change::Label(label) => superblock.set_label(label),
         }
+        superblock.seal();
+    }
+
+    async fn write(&self, change: Change) -> Outcome {
+        self.edit(change);
+        self.buf.copy_from_slice(0, &self.bytes.borrow()[..]);
         let write = Request::write(Sectors(SUPERBLOCK_SECTOR), self.buf.clone());
         self.disk.dev.start(write.with_fua().from_origin(Origin::Metadata)).await
     }

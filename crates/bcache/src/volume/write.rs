@@ -9,12 +9,14 @@ use std::cell::{Cell, RefCell};
 use bcache_format::key::MOST_SECTORS;
 use bcache_format::{CacheMode, Key, Position};
 use block::{Cause, Failed, Fan, Op, Outcome, Range, Request, Sectors};
-use runtime::{RangeLocks, now, random};
+use runtime::{Event, RangeLocks, now, random};
 
+use super::failure::Fate;
 use super::state::BackingState;
 use super::{Below, FAN_OUT, Volume, failed};
 use crate::buckets::Purpose;
 use crate::counters::{Counters, count};
+use crate::limits::WAITERS;
 use crate::open::{Room, Stream};
 use crate::plant::{self, Plant};
 use crate::policy::bypass::{Asked, Bypass, Situation, why_bypass};
@@ -36,6 +38,9 @@ pub(crate) struct Writer {
     /// Those who wait until nothing is dirty.
     pub(super) drains: Cell<u32>,
     pub(super) stage: Cell<Stage>,
+    /// What was decided when the set failed.
+    pub(super) fate: Cell<Option<Fate>>,
+    pub(super) decided: Event,
 }
 
 /// Whether a volume is cached.
@@ -62,6 +67,8 @@ impl Writer {
             rate: RefCell::new(Rate::new(now())),
             drains: Cell::new(0),
             stage: Cell::new(Stage::Attached),
+            fate: Cell::new(None),
+            decided: Event::with_capacity(WAITERS),
         }
     }
 }
@@ -76,7 +83,10 @@ impl Volume {
     /// Makes durable whatever was answered before.
     pub(super) async fn flush(&self) -> Outcome {
         if self.writer.as_ref().is_some_and(|writer| writer.stage.get() != Stage::Detached) {
-            self.commit().await?;
+            match self.commit().await {
+                Err(failed) if !self.outlives().await => return Err(failed),
+                _ => {}
+            }
         }
         match self.disk() {
             Some(disk) => disk.flush().await,
@@ -90,14 +100,20 @@ impl Volume {
         journal.commit(self.set(), journal.newest()).await.map_err(failed)
     }
 
-    /// Writes, discards, or zeroes.
+    /// Writes, discards, or zeroes; once more without the cache, if that has failed meanwhile.
     pub(super) async fn change(&self, writer: &Writer, request: &Request) -> Outcome {
+        match self.change_now(writer, request).await {
+            Err(_) if self.outlives().await => self.change_now(writer, request).await,
+            changed => changed,
+        }
+    }
+
+    async fn change_now(&self, writer: &Writer, request: &Request) -> Outcome {
         self.set().engine().idleness.borrow_mut().end();
         let _held = writer.locks.lock(request.range).await;
+        self.disk().map_or(Ok(()), |disk| disk.well())?;
         if writer.stage.get() == Stage::Detached {
-            let written = self.start_below(request, request.range).await;
-            self.disk().into_iter().for_each(|disk| disk.written());
-            return written;
+            return self.write_below(request).await;
         }
         if let Some(error) = self.set().failure() {
             return match plant::is(Plant::PastALostCache) {
@@ -197,7 +213,7 @@ impl Volume {
             let mut pieces = [const { None }; FAN_OUT];
             let taken = self.write_pieces(request, done, is_dirty, &mut pieces).await;
             if let Some(below) = below.take() {
-                let written = below.await;
+                let written = self.ended_below(below.await);
                 if written.is_err() {
                     self.drop_pieces(&pieces);
                     return written;
@@ -251,7 +267,7 @@ impl Volume {
             *piece = Some(Piece { room, key });
             at += part.count;
         }
-        let written = fan.all().await;
+        let written = set.ended("data", fan.all().await);
         if written.is_err() {
             self.drop_pieces(pieces);
             *pieces = [const { None }; FAN_OUT];
@@ -291,7 +307,7 @@ impl Volume {
     async fn write_around(&self, request: &Request) -> Outcome {
         match &self.below {
             Below::Backing(..) => {
-                self.start_below(request, request.range).await?;
+                self.ended_below(self.start_below(request, request.range).await)?;
                 self.wrote_below(request).await?;
             }
             Below::Nothing if request.op == Op::Write => return Err(Failed::new(Cause::NoSpace)),
@@ -303,14 +319,18 @@ impl Volume {
     /// The content does not count any more.
     async fn discard(&self, request: &Request) -> Outcome {
         self.forget(request.range).await?;
-        match self.start_below(request, request.range).await {
-            Err(Failed { cause: Cause::Unsupported | Cause::Gone, .. }) => {}
-            discarded => {
-                discarded?;
-                self.disk().into_iter().for_each(|disk| disk.written());
-            }
+        match self.write_below(request).await {
+            Err(Failed { cause: Cause::Unsupported, .. }) => Ok(()),
+            _ if !self.is_backed() => Ok(()),
+            discarded => discarded,
         }
-        Ok(())
+    }
+
+    /// To the backing device, and nothing else.
+    async fn write_below(&self, request: &Request) -> Outcome {
+        let written = self.ended_below(self.start_below(request, request.range).await);
+        self.disk().into_iter().for_each(|disk| disk.written());
+        written
     }
 
     /// The cache forgets what it has of a range, and what is on its way into it.

@@ -213,7 +213,7 @@ async fn copy(set: &CacheSet, volume: &Volume, batch: &mut Batch<'_>) -> Outcome
         let read = Request::read(Sectors(sector), buf.clone()).from_origin(Origin::Sync);
         fan.put(number, set.dev.start(read));
     }
-    fan.all().await?;
+    set.ended("data", fan.all().await)?;
     for (number, key) in batch.keys.iter_mut().enumerate() {
         let (Some(found), Some(buf)) = (*key, &batch.bufs[number]) else { continue };
         if !set.says(&found).await {
@@ -223,7 +223,7 @@ async fn copy(set: &CacheSet, volume: &Volume, batch: &mut Batch<'_>) -> Outcome
         let write = Request::write(Sectors(found.start().offset), buf.clone()).from_origin(Origin::Sync);
         fan.put(number, disk.dev.start(write));
     }
-    let written = fan.all().await;
+    let written = volume.ended_below(fan.all().await);
     if !plant::is(Plant::CleanBeforeFlush) {
         disk.written();
     }

@@ -42,6 +42,38 @@ fn told(before: Before<'_>, now: Option<&StackStatus>) -> String {
     text.collect::<Vec<_>>().join(", ")
 }
 
+/// A look at a cache and a volume, of which these have failed.
+fn look_at_cache(cache: Option<&str>, uncached: Option<&str>, broken: Option<&str>) -> StackStatus {
+    let mut status = look("", None);
+    status.arrays.clear();
+    let (name, broken_by) = ("c".to_owned(), cache.map(str::to_owned));
+    status.caches.push(CacheStatus { name, broken_by, ..CacheStatus::default() });
+    status.cached.push(CachedStatus {
+        name: "home".to_owned(),
+        backing: Some("b".to_owned()),
+        uncached_by: uncached.map(str::to_owned),
+        broken_by: broken.map(str::to_owned),
+        ..CachedStatus::default()
+    });
+    status
+}
+
+#[test]
+fn what_fails_of_caches_and_their_volumes_is_told_once() {
+    let (well, no, why) = (look_at_cache(None, None, None), None, Some("gone"));
+    for (now, expected) in [
+        (look_at_cache(no, no, no), ""),
+        (look_at_cache(why, no, no), "CacheFail"),
+        (look_at_cache(why, why, no), "CacheFail, VolumeUncached"),
+        (look_at_cache(why, no, why), "CacheFail, VolumeFail b"),
+        (look_at_cache(no, no, why), "VolumeFail b"),
+    ] {
+        assert_eq!(told(Before::Ran(&well), Some(&now)), expected);
+        assert_eq!(told(Before::FirstLook, Some(&now)), expected);
+        assert_eq!(told(Before::Ran(&now), Some(&now)), "");
+    }
+}
+
 #[test]
 fn what_members_do_is_told_by_mdadms_names() {
     for (before, now, expected) in [

@@ -31,6 +31,9 @@ pub struct CacheStatus {
     pub btree_written_bytes: u64,
     /// Bytes of everything that is no data: nodes, journal, priorities, uuids.
     pub metadata_written_bytes: u64,
+    /// Errors of the cache that count: at `io_error_limit` it has failed.
+    #[serde(default)]
+    pub io_errors: u64,
     /// Reads whose bucket was given to something else meanwhile; they were done again from below.
     pub cache_read_races: u64,
     /// What its volumes were asked, all together.
@@ -78,6 +81,15 @@ pub struct CachedStatus {
     pub mode: String,
     /// bcache's word for it: `no cache`, `clean`, `dirty` or `inconsistent`.
     pub state: String,
+    /// Why nothing is written to it any more, if so.
+    #[serde(default)]
+    pub broken_by: Option<String>,
+    /// Why its cache has failed, if it goes on without.
+    #[serde(default)]
+    pub uncached_by: Option<String>,
+    /// Errors of its backing device: at `io_error_limit` that has failed.
+    #[serde(default)]
+    pub backing_errors: u64,
     /// It is being detached: what only the cache has goes to the backing device first.
     pub detaching: bool,
     /// Bytes that only the cache has.

@@ -10,7 +10,7 @@ use crate::document::{CacheStatus, CachedStatus, StackStatus};
 /// A number of something: its name, what it is, whether it only grows, and where it is found.
 type Row<T> = (&'static str, &'static str, MetricType, fn(&T) -> u64);
 
-const OF_CACHES: [Row<CacheStatus>; 7] = {
+const OF_CACHES: [Row<CacheStatus>; 8] = {
     use MetricType::{Counter, Gauge};
     [
         ("cache_buckets_in_use_percent", "Buckets that could not be reused at once", Gauge, |cache| {
@@ -20,6 +20,7 @@ const OF_CACHES: [Row<CacheStatus>; 7] = {
         ("cache_broken", "1 when nothing can be cached any more", Gauge, |cache| {
             cache.broken_by.is_some().into()
         }),
+        ("cache_io_errors", "Errors of the cache that count", Gauge, |cache| cache.io_errors),
         ("cache_written_bytes", "Bytes of data written to the cache", Counter, |cache| cache.written_bytes),
         ("cache_metadata_written_bytes", "Bytes of metadata written to it", Counter, |cache| {
             cache.metadata_written_bytes
@@ -31,11 +32,14 @@ const OF_CACHES: [Row<CacheStatus>; 7] = {
     ]
 };
 
-const OF_VOLUMES: [Row<CachedStatus>; 4] = {
+const OF_VOLUMES: [Row<CachedStatus>; 5] = {
     use MetricType::{Counter, Gauge};
     [
         ("volume_dirty_bytes", "Bytes of the volume that only its cache has", Gauge, |volume| {
             volume.dirty_bytes
+        }),
+        ("volume_broken", "1 when nothing can be written to the volume any more", Gauge, |volume| {
+            volume.broken_by.is_some().into()
         }),
         ("volume_cache_hits", "Requests that the cache had everything of", Counter, |volume| {
             volume.counts.total.cache_hits

@@ -1,13 +1,13 @@
 //! Caches and cached volumes as documents.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bcache::counters::{Counters, Span};
 use bcache::policy::bypass::Bypass;
 use bcache::tunables::Tunable;
-use bcache::{CacheSet, Volume};
+use bcache::{CacheSet, SetError, Standing, Volume};
 use bcache_format::{CacheMode, State};
 use block::{Dev, SECTOR};
 use export::Export;
@@ -26,6 +26,8 @@ pub struct Cache {
     pub set: Rc<CacheSet>,
     /// The device that it is.
     pub device: Dev,
+    /// That it has failed was told.
+    pub told: Cell<bool>,
 }
 
 /// A volume of bcache.
@@ -40,6 +42,8 @@ pub struct Cached {
     pub now: RefCell<Now>,
     /// What serves it.
     pub export: Rc<Export>,
+    /// How it stood when that was told last.
+    pub told: Cell<Standing>,
 }
 
 /// A backing device.
@@ -69,6 +73,11 @@ pub enum Now {
 }
 
 impl Cache {
+    /// Why nothing can be cached any more, if so.
+    pub(super) fn failure(&self) -> Option<SetError> {
+        self.set.is_started().then(|| self.set.failure()).flatten()
+    }
+
     pub(super) fn status(&self) -> CacheStatus {
         let (name, set_uuid) = (self.name.clone(), self.set_uuid.clone());
         let io = io_status(self.device.counters());
@@ -93,6 +102,7 @@ impl Cache {
             written_bytes: counters.written(),
             btree_written_bytes: counters.btree_written(),
             metadata_written_bytes: counters.metadata_written(),
+            io_errors: status.io_errors,
             cache_read_races: counters.cache_read_races.get(),
             counts: counts(self.set.totals()),
             tunables: settings(self.set.tunables().values()),
@@ -103,7 +113,7 @@ impl Cache {
 
 impl Cached {
     pub(super) fn status(&self, caches: &[Cache]) -> CachedStatus {
-        let (mode, state, set_uuid) = self.standing();
+        let (mode, state, set_uuid) = self.marks();
         let cache = caches.iter().find(|cache| Some(cache.set.uuid()) == set_uuid);
         let none = CachedStatus {
             name: self.name.clone(),
@@ -115,6 +125,12 @@ impl Cached {
             state: state.name().to_owned(),
             export: export_status(&self.export),
             io: io_status(self.export.device().counters()),
+            broken_by: self.broken_by(),
+            uncached_by: match self.standing() {
+                Standing::Uncached(error) => Some(error.to_string()),
+                _ => None,
+            },
+            backing_errors: self.volume().map_or(0, |volume| volume.backing_errors()),
             ..CachedStatus::default()
         };
         let Some(volume) = self.written() else { return none };
@@ -133,7 +149,7 @@ impl Cached {
     }
 
     /// How it is cached, what the superblock says, and the set that has it.
-    fn standing(&self) -> (CacheMode, State, Option<[u8; 16]>) {
+    fn marks(&self) -> (CacheMode, State, Option<[u8; 16]>) {
         match &*self.now.borrow() {
             Now::Written(volume, set) => {
                 // A volume that lies in the cache alone is nowhere else.
@@ -144,10 +160,30 @@ impl Cached {
         }
     }
 
+    /// Whether something of it has failed.
+    pub(super) fn standing(&self) -> Standing {
+        self.volume().map_or(Standing::Well, |volume| volume.standing())
+    }
+
+    /// Why nothing is written to it any more, if so.
+    fn broken_by(&self) -> Option<String> {
+        let backing = self.backing.as_ref().map_or("its backing device", |backing| &backing.name);
+        match self.standing() {
+            Standing::Well | Standing::Uncached(_) => None,
+            Standing::Stopped(error) => Some(format!("its cache has failed: {error}")),
+            Standing::BackingFailed(failed) => Some(format!("{backing} has failed: {failed}")),
+        }
+    }
+
     /// The volume, if it is written, and has a cache.
     pub(super) fn written(&self) -> Option<Rc<Volume>> {
+        self.volume().filter(|volume| volume.is_cached())
+    }
+
+    /// The volume, if it is written through an engine of bcache.
+    fn volume(&self) -> Option<Rc<Volume>> {
         match &*self.now.borrow() {
-            Now::Written(volume, _) => Some(volume.clone()).filter(|volume| volume.is_cached()),
+            Now::Written(volume, _) => Some(volume.clone()),
             Now::Found { .. } => None,
         }
     }

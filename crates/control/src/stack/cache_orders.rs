@@ -16,7 +16,10 @@ impl Stack {
             return Err(Refusal::Conflict(format!("{} is read-only; nothing is changed", self.facts.name)));
         }
         match wish.target {
-            CacheTarget::Volume(name) => self.tell_volume(self.cached(name.as_deref())?, wish.order).await,
+            CacheTarget::Volume(name) => {
+                let cached = self.cached(name.as_deref())?;
+                self.tell_volume(&cached, wish.order).await
+            }
             CacheTarget::Cache(name) => tell_cache(self.cache(name.as_deref())?, wish.order).await,
         }
     }
@@ -43,6 +46,11 @@ impl Stack {
         if cached.written().is_some() {
             return Err(Refusal::Conflict(format!("{} has a cache; detach it first", cached.name)));
         }
+        if let Some(error) = cache.failure() {
+            let text =
+                format!("{} has failed, and caches nothing until it is run again: {error}", cache.name);
+            return Err(Refusal::Conflict(text));
+        }
         let (backing, switch) = exchangeable(cached)?;
         let _still = still(cached).await?;
         let attached = attached(self, cached, cache, backing).await;
@@ -55,13 +63,17 @@ impl Stack {
     /// Ends caches and cached volumes: what was answered is durable, and nothing comes behind. What could not be done.
     pub(super) async fn stop_caches(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        for cached in &self.cached {
+        let volumes = self.cached.borrow().clone();
+        for cached in &volumes {
             if let Err(failed) = cached.export.device().quiesce().await {
                 problems.push(format!("{}: could not be quiesced: {failed}", cached.name));
             }
         }
         for cache in self.caches.iter().filter(|cache| cache.set.is_started()) {
-            if let Err(error) = cache.set.stop().await {
+            let stopped = cache.set.stop().await;
+            // A set that has failed cannot be stopped; with nothing dirty nobody misses anything.
+            let is_missed = cache.failure().is_none() || cache.set.status().dirty_sectors > 0;
+            if let Some(error) = stopped.err().filter(|_| is_missed) {
                 problems.push(format!("{}: could not be stopped: {error}", cache.name));
             }
         }
@@ -69,8 +81,8 @@ impl Stack {
     }
 
     /// The volume of that name; without one, the only one.
-    fn cached(&self, name: Option<&str>) -> Result<&Cached, Refusal> {
-        only(&self.cached, name, |cached| &cached.name, "volume of bcache")
+    fn cached(&self, name: Option<&str>) -> Result<Rc<Cached>, Refusal> {
+        only(&self.cached.borrow(), name, |cached| &cached.name, "volume of bcache").cloned()
     }
 
     /// The cache of that name; without one, the only one.

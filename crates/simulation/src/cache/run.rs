@@ -9,10 +9,10 @@ use bcache::{CacheSet, Examined, Options, Plan, Reader, Volume, check, create, e
 use bcache_format::superblock::{BackingPlan, CachePlan, Kind};
 use bcache_format::{CacheMode, Label, Position, Replacement, State};
 use block::{Arena, Dev, Range, SECTOR, Sectors};
-use runtime::sim::{Disk, Random, World};
+use runtime::sim::{Disk, Fate, Random, World};
 use runtime::{Driver, Runtime, sleep_ms, spawn};
 
-use super::scenario::{End, Scenario};
+use super::scenario::{Deaths, End, Scenario};
 use crate::load::Load;
 use crate::model::Model;
 use crate::run::Violation;
@@ -81,7 +81,7 @@ pub fn play_to_images(seed: u64) -> (Report, Images) {
 
 fn play(seed: u64) -> (Report, Run) {
     let world = World::new(seed);
-    let scenario = world.draw(Scenario::draw);
+    let scenario = Scenario { deaths: Deaths::of(seed), ..world.draw(Scenario::draw) };
     let block = SECTOR as u32; // of the disks: those of the cache are larger, or not
     let cache = world.add_disk(Sectors(scenario.buckets * scenario.bucket_sectors), block);
     cache.set_latency_ns(20_000, scenario.slowest_ns);
@@ -174,6 +174,7 @@ impl Run {
             End::Kill(_) | End::Stop => self.world.kill(),
         }
         for disk in self.world.disks() {
+            disk.set_fate(Fate::Alive);
             disk.set_faults(|faults| *faults = Default::default());
         }
         for known in self.known.borrow().values() {
@@ -198,6 +199,7 @@ impl Run {
             load.take_stock(self.scenario.appetite, self.crashed).await;
         }
         self.set_faults();
+        self.let_die();
         let appetite = self.scenario.appetite;
         let mut tasks = Vec::new();
         for (_, volume) in &volumes {
@@ -226,7 +228,7 @@ impl Run {
             return false;
         }
         let stopped = set.stop().await;
-        if let (Err(error), false) = (stopped, self.has_faults()) {
+        if let (Err(error), false) = (stopped, self.has_faults() || self.scenario.deaths.cache) {
             self.complain("C1", format!("the set cannot be stopped: {error}"));
         }
         stopped.is_ok()
@@ -256,6 +258,28 @@ impl Run {
         };
         set(&self.cache, self.scenario.cache_errors);
         self.backing.iter().for_each(|disk| set(disk, self.scenario.backing_errors));
+    }
+
+    /// Disks die while they are used, sooner or later, or not in this era.
+    fn let_die(&self) {
+        let Deaths { cache, backing } = self.scenario.deaths;
+        let doomed = [cache.then(|| self.cache.clone()), backing.then(|| self.backing[0].clone())];
+        for disk in doomed.into_iter().flatten() {
+            let after_ms = self.world.draw(|random| random.below(200));
+            let _dying = spawn(async move {
+                sleep_ms(after_ms).await;
+                disk.set_fate(Fate::Dead);
+            });
+        }
+    }
+
+    /// Whether requests to a volume may fail. One of which nothing is ever dirty outlives its cache.
+    fn may_fail(&self, number: u32) -> bool {
+        let Scenario { deaths, meddles, backing, .. } = &self.scenario;
+        let mode = backing.get(number as usize).map(|(_, mode)| *mode);
+        let is_ever_dirty = *meddles || mode.is_none_or(|mode| mode == CacheMode::Writeback);
+        let is_beside_dead = number == 0 || mode.is_none();
+        self.has_faults() || deaths.cache && is_ever_dirty || deaths.backing && is_beside_dead
     }
 
     async fn open(&self, arena: &Rc<Arena>) -> Result<(Rc<CacheSet>, Vec<(u32, Rc<Volume>)>), String> {
@@ -315,7 +339,7 @@ impl Run {
                 Err(_) => Vec::new(),
             }
         };
-        let has_faults = self.has_faults();
+        let may_fail = self.may_fail(number);
         Load {
             dev: volume.device(),
             model: known.model.clone(),
@@ -324,7 +348,7 @@ impl Run {
             unrecorded: Rc::new(Vec::new),
             violations: self.violations.clone(),
             copies: Box::new(copies),
-            tolerates_errors: Box::new(move || has_faults),
+            tolerates_errors: Box::new(move || may_fail),
         }
     }
 
@@ -375,7 +399,7 @@ impl Run {
             let dev: Dev = disk.clone();
             let examined = examine(&dev, arena).await.expect("nobody writes over it");
             let Some(inode) = set.inode_of(&examined.summary.uuid) else { continue };
-            if state(&examined) != State::Dirty && is_dirty(&set, inode, dev.geometry().size.0).await {
+            if state(&examined) == State::Clean && is_dirty(&set, inode, dev.geometry().size.0).await {
                 let name = state(&examined).name();
                 self.complain("C2", format!("a backing device with dirty data says {name:?}"));
             }

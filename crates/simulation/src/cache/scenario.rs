@@ -16,6 +16,23 @@ pub enum End {
     PowerCut(u64),
 }
 
+/// Disks that die.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Deaths {
+    /// The cache does.
+    pub cache: bool,
+    /// The first backing device does.
+    pub backing: bool,
+}
+
+impl Deaths {
+    /// What a seed stands for. Drawn apart from everything else, so that the same seeds go on finding the same.
+    pub fn of(seed: u64) -> Deaths {
+        let random = &mut Random::new(seed ^ 0x6465_6164);
+        Deaths { cache: random.one_in(4), backing: random.one_in(10) }
+    }
+}
+
 /// What a seed stands for.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -43,6 +60,8 @@ pub struct Scenario {
     pub backing_errors: u64,
     /// Nanoseconds that the cache takes at most: a read may be overtaken by much else.
     pub slowest_ns: u64,
+    /// Disks that die for good in the middle of an era, and are back in the next.
+    pub deaths: Deaths,
     /// How the eras end.
     pub eras: Vec<End>,
 }
@@ -85,6 +104,7 @@ impl Scenario {
             cache_errors: errors(random),
             backing_errors: errors(random),
             slowest_ns: *random.choose(&[200_000, 200_000, 20_000_000]),
+            deaths: Deaths::default(),
             eras,
         }
     }

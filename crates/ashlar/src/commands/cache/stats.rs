@@ -70,11 +70,12 @@ fn render(stats: &Stats) -> String {
     for cache in &stats.caches {
         text += &format!("cache {}\n{}", cache.name, table(&cache.counts));
         text += &format!(
-            "  written {} of data, {} of metadata ({} of it nodes); {} reads raced\n",
+            "  written {} of data, {} of metadata ({} of it nodes); {} reads raced; {} errors\n",
             size(cache.written_bytes),
             size(cache.metadata_written_bytes),
             size(cache.btree_written_bytes),
             cache.cache_read_races,
+            cache.io_errors,
         );
     }
     for volume in &stats.cached {

@@ -27,14 +27,14 @@ pub struct Backed<'a> {
     pub way: Result<Way, Hindrance>,
 }
 
-/// What becomes of all backing devices.
-pub fn backed<'a>(stack: &'a Stack<'_>) -> Vec<Backed<'a>> {
+/// What becomes of all backing devices; `without` says that they may be run without caches that are not here.
+pub fn backed<'a>(stack: &'a Stack<'_>, without: bool) -> Vec<Backed<'a>> {
     let mut all = Vec::new();
     for disk in &stack.disks {
         let Kind::Backing(backing) = disk.examined.summary.kind else { continue };
         let cache = cache_of(stack, disk);
         let says = cache.map_or(CacheSays::NotHere, |cache| says(stack, cache, disk));
-        all.push(Backed { disk, backing, cache, way: way(backing.state, says) });
+        all.push(Backed { disk, backing, cache, way: way(backing.state, says, without) });
     }
     all
 }
@@ -62,10 +62,12 @@ impl Backed<'_> {
         match (self.way, self.cache) {
             (Ok(_), _) => None,
             (Err(Hindrance::Missing), _) if self.backing.state == State::Dirty => Some(format!(
-                "{name}: its cache, of set {set}, is not here, and has data that is nowhere else; name it as well"
+                "{name}: its cache, of set {set}, is not here, and has data that is nowhere else; name it as well, or read \
+                 what is here (ashlar cat --accept-stale)"
             )),
             (Err(Hindrance::Missing), _) => Some(format!(
-                "{name}: its cache, of set {set}, is not here, and would be out of date afterwards; name it as well"
+                "{name}: its cache, of set {set}, is not here, and would be out of date afterwards; name it as well, or \
+                 have it forget what it has (--without-cache)"
             )),
             (Err(Hindrance::Unknown), cache) => Some(format!(
                 "{name}: its cache {} does not know it, and it says that data of it is nowhere else",
@@ -130,6 +132,7 @@ pub fn to_read(stack: &Stack<'_>) -> Result<(Vec<OpenCache>, Vec<OpenVolume>)> {
 pub async fn to_write(
     world: &World,
     stack: &Stack<'_>,
+    without: bool,
     device: impl Fn(&Disk) -> Dev,
 ) -> Result<(Vec<OpenCache>, Vec<OpenVolume>)> {
     let mut caches = Vec::new();
@@ -141,7 +144,7 @@ pub async fn to_write(
     let mut volumes = Vec::new();
     // Higher than a volume on any of them.
     let height = stack.disks.iter().map(|disk| device(disk).height()).max().unwrap_or(0) + 2;
-    for backed in backed(stack) {
+    for backed in backed(stack, without) {
         let set = backed.cache.and_then(|cache| caches.iter().find(|open| open.name == cache.name));
         let (name, device) = (name_of(stack, &backed.disk.examined), device(backed.disk));
         let opened = open_backed(world, &backed, &name, device, set, height).await;
@@ -178,7 +181,11 @@ async fn open_backed(
     let mut examined = examine(&device, &world.arena).await?;
     let own = examined.summary.uuid;
     let (first, now) = match (backed.way, cache) {
-        (Ok(Way::Plain), _) | (_, None) => {
+        (Ok(Way::Plain | Way::Without), _) | (_, None) => {
+            if backed.way == Ok(Way::Without) {
+                Volume::run_without_cache(&device, &examined, &world.arena).await?;
+                examined = examine(&device, &world.arena).await?;
+            }
             let block_sectors = examined.summary.block_sectors;
             let plain = Uncached::device(name, device.clone(), &backed.backing, block_sectors);
             (plain, found_of(&examined))

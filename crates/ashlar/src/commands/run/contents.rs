@@ -38,10 +38,11 @@ pub async fn contents(
     let device = |disk: &Disk| disk.array.map_or(disk.device.clone(), |at| devices[at].clone());
     let (caches, volumes) = match wish.read_only {
         true => caches::to_read(found)?,
-        false => caches::to_write(world, found, device).await?,
+        false => caches::to_write(world, found, wish.without_cache, device).await?,
     };
     for OpenCache { name, device, set } in caches {
-        contents.caches.push(Cache { name, set_uuid: uuid(&set.uuid()), set, device });
+        let told = std::cell::Cell::default();
+        contents.caches.push(Cache { name, set_uuid: uuid(&set.uuid()), set, device, told });
     }
     for open in volumes {
         let description = format!("bcache {}", uuid(&open.uuid));
@@ -52,6 +53,7 @@ pub async fn contents(
             backing: open.backing,
             now: open.now.into(),
             export,
+            told: control::Standing::Well.into(),
         });
     }
     Ok(contents)

@@ -227,7 +227,7 @@ fn cache_hindrances(wish: &Wish, found: &Stack<'_>) -> Vec<String> {
         TopKind::Cached(cached) => cached.device.as_ref().err().filter(|_| wish.read_only).cloned(),
         TopKind::Array(_) => None,
     });
-    let backed = backed(found);
+    let backed = backed(found, wish.without_cache);
     let backed = backed.iter().filter(|_| !wish.read_only).filter_map(Backed::refusal);
     sets.chain(volumes).chain(backed).collect()
 }
@@ -246,15 +246,20 @@ fn caches(wish: &Wish, found: &Stack<'_>) -> Vec<CachePlan> {
 }
 
 fn cached(wish: &Wish, found: &Stack<'_>) -> Vec<CachedPlan> {
-    let backed = backed(found);
+    let backed = backed(found, wish.without_cache);
     let plan = |top: &Top<'_>| {
         let TopKind::Cached(cached) = &top.kind else { return None };
         let backed = backed.iter().find(|backed| backed.disk.examined.summary.uuid == cached.uuid);
         let cache = backed.and_then(|backed| backed.cache).map(|cache| cache.name.clone());
-        let is_attached = backed.is_some_and(|backed| backed.way == Ok(Way::Attached)) && !wish.read_only;
-        let writes = is_attached.then(|| "at once: it is attached, and its superblock says so".to_owned());
+        let writes = match backed.filter(|_| !wish.read_only).map(|backed| backed.way) {
+            Some(Ok(Way::Attached)) => Some("at once: it is attached, and its superblock says so"),
+            Some(Ok(Way::Without)) => Some(
+                "at once: its superblock says that it is used without its cache, which forgets what it has",
+            ),
+            _ => None,
+        };
         let (name, backing) = (top.name.clone(), cached.backing.clone());
-        Some(CachedPlan { name, backing, cache, writes: writes.into_iter().collect() })
+        Some(CachedPlan { name, backing, cache, writes: writes.into_iter().map(str::to_owned).collect() })
     };
     found.tops.iter().filter_map(plan).collect()
 }

@@ -26,6 +26,7 @@ pub struct Wish {
     pub sole_writer: bool,
     pub accept_stale: bool,
     pub dirty_degraded: bool,
+    pub without_cache: bool,
     pub private_log: Option<bool>,
     pub journal_mode: control::JournalMode,
     pub layout: Option<Raid0Layout>,
@@ -66,6 +67,7 @@ impl Wish {
             sole_writer: config.sole_writer || args.sole_writer,
             accept_stale: config.accept_stale || args.lenience.accept_stale,
             dirty_degraded: config.dirty_degraded || args.lenience.dirty_degraded,
+            without_cache: args.without_cache,
             private_log: args.private_log.map(|word| word == Switch::On).or(config.private_log),
             journal_mode: args
                 .journal_mode

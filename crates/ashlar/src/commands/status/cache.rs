@@ -38,6 +38,12 @@ pub fn render_cached(volume: &CachedStatus) -> String {
         volume.mode,
         volume.state,
     );
+    if let Some(why) = &volume.broken_by {
+        text += &format!("    BROKEN, nothing is written any more: {why}\n");
+    }
+    if let Some(why) = &volume.uncached_by {
+        text += &format!("    its cache has failed, and it goes on without; nothing is missing: {why}\n");
+    }
     if let Some(writeback) = volume.writeback.filter(|_| volume.dirty_bytes > 0) {
         text += &format!(
             "    dirty: {}, written back at up to {}/s towards {}\n",
