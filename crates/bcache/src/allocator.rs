@@ -16,7 +16,7 @@ use runtime::{Event, random, spawn};
 
 use crate::buckets::{Buckets, Purpose};
 use crate::error::SetError;
-use crate::limits::{LEAST_BATCH, MOST_BATCH, MOVING_BUCKETS, WAITERS};
+use crate::limits::{BUCKETS_FOR_A_PRIO, LEAST_BATCH, MOST_BATCH, MOVING_BUCKETS, WAITERS};
 use crate::plant::{self, Plant};
 use crate::set::CacheSet;
 
@@ -47,6 +47,14 @@ pub(crate) fn kept(geometry: &Geometry) -> [usize; 4] {
     [0, prios, nodes, nodes + MOVING_BUCKETS]
 }
 
+/// So many buckets become free at once: a sixty-fourth of the cache, and of a small one up to twice that, so that priorities,
+/// which take whole buckets, cost little beside what is written to the buckets that they make free.
+fn batch(geometry: &Geometry) -> usize {
+    let part = |part| (geometry.buckets / part) as usize;
+    let cheap = BUCKETS_FOR_A_PRIO * geometry.prio_buckets() as usize;
+    part(64).max(cheap.min(part(32))).clamp(LEAST_BATCH, MOST_BATCH)
+}
+
 impl Allocator {
     /// For a cache of this shape, whose priorities lie in these buckets.
     pub fn new(geometry: &Geometry, chain: Vec<BucketNo>) -> Allocator {
@@ -55,7 +63,7 @@ impl Allocator {
             next_chain: RefCell::new(Vec::with_capacity(chain.len())),
             chain: RefCell::new(chain),
             buffers: Arena::new(2 * geometry.meta_bucket_bytes().next_power_of_two()),
-            batch: ((geometry.buckets / 64) as usize).clamp(LEAST_BATCH, MOST_BATCH),
+            batch: batch(geometry),
             least: kept(geometry)[Purpose::Data as usize],
             seq: Cell::new(0),
         }
@@ -67,7 +75,7 @@ impl Allocator {
     }
 
     fn is_short(&self, buckets: &Buckets) -> bool {
-        buckets.free() < self.least + self.batch / 2 && (buckets.can_give_up() || buckets.given_up() > 0)
+        buckets.free() < self.least + self.batch / 4 && (buckets.can_give_up() || buckets.given_up() > 0)
     }
 
     /// Whether buckets will become free without anybody's doing.

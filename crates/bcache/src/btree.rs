@@ -3,6 +3,7 @@
 pub(crate) mod change;
 pub(crate) mod content;
 pub(crate) mod insert;
+pub(crate) mod join;
 pub mod log;
 pub mod node;
 pub(crate) mod nodes;

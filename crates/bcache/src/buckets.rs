@@ -273,11 +273,9 @@ impl Buckets {
         Some(at)
     }
 
-    /// Up to so many of those that nothing refers to are free as they are: no pointer has their generations, which are durable.
-    pub fn take_empty(&mut self, count: usize) {
-        while self.free.len() < count
-            && let Some(bucket) = self.lists.first(Class::Empty)
-        {
+    /// Those that nothing refers to are free as they are: no pointer has their generations, which are durable.
+    pub fn take_empty(&mut self) {
+        while let Some(bucket) = self.lists.first(Class::Empty) {
             self.put_free(bucket);
         }
     }
@@ -299,12 +297,22 @@ impl Buckets {
 
     /// The bucket's next life: nothing refers any more to what it was.
     pub fn next_life(&mut self, bucket: BucketNo) {
+        self.outdate(bucket);
+        self.retire(bucket);
+    }
+
+    /// All that refers to the bucket is stale; it is still in use.
+    pub fn outdate(&mut self, bucket: BucketNo) {
         self.change(bucket, |bucket| {
             assert!(bucket.dirty == 0 && bucket.writing == 0, "what only the cache has is not given up");
             bucket.generation = bucket.generation.wrapping_add(1);
             bucket.live = 0;
-            bucket.usage = Use::GivenUp;
         });
+    }
+
+    /// A bucket that was outdated is not in use any more.
+    pub fn retire(&mut self, bucket: BucketNo) {
+        self.set_use(bucket, Use::GivenUp);
         self.given_up.push_back(bucket);
     }
 

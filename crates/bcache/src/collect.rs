@@ -1,8 +1,8 @@
 //! Collection: passes over the tree, leaf by leaf, so that nobody waits for more than one of them.
 //!
 //! What is free is known without it. One pass finds out how old the oldest pointer into each bucket is, for buckets whose
-//! pointers are too old to be given up. The other moves what is left in buckets that hold little but cannot be given up,
-//! because it is dirty, so that they are free then.
+//! pointers are too old to be given up. Another moves what is left in buckets that hold little but cannot be given up,
+//! because it is dirty, so that they are free then. The third joins nodes of the tree that hold little.
 
 mod moving;
 
@@ -36,6 +36,9 @@ async fn run(set: &Rc<CacheSet>, mut oldest: Box<[u8]>, mut victims: Box<[bool]>
         }
         if !set.is_over() && set.is_fragmented() {
             let _failed = set.empty_sparse(&mut victims, &mut memory).await;
+        }
+        if !set.is_over() && set.has_changed_much() {
+            let _failed = set.join_sparse().await;
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::backing::BackingDisk;
 use crate::btree;
 use crate::btree::change::Change;
 use crate::btree::write::open_bytes;
-use crate::buckets::{Purpose, Use};
+use crate::buckets::Use;
 use crate::collect;
 use crate::counters::{Counters, SetCounters};
 use crate::dirty::Dirty;
@@ -57,6 +57,8 @@ pub(crate) struct Engine {
     pub change: RefCell<Option<Change>>,
     /// While the journal is replayed: buckets of nodes that the root it names still needs.
     pub deferred: RefCell<Option<Vec<BucketNo>>>,
+    /// Sectors of keys that were laid since sparse nodes were joined last.
+    pub laid: Cell<u64>,
     /// For sets of keys of leaves.
     pub leaf_buffers: Rc<Arena>,
     /// For nodes that are made.
@@ -111,6 +113,7 @@ impl CacheSet {
             changing: Event::with_capacity(WAITERS),
             change: RefCell::new(Some(Change::new(&self.geometry))),
             deferred: RefCell::default(),
+            laid: Cell::new(0),
             leaf_buffers: Arena::new(2 * LEAVES_AT_ONCE * open_bytes(&self.geometry).next_power_of_two()),
             node_buffers: Arena::new(node_bytes.next_power_of_two()),
             fill_buffers: Arena::new(FILLS / 2 * FILL_BYTES),
@@ -336,7 +339,7 @@ impl CacheSet {
             self.pending.borrow().keys().iter().filter_map(|key| self.bucket_of(key)).collect();
         spoken_of.iter().for_each(|bucket| buckets.begin_write(*bucket));
         buckets.begin(kept(&self.geometry), policy);
-        buckets.take_empty(kept(&self.geometry)[Purpose::Data as usize]);
+        buckets.take_empty();
         spoken_of
     }
 }

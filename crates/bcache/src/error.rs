@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bcache_format::{FormatError, Key, Position};
+use bcache_format::{FormatError, Key, Position, State};
 use block::Failed;
 
 use crate::btree::log::LogError;
@@ -116,6 +116,11 @@ pub enum SetError {
         /// Places.
         most: usize,
     },
+    /// The backing device has a cache: it would lose what that has of it.
+    Attached {
+        /// What it says of its cache.
+        state: State,
+    },
     /// The blocks of the backing device are smaller than those of the cache.
     Block {
         /// Sectors of a block of the backing device.
@@ -183,6 +188,12 @@ impl fmt::Display for SetError {
             SetError::NoInode { most } => {
                 write!(f, "all {most} places for volumes of the set were used, and none is used twice")
             }
+            SetError::Attached { state } => write!(
+                f,
+                "the backing device is attached already and says that it is {}, expected one that is not: detach it from \
+                 its cache first",
+                state.name()
+            ),
             SetError::Block { found, least } => write!(
                 f,
                 "the backing device has blocks of {found} sectors, expected at least the {least} of the cache"

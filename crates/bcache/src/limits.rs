@@ -38,11 +38,14 @@ pub const OPEN_KEYS: usize = 512;
 /// Leaves that are written at once for the journal's sake.
 pub const LEAVES_AT_ONCE: usize = 4;
 
-/// Buckets that become free at once: a sixty-fourth of the cache, so that priorities are not written for each, within these
-/// bounds: what small caches can spare, and what is quickly said.
+/// Buckets that become free at once, within these bounds: what small caches can spare, and what is quickly said.
 pub const LEAST_BATCH: usize = 8;
 /// See [`LEAST_BATCH`].
 pub const MOST_BATCH: usize = 8192;
+
+/// Buckets that should become free by each bucket of priorities that is written: priorities are one or two of a hundred bytes
+/// written then.
+pub const BUCKETS_FOR_A_PRIO: usize = 64;
 
 /// Buckets kept for data that is moved so that others become free.
 pub const MOVING_BUCKETS: usize = 4;
@@ -72,7 +75,7 @@ pub const BACK_AT_ONCE: usize = 16;
 pub const BACK_BYTES: usize = 256 * 1024;
 
 /// How often it is looked whether the tree is to be collected.
-pub const COLLECT_LOOK_MS: u64 = 1000;
+pub const COLLECT_LOOK_MS: u64 = 100;
 
 /// Bytes that are moved in one piece.
 pub const MOVE_BYTES: usize = 64 * 1024;

@@ -36,6 +36,8 @@ pub enum Plant {
     StaleKeyRead,
     /// What is stale in memory alone is not overridden: after a power cut it is right again (C4).
     StaleKept,
+    /// Two nodes that are joined leave no word of it behind: after a power cut the left one is still named (C4).
+    JoinedLeaveNoKey,
     /// A bucket is given up although a pointer into it is too old to be told from one ahead of it (C4).
     GenerationWraps,
     /// Keys are joined to one that is longer than a key can say. The kernel's in 5.12.
@@ -71,10 +73,11 @@ impl Plant {
     ];
 
     /// Those that take a moment, or a number of steps, at which no seed arrives: each has a test of its own.
-    pub const BY_HAND: [Plant; 11] = [
+    pub const BY_HAND: [Plant; 12] = [
         Plant::StaleRead,
         Plant::StaleKeyRead,
         Plant::StaleKept,
+        Plant::JoinedLeaveNoKey,
         Plant::GenerationWraps,
         Plant::KeysTooLong,
         Plant::CleanBeforeJournal,

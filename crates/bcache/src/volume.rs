@@ -142,7 +142,8 @@ impl Volume {
         Ok(volume)
     }
 
-    /// Attaches a backing device to a set that was started: it has an inode there then, and says so.
+    /// Attaches a backing device to a set that was started: it has an inode there then, and says so. One that is attached to
+    /// it already, or has something dirty in whatever cache, is refused.
     pub async fn attach(
         dev: &Dev,
         examined: &Examined,
@@ -153,6 +154,10 @@ impl Volume {
         let (found, least) = (examined.summary.block_sectors, set.geometry.block_sectors);
         if found < least {
             return Err(SetError::Block { found, least });
+        }
+        let is_here = backing.state == State::Clean && examined.summary.set_uuid == set.uuid();
+        if backing.state == State::Dirty || is_here && set.inode_of(&examined.summary.uuid).is_some() {
+            return Err(SetError::Attached { state: backing.state });
         }
         let inode = set.enter(examined.summary.uuid, examined.summary.label).await?;
         let state = BackingState::new(BackingDisk::new(dev.clone()), examined, &backing, arena).await;

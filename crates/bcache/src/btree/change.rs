@@ -1,13 +1,13 @@
-//! The tree changes its nodes: a full one is replaced by one or two that are not.
+//! The tree changes its nodes: a full one is replaced by one or two that are not, two that hold little by one (`join.rs`).
 //!
 //! One change at a time. It owns the buckets and the frames that the worst case takes before it begins; then it goes up from
-//! the leaf. New nodes are durable before anything names them. What names them is one set of keys at the end of the log of a
+//! what is to be replaced. New nodes are durable before anything names them. What names them is one set of keys at the end of the log of a
 //! node that has room for it, or, where all nodes up to the root are replaced, the next entry of the journal. Until then the
 //! old nodes are those of the tree: a leaf whose keys are going elsewhere takes no keys meanwhile, is read as before, and can
 //! be written, so that the journal can let go of what it keeps.
 //!
 //! The node that names the new ones also gets a key at 0:0 for each old one, with the next generation of its bucket, as a
-//! kernel leaves it.
+//! kernel leaves it. That alone makes stale what named the left one of two that are joined: no new key ends where it does.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use runtime::random;
 
 use super::log;
 use super::node::{most_keys, new_keys};
-use crate::buckets::Purpose;
+use crate::buckets::{Buckets, Purpose};
 use crate::error::SetError;
 use crate::plant::{self, Plant};
 use crate::set::CacheSet;
@@ -30,8 +30,10 @@ const PIECES: usize = 2;
 pub(crate) struct Change {
     buckets: Vec<BucketNo>,
     frames: Vec<usize>,
-    /// Frames from the leaf up to the root.
+    /// Frames from the node that is replaced up to the root.
     path: Vec<usize>,
+    /// The one behind the first of them, which is replaced together with it.
+    neighbour: Option<usize>,
     /// Keys of a node that is replaced.
     keys: Vec<Key>,
     /// Keys that name what it is replaced by, and the same of the level below.
@@ -53,12 +55,13 @@ impl Change {
             buckets: Vec::with_capacity(most),
             frames: Vec::with_capacity(most),
             path: Vec::with_capacity(levels),
+            neighbour: None,
             keys: Vec::with_capacity(most_keys(geometry) + PIECES),
-            named: Vec::with_capacity(PIECES + levels),
-            below: Vec::with_capacity(PIECES + levels),
+            named: Vec::with_capacity(PIECES + levels + 1),
+            below: Vec::with_capacity(PIECES + levels + 1),
             made: Vec::with_capacity(most),
-            replaced: Vec::with_capacity(levels),
-            old: Vec::with_capacity(levels),
+            replaced: Vec::with_capacity(levels + 1),
+            old: Vec::with_capacity(levels + 1),
         }
     }
 }
@@ -69,9 +72,14 @@ impl CacheSet {
         let engine = self.engine();
         engine.changing.wait_until(|| !engine.is_changing.replace(true)).await;
         let made = self.make_room_alone(at).await;
-        engine.is_changing.set(false);
-        engine.changing.notify();
+        self.end_change();
         made
+    }
+
+    /// Somebody else may change the tree.
+    pub(super) fn end_change(&self) {
+        self.engine().is_changing.set(false);
+        self.engine().changing.notify();
     }
 
     async fn make_room_alone(&self, at: Position) -> Result<(), SetError> {
@@ -87,32 +95,79 @@ impl CacheSet {
     }
 
     async fn carry_out(&self, change: &mut Change, at: Position) -> Result<(), SetError> {
-        let levels = usize::from(self.root().1) + 1;
         if plant::is(Plant::LeafHeldForBuckets) {
-            self.hold_path(change, at).await?;
+            self.hold_path(change, at, 0).await?;
             self.nodes.frame(change.path[0]).borrow_mut().is_frozen = true;
         }
-        self.own(change, PIECES * levels + 1).await?;
+        while change.buckets.len() < self.most_new_nodes() {
+            change.buckets.push(self.wait_bucket(Purpose::Nodes).await?);
+        }
+        self.own_frames(change).await?;
         if change.path.is_empty() {
-            self.hold_path(change, at).await?;
+            self.hold_path(change, at, 0).await?;
         }
         self.replace_path(change).await
     }
 
-    /// Buckets and frames, as many as a change can take.
-    async fn own(&self, change: &mut Change, count: usize) -> Result<(), SetError> {
-        while change.buckets.len() < count {
-            change.buckets.push(self.wait_bucket(Purpose::Nodes).await?);
-        }
-        while change.frames.len() < count {
+    /// Nodes that a change can make: as many buckets and frames it owns before it begins.
+    fn most_new_nodes(&self) -> usize {
+        PIECES * (usize::from(self.root().1) + 1) + 1
+    }
+
+    async fn own_frames(&self, change: &mut Change) -> Result<(), SetError> {
+        while change.frames.len() < self.most_new_nodes() {
             change.frames.push(self.nodes.wait_frame().await?);
         }
         Ok(())
     }
 
+    /// Replaces the node of a level in which `at` lies and the one behind it by one, if `are_few` says so of how many keys
+    /// both have when nobody lays keys into them any more. Whether it did: it waits neither for another change nor for
+    /// buckets.
+    pub(super) async fn join_with_next(
+        &self,
+        change: &mut Change,
+        at: Position,
+        level: u16,
+        are_few: impl Fn(usize) -> bool,
+    ) -> Result<bool, SetError> {
+        for _ in 0..self.most_new_nodes() {
+            match self.try_bucket(Purpose::Nodes) {
+                Some(bucket) => change.buckets.push(bucket),
+                None => return Ok(false),
+            }
+        }
+        self.own_frames(change).await?;
+        self.hold_path(change, at, level).await?;
+        let (end, end_above) =
+            (self.end_of(change.path[0]), change.path.get(1).map(|above| self.end_of(*above)));
+        if end_above.is_none_or(|end_above| end >= end_above) {
+            return Ok(false);
+        }
+        let neighbour = self.nodes.place(self.root(), &self.buckets, end, level).await?;
+        self.nodes.frame(neighbour).borrow_mut().is_held = true;
+        change.neighbour = Some(neighbour);
+        if !are_few(self.live_keys(change.path[0]) + self.live_keys(neighbour)) {
+            return Ok(false);
+        }
+        self.replace_path(change).await.map(|()| true)
+    }
+
+    /// Where the node in a frame ends.
+    pub(super) fn end_of(&self, frame: usize) -> Position {
+        self.nodes.frame(frame).borrow().node.key.end()
+    }
+
+    /// Keys of the node in a frame that count.
+    pub(super) fn live_keys(&self, frame: usize) -> usize {
+        let frame = self.nodes.frame(frame).borrow();
+        let buckets = self.buckets.borrow();
+        frame.node.keys.keys().iter().filter(|key| counts(&buckets, frame.node.level, key)).count()
+    }
+
     /// What was not used goes back, and what was held is anybody's.
-    fn give_back(&self, change: &mut Change) {
-        for frame in change.path.drain(..) {
+    pub(super) fn give_back(&self, change: &mut Change) {
+        for frame in change.path.drain(..).chain(change.neighbour.take()) {
             let mut frame = self.nodes.frame(frame).borrow_mut();
             (frame.is_held, frame.is_frozen) = (false, false);
         }
@@ -122,9 +177,9 @@ impl CacheSet {
         self.engine().allocator.changed.notify();
     }
 
-    /// Holds the frames from the leaf up to the root.
-    async fn hold_path(&self, change: &mut Change, at: Position) -> Result<(), SetError> {
-        for level in (0..=self.root().1).rev() {
+    /// Holds the frames from that of a level up to the root.
+    async fn hold_path(&self, change: &mut Change, at: Position, level: u16) -> Result<(), SetError> {
+        for level in (level..=self.root().1).rev() {
             let frame = self.nodes.place(self.root(), &self.buckets, at, level).await?;
             self.nodes.frame(frame).borrow_mut().is_held = true;
             change.path.push(frame);
@@ -134,24 +189,32 @@ impl CacheSet {
     }
 
     async fn replace_path(&self, change: &mut Change) -> Result<(), SetError> {
-        self.nodes.frame(change.path[0]).borrow_mut().is_frozen = true;
+        for frame in change.path.first().into_iter().chain(&change.neighbour) {
+            self.nodes.frame(*frame).borrow_mut().is_frozen = true;
+        }
+        let lowest = self.nodes.frame(change.path[0]).borrow().node.level;
         change.named.clear();
-        for level in 0..change.path.len() {
-            let frame = change.path[level];
-            if level > 0 && self.has_room_above(frame, change.named.len() + change.replaced.len()) {
+        for (step, level) in (0..change.path.len()).zip(lowest..) {
+            let frame = change.path[step];
+            if step > 0 && self.has_room_above(frame, change.named.len() + change.replaced.len()) {
                 self.name_in(change, frame).await?;
                 self.switch(change).await;
-                self.retire(&change.old);
+                self.retire(&change.old, Buckets::retire);
                 return Ok(());
             }
             self.gather_keys(change, frame);
             change.replaced.push(frame);
-            let end = self.nodes.frame(frame).borrow().node.key.end();
-            self.make_nodes(change, level as u16, end).await?;
+            let mut end = self.end_of(frame);
+            if let Some(neighbour) = change.neighbour.filter(|_| step == 0) {
+                self.add_keys(change, neighbour);
+                change.replaced.push(neighbour);
+                end = self.end_of(neighbour);
+            }
+            self.make_nodes(change, level, end).await?;
         }
         if change.named.len() > 1 {
             change.keys.clone_from(&change.named);
-            self.make_nodes(change, change.path.len() as u16, Position::MAX).await?;
+            self.make_nodes(change, lowest + change.path.len() as u16, Position::MAX).await?;
         }
         let root = change.named[0];
         let level = self.nodes.frame(change.made[change.made.len() - 1]).borrow().node.level;
@@ -168,7 +231,7 @@ impl CacheSet {
             return Ok(());
         }
         self.engine().journal.commit_roots(self).await?;
-        self.retire(old);
+        self.retire(old, Buckets::next_life);
         Ok(())
     }
 
@@ -179,13 +242,9 @@ impl CacheSet {
 
     /// The keys that go into what replaces a node: its own that count, and those that name what is new below it.
     fn gather_keys(&self, change: &mut Change, frame: usize) {
+        change.keys.clear();
+        self.add_keys(change, frame);
         let Change { keys, named, .. } = change;
-        let frame = self.nodes.frame(frame).borrow();
-        let buckets = self.buckets.borrow();
-        // What is stale only in memory may still be in the journal: then it has to be known, to be overridden there.
-        let counts = |key: &&Key| key.pointer().is_some_and(|pointer| !buckets.is_gone(pointer));
-        keys.clear();
-        keys.extend(frame.node.keys.keys().iter().filter(counts));
         for key in named {
             let at = keys.partition_point(|other| other.end() < key.end());
             match keys.get(at).is_some_and(|other| other.end() == key.end()) {
@@ -193,6 +252,17 @@ impl CacheSet {
                 false => keys.insert(at, *key),
             }
         }
+    }
+
+    /// Adds the keys of a node that count, without those of nodes that are replaced.
+    fn add_keys(&self, change: &mut Change, frame: usize) {
+        let Change { keys, replaced, .. } = change;
+        let frame = self.nodes.frame(frame).borrow();
+        let is_replaced =
+            |key: &Key| replaced.iter().any(|old| self.nodes.frame(*old).borrow().node.key == *key);
+        let buckets = self.buckets.borrow();
+        let own = frame.node.keys.keys().iter().filter(|key| counts(&buckets, frame.node.level, key));
+        keys.extend(own.filter(|key| frame.node.level == 0 || !is_replaced(key)));
     }
 
     /// Makes nodes with the keys that were gathered, durably: one if it is not too full, otherwise two. What names them is in
@@ -244,7 +314,8 @@ impl CacheSet {
     async fn name_in(&self, change: &mut Change, above: usize) -> Result<(), SetError> {
         let keys = &mut change.below;
         keys.clear();
-        keys.extend(change.replaced.iter().map(|frame| self.dead_key(*frame)));
+        let leaves_keys = change.neighbour.is_none() || !plant::is(Plant::JoinedLeaveNoKey);
+        keys.extend(change.replaced.iter().filter(|_| leaves_keys).map(|frame| self.dead_key(*frame)));
         keys.extend(&change.named);
         let whole = self.engine().node_buffers.wait_take(self.geometry.node_sectors() as usize * 512).await;
         let (sector, buf) = {
@@ -257,7 +328,15 @@ impl CacheSet {
         let mut frame = self.nodes.frame(above).borrow_mut();
         frame.node.blocks += buf.sectors().0 / self.geometry.block_sectors;
         change.named.iter().for_each(|key| frame.node.keys.put_node(*key));
+        drop(frame);
+        let mut buckets = self.buckets.borrow_mut();
+        change.replaced.iter().for_each(|frame| buckets.outdate(self.bucket_in(*frame)));
         Ok(())
+    }
+
+    fn bucket_in(&self, frame: usize) -> BucketNo {
+        let key = self.nodes.frame(frame).borrow().node.key;
+        key.pointer().expect("a node has a place").bucket(self.geometry.bucket_sectors)
     }
 
     /// What a node that is replaced leaves: the next generation of its bucket.
@@ -278,16 +357,24 @@ impl CacheSet {
             let is_written =
                 || self.nodes.frame(frame).borrow().writing.is_none() || self.failure().is_some();
             self.nodes.changed.wait_until(is_written).await;
-            let key = self.nodes.frame(frame).borrow().node.key;
-            change.old.push(key.pointer().expect("a node has a place").bucket(self.geometry.bucket_sectors));
+            change.old.push(self.bucket_in(frame));
             self.nodes.forget(frame);
         }
     }
 
-    /// Nothing names the nodes in these buckets any more.
-    pub(crate) fn retire(&self, old: &[BucketNo]) {
+    /// Nothing names the nodes in these buckets any more: each begins its next life in this way.
+    pub(crate) fn retire(&self, old: &[BucketNo], next: impl Fn(&mut Buckets, BucketNo)) {
         let mut buckets = self.buckets.borrow_mut();
-        old.iter().for_each(|bucket| buckets.next_life(*bucket));
+        old.iter().for_each(|bucket| next(&mut buckets, *bucket));
         self.engine().allocator.changed.notify();
     }
+}
+
+/// Whether a key of a node goes where the node's keys go. What is stale only in memory may still be in the journal if it is
+/// an extent: then it has to be known, to be overridden there. The journal has no keys of nodes.
+fn counts(buckets: &Buckets, level: u16, key: &Key) -> bool {
+    key.pointer().is_some_and(|pointer| match level {
+        0 => !buckets.is_gone(pointer),
+        _ => buckets.is_fresh(pointer),
+    })
 }

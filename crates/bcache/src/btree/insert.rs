@@ -8,6 +8,7 @@ use bcache_format::Key;
 use bcache_format::Position;
 
 use super::node::Room;
+use crate::buckets::Buckets;
 use crate::error::SetError;
 use crate::set::CacheSet;
 
@@ -111,6 +112,7 @@ impl CacheSet {
         let seq = engine.journal.add(&key);
         self.lay_into(frame, key, seq);
         engine.fills.overwritten(&key);
+        engine.laid.set(engine.laid.get() + key.sectors());
     }
 
     /// Lays a key, which the journal's entry `pin` has, into a leaf that has room for it.
@@ -147,7 +149,7 @@ impl CacheSet {
         let old = engine.deferred.take().expect("put there before");
         if !old.is_empty() {
             engine.journal.commit_roots(self).await?;
-            self.retire(&old);
+            self.retire(&old, Buckets::next_life);
         }
         Ok(())
     }

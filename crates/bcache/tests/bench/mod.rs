@@ -1,5 +1,5 @@
 //! A tiny cache over one backing device, in a simulated world: what happens when is decided by the test.
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test uses a part of it")]
 
 mod cases;
 mod gate;

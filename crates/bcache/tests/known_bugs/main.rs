@@ -25,6 +25,7 @@ cases! {
     stale::a_bucket_is_used_again_under_a_slow_read: StaleRead, Stale;
     stale::a_key_of_a_bucket_that_was_used_again_is_believed: StaleKeyRead, Stale;
     stale::what_is_stale_in_memory_alone_is_not_overridden: StaleKept, Stale;
+    stale::a_node_that_was_joined_is_found_again: JoinedLeaveNoKey, Stale;
     stuck::a_full_journal_cannot_be_replayed_2021: RootsWhileReplaying, Hangs;
     stuck::a_root_that_is_a_leaf_is_never_written_2025: RootLeafUnwritten, Hangs;
     stuck::who_waits_for_the_journal_waits_for_a_timer_2021: LeftToTheTimer, Hangs;

@@ -10,6 +10,7 @@ mod fio;
 mod fuse;
 mod ground;
 mod job;
+mod load;
 mod nbd;
 mod peers;
 mod raid;
@@ -40,7 +41,8 @@ pub struct Arguments {
     /// Milliseconds that a job runs: 2000, or 500 with --raid, which has many.
     #[arg(long)]
     milliseconds: Option<u32>,
-    /// Where members live: memory by default, so that the program is measured and not a disk.
+    /// Where members live: memory by default, so that the program is measured and not a disk; --cache also measures where
+    /// the report goes.
     #[arg(long, default_value = "/dev/shm")]
     members: PathBuf,
     /// MiB of a member of an array; there are six, and as many again for each btrfs that is measured.

@@ -1,6 +1,6 @@
 //! The report: a table for the terminal, JSON for programs, SVG to look at.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use super::job::Job;
 use super::summary::{Cell, Contender, Spread};
@@ -14,12 +14,21 @@ pub enum Unit {
     Bytes,
 }
 
+/// What is asked of a figure.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Asked {
+    /// No less.
+    AtLeast(f64),
+    /// No more.
+    AtMost(f64),
+}
+
 /// A figure that was asked for before anything was measured.
 pub struct Figure {
     /// What it is.
     pub name: &'static str,
-    /// The least that is asked.
-    pub asked: f64,
+    /// What is asked of every case.
+    pub asked: Asked,
     /// What came of it, for each case that is measured; none where it could not be.
     pub cases: Vec<(String, Spread)>,
 }
@@ -93,12 +102,12 @@ impl Report {
             let cases = figure.cases.iter().map(|(case, found)| (case.clone(), spread(found)));
             serde_json::json!({
                 "name": figure.name,
-                "asked": figure.asked,
+                "asked": figure.asked.to_string(),
                 "cases": cases.collect::<serde_json::Map<_, _>>(),
             })
         });
         serde_json::json!({
-            "version": 2,
+            "version": 3,
             "cells": cells.collect::<Vec<_>>(),
             "figures": figures.collect::<Vec<_>>(),
             "left_out": self.left_out,
@@ -164,14 +173,33 @@ impl Report {
     }
 }
 
+impl Asked {
+    fn verdict(self, found: f64) -> &'static str {
+        match self {
+            Asked::AtLeast(least) if found < least => "  falls short",
+            Asked::AtMost(most) if found > most => "  too much",
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Asked::AtLeast(least) => write!(f, "at least {least}"),
+            Asked::AtMost(most) => write!(f, "at most {most}"),
+        }
+    }
+}
+
 impl Figure {
     fn write(&self, text: &mut String) {
-        writeln!(text, "{}: asked at least {}", self.name, self.asked).expect("a string takes all");
+        writeln!(text, "{}: asked {}", self.name, self.asked).expect("a string takes all");
         if self.cases.is_empty() {
             text.push_str("  not measured\n");
         }
         for (case, Spread { median, least, most }) in &self.cases {
-            let verdict = if *median >= self.asked { "" } else { "  falls short" };
+            let verdict = self.asked.verdict(*median);
             writeln!(text, "  {case:<46}{median:>7.2}  ({least:.2}-{most:.2}){verdict}")
                 .expect("a string takes all");
         }

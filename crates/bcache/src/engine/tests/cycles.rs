@@ -4,12 +4,12 @@ use bcache_format::{CacheMode, Key, Position};
 use runtime::{sleep_ms, spawn};
 
 use crate::bench::{Bench, Live, Verdict};
-use crate::buckets::Purpose;
+use crate::buckets::{Purpose, Use};
 
 /// Buckets become free when priorities were written, into a bucket.
 pub fn nodes_take_the_buckets_of_the_priorities_2019() -> Verdict {
     Bench::new(4, CacheMode::Writeback).era(async |live| {
-        while live.set.try_bucket(Purpose::Nodes).is_some() {}
+        while take_one(live) {}
         live.set.wait_bucket(Purpose::Nodes).await.expect("no faults");
         Ok(())
     })
@@ -19,7 +19,7 @@ pub fn nodes_take_the_buckets_of_the_priorities_2019() -> Verdict {
 pub fn the_allocator_the_journal_and_the_tree_wait_for_each_other_2025() -> Verdict {
     Bench::new(2, CacheMode::Writeback).era(async |live| {
         live.cache.hold(Live::is_of_priorities);
-        while live.set.try_bucket(Purpose::Nodes).is_some() {
+        while take_one(live) {
             sleep_ms(1).await;
         }
         assert_eq!(live.cache.held(), 1, "priorities take long");
@@ -44,4 +44,11 @@ pub fn the_allocator_the_journal_and_the_tree_wait_for_each_other_2025() -> Verd
         filler.join().await;
         Ok(())
     })
+}
+
+/// Takes a bucket, and leaves it to be given up. Whether there was one.
+fn take_one(live: &Live) -> bool {
+    let bucket = live.set.try_bucket(Purpose::Nodes);
+    bucket.into_iter().for_each(|bucket| live.set.buckets.borrow_mut().set_use(bucket, Use::Data));
+    bucket.is_some()
 }

@@ -1,5 +1,4 @@
-//! Our engine, driven by the example `load` of the crate `md`: one process for each measurement, over members that all
-//! arrays share in turn.
+//! Our arrays, over members that all of them share in turn.
 
 use std::path::PathBuf;
 
@@ -7,8 +6,8 @@ use anyhow::Context;
 
 use super::super::ground::{Ground, fill};
 use super::super::job::Job;
+use super::super::load::{self, Load, word};
 use super::Level;
-use crate::shell;
 
 /// Members of the widest array.
 const MEMBERS: usize = 6;
@@ -69,31 +68,7 @@ impl Engine {
         Ok(loads.last().context("load printed nothing")?.rate)
     }
 
-    /// What `load` prints of each job but failures: the job, a rate, and for clients the 99th percentile.
     fn loads(&self, level: &str, chunk_kib: u32, jobs: &str, members: usize) -> anyhow::Result<Vec<Load>> {
-        let mut load = shell::command(shell::built("examples/load"));
-        load.arg(level).arg(chunk_kib.to_string()).arg(self.milliseconds.to_string()).arg(jobs);
-        let printed = shell::output(load.args(&self.members[..members]))?;
-        let parse = |line: &str| {
-            let mut words = line.split_whitespace().skip(1);
-            let rate = words.next()?.parse().ok()?;
-            Some(Load { rate, p99_ns: words.next().map_or(Some(0.0), |word| word.parse().ok())? })
-        };
-        printed.lines().map(|line| parse(line).with_context(|| format!("load printed {line}"))).collect()
+        load::run(level, chunk_kib, self.milliseconds, jobs, &self.members[..members])
     }
-}
-
-/// What a load came to.
-pub struct Load {
-    /// Requests a second, or bytes.
-    pub rate: f64,
-    /// What 99 of 100 requests stay below.
-    pub p99_ns: f64,
-}
-
-/// A job as `load` is told of it.
-fn word(job: Job) -> String {
-    let shape = job.shape();
-    let pattern = if job == Job::Stripes { "stripes" } else { shape.pattern };
-    format!("{pattern}-{}-{}", shape.kib, shape.depth)
 }

@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::super::job::Job;
-use super::super::report::Figure;
+use super::super::report::{Asked, Figure};
 use super::super::summary::{Sample, Spread, ratios};
 use super::{LEVELS, Level, RAW};
 use crate::shell;
@@ -26,7 +26,7 @@ fn whole_stripes(samples: &[Sample]) -> Figure {
     });
     let name =
         "whole-stripe writes, as a fraction of (n-1)/n of the raw member's 1 MiB writes ((n-2)/n for raid6)";
-    Figure { name, asked: 0.6, cases: cases.collect() }
+    Figure { name, asked: Asked::AtLeast(0.6), cases: cases.collect() }
 }
 
 fn random_writes(samples: &[Sample]) -> Figure {
@@ -37,7 +37,7 @@ fn random_writes(samples: &[Sample]) -> Figure {
             cases.extend(Spread::of(found).map(|found| (format!("{name} over {peer}"), found)));
         }
     }
-    Figure { name: "4 KiB random writes QD32, over btrfs", asked: 4.0, cases }
+    Figure { name: "4 KiB random writes QD32, over btrfs", asked: Asked::AtLeast(4.0), cases }
 }
 
 fn degraded_reads(samples: &[Sample]) -> Figure {
@@ -49,7 +49,7 @@ fn degraded_reads(samples: &[Sample]) -> Figure {
             cases.extend(Spread::of(found).map(|found| (format!("{name} {}", healthy.name()), found)));
         }
     }
-    Figure { name: "degraded over healthy sequential reads", asked: 0.7, cases }
+    Figure { name: "degraded over healthy sequential reads", asked: Asked::AtLeast(0.7), cases }
 }
 
 /// Our arithmetic beside ISA-L's, as the example `throughput` of the crate `parity` prints it; or why there is nothing.
@@ -59,7 +59,7 @@ pub fn parity() -> anyhow::Result<(Figure, Option<String>)> {
     let cases: Vec<_> = lines.map(case).collect::<anyhow::Result<_>>()?;
     let missing = cases.is_empty().then(|| "ISA-L: libisal.so.2 is not installed".to_owned());
     let name = "parity beside ISA-L, hot in the cache (quartiles)";
-    Ok((Figure { name, asked: 1.0, cases }, missing))
+    Ok((Figure { name, asked: Asked::AtLeast(1.0), cases }, missing))
 }
 
 /// `Pq 8 x 4K   gfni   123.4   1.05   (1.01-1.10)`

@@ -13,6 +13,7 @@ use anyhow::{Context, ensure};
 use super::Arguments;
 use super::ground::Ground;
 use super::job::Job;
+use super::load;
 use super::report::{Report, Unit};
 use super::summary::{Contender, Sample, cells};
 use crate::shell;
@@ -96,9 +97,9 @@ impl Level {
 /// Measures arrays.
 pub fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let mut build = shell::cargo();
-    build.args(["build", "--release", "--quiet", "--package", "md", "--example", "load"]);
-    build.args(["--package", "parity", "--example", "throughput"]);
+    build.args(["build", "--release", "--quiet", "--package", "parity", "--example", "throughput"]);
     ensure!(shell::succeeds(&mut build)?, "the release build failed");
+    load::build()?;
     let ground = Ground::new(&arguments.members)?;
     let milliseconds = arguments.milliseconds.unwrap_or(MILLISECONDS);
     let bytes = arguments.member_mib << 20;

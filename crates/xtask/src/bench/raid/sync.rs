@@ -2,10 +2,11 @@
 //! clients beside a rebuild, beside the same clients alone.
 
 use super::super::job::Job;
-use super::super::report::Figure;
+use super::super::load::Load;
+use super::super::report::{Asked, Figure};
 use super::super::summary::Spread;
 use super::Level;
-use super::engine::{Engine, Load};
+use super::engine::Engine;
 
 /// Clients whose requests matter while something is rebuilt.
 const CLIENTS: [Job; 2] = [Job::Read4kQd32, Job::Write4kQd32];
@@ -32,7 +33,7 @@ impl Ratios {
 
     fn figure(self, name: &'static str, asked: f64) -> Figure {
         let cases = self.0.into_iter().filter_map(|(case, ratios)| Some((case, Spread::of(ratios)?)));
-        Figure { name, asked, cases: cases.collect() }
+        Figure { name, asked: Asked::AtLeast(asked), cases: cases.collect() }
     }
 }
 

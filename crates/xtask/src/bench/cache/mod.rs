@@ -1,7 +1,10 @@
-//! Our cache beside nbdkit's, each driven by fio over NBD, and the file that the cache lies on.
+//! Our cache beside nbdkit's, each driven by fio over NBD, and the file that the cache lies on. What it costs by itself is
+//! measured without a server (`engine.rs`).
 //!
 //! Everything that is read was written before and is in the cache, so reads are hits; writes stay in it. Nothing goes past
 //! ours for being sequential, and nothing is written back meanwhile: nbdkit does neither.
+
+mod engine;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,6 +20,7 @@ use super::job::Job;
 use super::report::{Report, Unit};
 use super::summary::{Contender, Sample, cells};
 use crate::shell;
+use engine::Engine;
 
 /// Bytes of the volume. The cache is four times as large: more than two fifths of it in use, and writes go to both devices.
 const BYTES: u64 = 256 << 20;
@@ -57,7 +61,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let servers = [file(&ground)?, peer(&ground)?, ours(&ground)?];
     let milliseconds = arguments.milliseconds.unwrap_or(MILLISECONDS);
     let mut samples = Vec::new();
+    let mut engine =
+        Engine::new(arguments, milliseconds).context("preparing the engine's own measurement")?;
     for round in 0..arguments.rounds {
+        engine.measure()?;
         for job in Job::NBD {
             let mut measure = |name: &str, subject: Subject<'_>| -> anyhow::Result<()> {
                 let rate = fio::run(job, &subject, milliseconds, BYTES);
@@ -78,7 +85,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         unit: Unit::Requests,
         cells: cells(&Job::NBD, &contenders, &samples),
         contenders,
-        figures: Vec::new(),
+        figures: engine.figures(),
         left_out: Vec::new(),
     })
 }
