@@ -4,6 +4,7 @@ mod armour;
 mod cache;
 mod grow;
 mod monitor;
+mod servant;
 mod update;
 mod watch;
 
@@ -13,13 +14,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::text::parse_size;
 
-pub use armour::Armour;
+pub use armour::{Armour, Piece};
 pub use cache::{
     Cache, CacheAttach, CacheCheck, CacheCommand, CacheCreate, CacheDetach, CacheDump, CacheFlush, CacheMode,
     CacheSet, CacheStats, NewMode, NewReplacement,
 };
 pub use grow::Grow;
 pub use monitor::{Monitor, Telling};
+pub use servant::{Servant, ServantWork};
 pub use update::Update;
 pub use watch::Watch;
 
@@ -83,6 +85,8 @@ pub enum Command {
     Wait(Wait),
     Stop(Stop),
     Demo(Demo),
+    #[command(hide = true)]
+    Servant(Servant),
     #[command(hide = true)]
     Generate(Generate),
 }
@@ -359,6 +363,9 @@ pub struct Run {
     /// What is done so that serving goes on when this machine has no memory left [default: on]
     #[arg(long, value_enum, value_name = "WORD")]
     pub armour: Option<Armour>,
+    /// A piece of the armour that is left off; again for each
+    #[arg(long, value_enum, value_name = "PIECE")]
+    pub armour_without: Vec<Piece>,
     #[command(flatten)]
     pub lenience: Lenience,
     /// Where metadata is kept aside [default: $XDG_STATE_HOME/ashlar; /var/lib/ashlar for root]

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         Command::Wait(args) => commands::wait::run(&args),
         Command::Stop(args) => commands::stop::run(&args),
         Command::Demo(args) => commands::demo::run(&args, driver),
+        Command::Servant(args) => commands::servant::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
     };
     match done {

@@ -1,27 +1,15 @@
-//! Armour: each piece is on, or it is said that it is not; and serving does without new memory.
+//! Armour: each piece is on, or it is said that it is not; and who is confined reaches no further.
 
 mod proof;
 
 use std::fs;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use proof::Bench;
-use proof::mounted::{Spot, is_possible};
-use proof::versions::Random;
+use proof::{Bench, Running};
 
-/// Arrays of every way of serving.
-const ARRAYS: [&[&str]; 5] = [
-    &["-l", "raid0", "--chunk", "64K"],
-    &["-l", "raid1", "--bitmap", "internal"],
-    &["-l", "raid10", "--chunk", "64K"],
-    &["-l", "raid5", "--chunk", "64K", "--consistency", "ppl"],
-    &["-l", "raid6", "--chunk", "64K", "--bitmap", "internal"],
-];
-
-fn members(bench: &Bench, options: &[&str]) -> Vec<PathBuf> {
+fn members(bench: &Bench) -> Vec<PathBuf> {
     let members = bench.members("m", &[8192; 4]);
-    bench.create("m", options, &members);
+    bench.create("m", &["-l", "raid1", "--bitmap", "internal"], &members);
     members
 }
 
@@ -35,24 +23,26 @@ fn pieces(bench: &Bench) -> Vec<(String, bool, Option<String>)> {
     status["armour"].as_array().unwrap().iter().map(piece).collect()
 }
 
+fn pid(bench: &Bench) -> u64 {
+    let status: serde_json::Value =
+        serde_json::from_slice(&bench.manage(&["status", "m", "--json"])).unwrap();
+    status["pid"].as_u64().unwrap()
+}
+
 #[test]
 fn every_piece_is_on_or_its_lack_is_said_once() {
     let bench = Bench::new();
-    let members = members(&bench, ARRAYS[1]);
+    let members = members(&bench);
     let running = bench.run("m", &[], &members);
     let (pieces, said) = (pieces(&bench), running.said());
     let names: Vec<&str> = pieces.iter().map(|(piece, _, _)| piece.as_str()).collect();
-    assert_eq!(names, ["io-flusher", "oom-score", "memory-locked", "direct-io"]);
+    assert_eq!(names, ["io-flusher", "oom-score", "memory-locked", "direct-io", "landlock", "seccomp"]);
     for (piece, on, why) in &pieces {
         let warnings = said.matches(&format!("warning: armour: no {piece} ")).count();
         assert_eq!((warnings, why.is_some()), (usize::from(!on), !on), "{piece}: {said}");
     }
     let on = |name: &str| pieces.iter().any(|(piece, on, _)| piece == name && *on);
-    let pid: u64 = {
-        let status: serde_json::Value =
-            serde_json::from_slice(&bench.manage(&["status", "m", "--json"])).unwrap();
-        status["pid"].as_u64().unwrap()
-    };
+    let pid = pid(&bench);
     let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
     assert_eq!(score.trim() == "-1000", on("oom-score"), "{score}");
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -66,53 +56,73 @@ fn every_piece_is_on_or_its_lack_is_said_once() {
 #[test]
 fn who_wants_no_armour_has_none() {
     let bench = Bench::new();
-    let members = members(&bench, ARRAYS[1]);
+    let members = members(&bench);
     let running = bench.run("m", &["--armour", "off"], &members);
     assert!(pieces(&bench).is_empty() && !running.said().contains("armour"), "{}", running.said());
     assert!(String::from_utf8(bench.manage(&["status", "m"])).unwrap().contains("armour: none"));
     running.stop();
 }
 
-/// Every kind of request by both front ends, with the trap set: whoever allocated would end the program.
 #[test]
-fn serving_takes_no_memory_after_the_start() {
-    let with_file = is_possible("what serving a file allocates in the whole program");
-    for (seed, options) in ARRAYS.into_iter().enumerate() {
-        for driver in ["uring", "threads"] {
-            let bench = Bench::new();
-            let (members, spot) = (members(&bench, options), Spot(bench.path("file")));
-            let mut words = vec!["--armour", "trap", "--driver", driver];
-            words.extend(spot.words().iter().filter(|_| with_file));
-            let running = &bench.run("m", &words, &members);
-            std::thread::scope(|scope| {
-                for turn in 0..3 {
-                    let mut client = running.connect();
-                    let file = with_file.then(|| spot.open().plain);
-                    scope.spawn(move || {
-                        let (mut random, size) = (Random((seed as u64) << 32 | turn), client.size() as usize);
-                        for _ in 0..150 {
-                            let (at, longest) = (random.below(size - 100_000), [600, 5000, 100_000]);
-                            let longest = longest[random.below(3)];
-                            let len = 1 + random.below(longest);
-                            let (bytes, from) = (vec![seed as u8; len], at as u64);
-                            let done = match (random.below(7), &file) {
-                                (0 | 1, Some(file)) => file.write_all_at(&bytes, from),
-                                (2, Some(file)) => file.read_exact_at(&mut bytes.clone(), from),
-                                (3, Some(file)) => file.sync_data(),
-                                (0, None) | (4, _) => client.write(from, &bytes),
-                                (1, None) => client.trim(from, len),
-                                (2, None) | (5, _) => client.read(from, len).map(drop),
-                                (3, None) => client.flush(),
-                                _ => client.write_zeroes(from, len),
-                            };
-                            done.unwrap_or_else(|error| {
-                                panic!("{options:?}, {driver}: {error}: {}", running.said())
-                            });
-                        }
-                    });
-                }
-            });
-            assert!(!running.said().contains("allocated"), "{}", running.said());
+fn a_piece_that_nobody_wants_is_left_off_and_shown_without_a_warning() {
+    let bench = Bench::new();
+    let members = members(&bench);
+    let words = ["--armour-without", "seccomp", "--armour-without", "memory-locked"];
+    let running = bench.run("m", &words, &members);
+    for (piece, on, why) in pieces(&bench) {
+        if piece == "seccomp" || piece == "memory-locked" {
+            assert_eq!((on, why.as_deref()), (false, Some("left off, as asked")), "{piece}");
+            assert!(!running.said().contains(&format!("no {piece}")), "{}", running.said());
         }
     }
+    running.stop();
+}
+
+/// Whether this machine's kernel has Landlock; if not, the test is written down as left out.
+fn is_confined(bench: &Bench, running: &Running) -> bool {
+    let on = pieces(bench).iter().any(|(piece, on, _)| piece == "landlock" && *on);
+    if !on {
+        oracle::left_out::record("what a confined stack reaches", &running.said());
+    }
+    on
+}
+
+#[test]
+fn every_thread_of_a_confined_stack_is_bound() {
+    for driver in ["uring", "threads"] {
+        let bench = Bench::new();
+        let members = members(&bench);
+        let running = bench.run("m", &["--driver", driver, "--program", "/bin/true"], &members);
+        let mut threads = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", pid(&bench))).unwrap() {
+            let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+            let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+            assert_eq!((line("Seccomp:"), line("NoNewPrivs:")), ("2", "1"), "{status}");
+            threads += 1;
+        }
+        assert!(threads > 4, "{threads}");
+        running.stop();
+    }
+}
+
+#[test]
+fn a_confined_stack_opens_disks_beside_its_own_and_no_others() {
+    let (bench, elsewhere) = (Bench::new(), Bench::new());
+    let members = members(&bench);
+    let [beside, far] = [&bench, &elsewhere].map(|bench| bench.members("new", &[8192]).remove(0));
+    let running = bench.run("m", &[], &members);
+    if !is_confined(&bench, &running) {
+        return;
+    }
+    bench.manage(&["add".as_ref(), "m".as_ref(), beside.as_os_str()]);
+    let run_dir = bench.path("run");
+    let words = ["add".as_ref(), "m".as_ref(), far.as_os_str(), "--run-dir".as_ref(), run_dir.as_os_str()];
+    let refused = bench.ashlar(words);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("--armour-without landlock"), "{said}");
+    running.stop();
+
+    let running = bench.run("m", &["--armour-without", "landlock"], &[&members[..], &[beside]].concat());
+    bench.manage(&["add".as_ref(), "m".as_ref(), far.as_os_str()]);
+    running.stop();
 }

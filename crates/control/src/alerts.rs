@@ -3,11 +3,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::document::{ArrayStatus, CacheStatus, CachedStatus, MemberState, MemberStatus, StackStatus};
 use crate::progress::progress;
 
 /// What happened. The names are mdadm's; those of caches and volumes are ours.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AlertKind {
     /// A member that was in sync has failed, or is gone.
     Fail,
@@ -76,7 +78,7 @@ impl fmt::Display for AlertKind {
 }
 
 /// Something that happened to an array, a cache or a volume.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Alert {
     /// What.
     pub kind: AlertKind,

@@ -11,6 +11,7 @@
 //! private-log = true                              # of a raid6; without the key it is kept if there is one
 //! journal-mode = "write-back"                     # of a write journal; default: write-through
 //! armour = "on"                                   # against a lack of memory: on, off or trap
+//! armour-without = ["landlock"]                   # pieces that are left off
 //! program = "/usr/local/bin/on-event"             # called with event, array and member
 //! mail = "root"                                   # by sendmail, for what has to be attended to
 //! spares = 1                                      # that each array should have
@@ -72,6 +73,9 @@ pub struct Config {
     pub layout: Option<Layout>,
     /// What is done so that serving goes on when the machine has no memory left.
     pub armour: Option<Armour>,
+    /// Pieces of it that are left off.
+    #[serde(default)]
+    pub armour_without: Vec<String>,
     /// A program that is called with each event: the event, the array and the member. Relative to the folder of the file.
     pub program: Option<PathBuf>,
     /// Who gets mail of what has to be attended to.

@@ -1,14 +1,16 @@
 //! Telling somebody: a program, as `mdadm --monitor` calls it, and mail by sendmail.
 //!
-//! On a thread of its own with a queue that ends: a program that hangs is killed after a while, and meanwhile nobody waits
+//! On a thread of its own, or by a process of its own for one that may start no programs itself (ADR 24); with a queue that ends: a program that hangs is killed after a while, and meanwhile nobody waits
 //! for it but the alerts behind it.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::alerts::Alert;
 
@@ -47,6 +49,7 @@ pub fn check_address(address: &str) -> Result<(), String> {
 }
 
 /// An alert, and how everything stands, for people to read.
+#[derive(Serialize, Deserialize)]
 struct Letter {
     alert: Alert,
     state: String,
@@ -62,8 +65,27 @@ impl Delivery {
     /// Begins; what goes wrong is said to `complain`.
     pub fn start(receivers: Receivers, complain: fn(&str)) -> io::Result<Delivery> {
         let (letters, waiting) = sync_channel(QUEUE);
-        let deliver = move || deliver(&receivers, &waiting, complain);
+        let deliver = move || waiting.iter().for_each(|letter| deliver(&receivers, &letter, complain));
         let thread = thread::Builder::new().name("alerts".to_owned()).spawn(deliver)?;
+        Ok(Delivery { letters, thread })
+    }
+
+    /// Begins, and lets a process deliver that is fed by its standard input: it does what [`deliver_all`] does.
+    pub fn through(mut courier: Child, complain: fn(&str)) -> io::Result<Delivery> {
+        let (letters, waiting) = sync_channel::<Letter>(QUEUE);
+        let mut input = courier.stdin.take().ok_or(io::ErrorKind::InvalidInput)?;
+        let carry = move || {
+            for letter in waiting.iter() {
+                let mut line = serde_json::to_vec(&letter).expect("a letter is plain data");
+                line.push(b'\n');
+                if let Err(error) = input.write_all(&line) {
+                    complain(&format!("{}: nobody was told: {error}", letter.alert));
+                }
+            }
+            drop(input);
+            let _ = courier.wait(); // it delivers what it has, and ends
+        };
+        let thread = thread::Builder::new().name("alerts".to_owned()).spawn(carry)?;
         Ok(Delivery { letters, thread })
     }
 
@@ -79,21 +101,27 @@ impl Delivery {
     }
 }
 
-fn deliver(receivers: &Receivers, waiting: &Receiver<Letter>, complain: fn(&str)) {
-    for letter in waiting.iter() {
-        if let Some(program) = &receivers.program {
-            let mut command = Command::new(program);
-            command.arg(letter.alert.kind.to_string()).arg(&letter.alert.array).args(&letter.alert.member);
-            if let Err(error) = run(&mut command, None) {
-                complain(&format!("{}: {error}", program.display()));
-            }
+/// Delivers the letters that come as lines, until they end: what a courier's process does.
+pub fn deliver_all(receivers: &Receivers, lines: impl BufRead, complain: fn(&str)) -> io::Result<()> {
+    for line in lines.lines() {
+        deliver(receivers, &serde_json::from_str(&line?)?, complain);
+    }
+    Ok(())
+}
+
+fn deliver(receivers: &Receivers, letter: &Letter, complain: fn(&str)) {
+    if let Some(program) = &receivers.program {
+        let mut command = Command::new(program);
+        command.arg(letter.alert.kind.to_string()).arg(&letter.alert.array).args(&letter.alert.member);
+        if let Err(error) = run(&mut command, None) {
+            complain(&format!("{}: {error}", program.display()));
         }
-        if let Some(address) = receivers.mail.as_ref().filter(|_| letter.alert.kind.is_for_mail()) {
-            let mut command = Command::new(sendmail());
-            command.arg("-t");
-            if let Err(error) = run(&mut command, Some(&mail(address, &letter))) {
-                complain(&format!("mail to {address}: {error}"));
-            }
+    }
+    if let Some(address) = receivers.mail.as_ref().filter(|_| letter.alert.kind.is_for_mail()) {
+        let mut command = Command::new(sendmail());
+        command.arg("-t");
+        if let Err(error) = run(&mut command, Some(&mail(address, letter))) {
+            complain(&format!("mail to {address}: {error}"));
         }
     }
 }

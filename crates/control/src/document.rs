@@ -405,7 +405,7 @@ pub struct ServerStatus {
 /// A piece of armour.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct ArmourPiece {
-    /// Which: `io-flusher`, `oom-score`, `memory-locked` or `direct-io`.
+    /// Which: `io-flusher`, `oom-score`, `memory-locked`, `direct-io`, `landlock` or `seccomp`.
     pub piece: String,
     /// Whether it is on.
     pub on: bool,

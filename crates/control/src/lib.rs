@@ -33,7 +33,7 @@ pub use command::{
     Refusal, SyncOrder,
 };
 pub use config::{Armour, Config, ConfigError, Layout};
-pub use delivery::{Delivery, Receivers, check_address};
+pub use delivery::{Delivery, Receivers, check_address, deliver_all};
 pub use document::{
     API_VERSION, ArmourPiece, ArrayState, ArrayStatus, BitmapStatus, BucketStatus, CacheStatus, CachedStatus,
     CountsStatus, Event, ExportStatus, Happened, IoStatus, JournalMode, JournalStatus, LatencyBucket,

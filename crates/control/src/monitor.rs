@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::alerts::{Alert, Before, Rules, alerts};
 use crate::client::Client;
-use crate::delivery::{Delivery, Receivers};
+use crate::delivery::Delivery;
 use crate::document::StackStatus;
 use crate::mdstat::mdstat;
 
@@ -67,14 +67,13 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Watches the stack that `client` speaks to, and tells `receivers`. What goes wrong is said to `complain`.
+    /// Watches the stack that `client` speaks to, and has delivered what happens. What goes wrong is said to `complain`.
     pub fn start(
         client: Client,
         rules: Rules,
-        receivers: Receivers,
+        delivery: Delivery,
         complain: fn(&str),
     ) -> io::Result<Monitor> {
-        let delivery = Delivery::start(receivers, complain)?;
         let (last, asked) = sync_channel(1);
         let (ended, over) = sync_channel(1);
         let client = client.within(ANSWER_WITHIN);

@@ -16,7 +16,7 @@ use md::array::Happening;
 use md::{Action, Array, Condition, Mismatch, PrivateLogState, Progress, ScrubReport, SyncState, Verdict};
 use md_format::UuidText;
 use runtime::mailbox::Receiver;
-use runtime::{spawn, wall_seconds};
+use runtime::{spawn_freely, wall_seconds};
 use tokio::sync::broadcast;
 use tokio::sync::oneshot;
 
@@ -47,7 +47,7 @@ pub struct Facts {
     /// Nothing is written to the members.
     pub read_only: bool,
     /// What is done against a lack of memory.
-    pub armour: Vec<ArmourPiece>,
+    pub armour: RefCell<Vec<ArmourPiece>>,
 }
 
 /// An array of a stack.
@@ -137,13 +137,18 @@ impl Stack {
         });
         for at in 0..stack.volumes.len() {
             let own = stack.clone();
-            let _running = spawn(async move { own.watch(at).await });
+            let _running = spawn_freely(async move { own.watch(at).await });
         }
         if !stack.cached.borrow().is_empty() {
             let own = stack.clone();
             let _running = spawn(async move { own.watch_caches().await });
         }
         stack
+    }
+
+    /// Another look at the armour: what is put on last is put on when everything else is there.
+    pub fn armour_is(&self, pieces: Vec<ArmourPiece>) {
+        self.facts.armour.replace(pieces);
     }
 
     /// Where events are handed out, until the stack stops.
@@ -162,10 +167,10 @@ impl Stack {
             match commands.recv().await {
                 Command::Status(reply) => drop(reply.send(stack.status())),
                 Command::Manage { order, reply } => {
-                    spawn(async move { reply.send(stack.manage(order).await) });
+                    spawn_freely(async move { reply.send(stack.manage(order).await) });
                 }
                 Command::Add { wish, reply } => {
-                    spawn(async move { reply.send(stack.add(wish).await) });
+                    spawn_freely(async move { reply.send(stack.add(wish).await) });
                 }
                 Command::Stop(reply) => return reply,
             }
@@ -214,7 +219,7 @@ impl Stack {
             started_s: self.started_s,
             driver: self.facts.driver.clone(),
             read_only: self.facts.read_only,
-            armour: self.facts.armour.clone(),
+            armour: self.facts.armour.borrow().clone(),
             snapshot: self.keeper.as_ref().map(|keeper| keeper.path().display().to_string()),
             arrays: (0..self.volumes.len()).map(|at| self.array_status(at)).collect(),
             caches: self.caches.iter().map(|cache| cache.status()).collect(),

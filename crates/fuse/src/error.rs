@@ -18,6 +18,17 @@ pub enum Error {
     /// Who is not root mounts by a helper, and it is missing.
     #[error("fusermount3 cannot be run: {0}; who is not root needs it to mount (Debian: apt install fuse3)")]
     NoHelper(io::Error),
+    /// The process that was to mount is gone.
+    #[error("{}: the process that mounts has ended, or cannot be spoken with: {error}", path.display())]
+    Holder {
+        /// Where.
+        path: PathBuf,
+        /// What came of it.
+        error: io::Error,
+    },
+    /// The process that was to mount says why it cannot.
+    #[error("{0}")]
+    Said(String),
     /// The helper refuses.
     #[error("{}: fusermount3 refuses to mount: {text}", path.display())]
     Refused {

@@ -15,6 +15,6 @@ mod tree;
 pub mod wire;
 
 pub use error::Error;
-pub use mount::{Mount, Options};
+pub use mount::{Holder, Mount, Options, hold};
 pub use server::{Server, ServerCounters};
 pub use tree::file_name;

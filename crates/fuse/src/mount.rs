@@ -6,6 +6,7 @@
 
 mod dead;
 mod helper;
+mod holder;
 mod place;
 
 use std::ffi::CString;
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::Error;
+pub use holder::{Holder, hold};
 use place::Place;
 
 /// The device by which a server and the kernel speak.
@@ -46,19 +48,77 @@ pub struct Options {
 /// A mount. Dropping it takes it away, at once also where it is used.
 #[derive(Debug)]
 pub struct Mount {
-    place: Place,
-    is_mounted: bool,
+    path: PathBuf,
+    is_folder: bool,
+    hands: Hands,
+}
+
+/// Who takes it away.
+#[derive(Debug)]
+enum Hands {
+    Own(Own),
+    Holder(Holder),
 }
 
 impl Mount {
     /// Mounts at `path`, and hands out the device by which the kernel speaks to the server. A mount that a killed process has
     /// left there is taken away first.
     pub fn new(path: &Path, options: Options) -> Result<(Mount, OwnedFd), Error> {
+        let (own, device) = Own::new(path, options)?;
+        let (path, is_folder) = (own.place.path.clone(), own.place.is_folder);
+        Ok((Mount { path, is_folder, hands: Hands::Own(own) }, device))
+    }
+
+    /// Lets another process mount, for `volumes` volumes, and take the mount away: for one that will not be allowed to.
+    pub fn held(holder: Holder, volumes: usize) -> Result<(Mount, OwnedFd), Error> {
+        let (holder, held) = holder.mount(volumes)?;
+        let mount = Mount { path: held.path, is_folder: held.is_folder, hands: Hands::Holder(holder) };
+        Ok((mount, held.device))
+    }
+
+    /// Whether it is a folder with a file for each volume; a single file otherwise.
+    pub fn is_folder(&self) -> bool {
+        self.is_folder
+    }
+
+    /// Gives the mount to a thread that takes it away when it is told to.
+    pub(crate) fn keep(self) -> Result<Kept, Error> {
+        let path = self.path.clone();
+        let (order, orders) = sync_channel(1);
+        let (done, outcome) = mailbox(1);
+        let janitor = thread::Builder::new().name("fuse-unmount".to_owned()).stack_size(256 << 10);
+        let work = move || match orders.recv() {
+            Ok(()) => drop(done.send(self.unmount())),
+            Err(_) => drop(self), // nobody will say so any more
+        };
+        match janitor.spawn(work) {
+            Ok(_) => Ok(Kept { path, order, outcome }),
+            Err(error) => Err(Error::Io { path, what: "making a thread", error }),
+        }
+    }
+
+    fn unmount(self) -> Option<String> {
+        match self.hands {
+            Hands::Own(own) => own.unmount(),
+            Hands::Holder(holder) => holder.unmount(&self.path),
+        }
+    }
+}
+
+/// A mount of this process's own.
+#[derive(Debug)]
+struct Own {
+    place: Place,
+    is_mounted: bool,
+}
+
+impl Own {
+    fn new(path: &Path, options: Options) -> Result<(Own, OwnedFd), Error> {
         let path = &dead::clear(path, options.tell)?;
-        let mut mount = Mount { place: Place::find(path, options.volumes)?, is_mounted: false };
-        let device = mount.attach()?;
-        mount.is_mounted = true;
-        Ok((mount, device))
+        let mut own = Own { place: Place::find(path, options.volumes)?, is_mounted: false };
+        let device = own.attach()?;
+        own.is_mounted = true;
+        Ok((own, device))
     }
 
     fn attach(&self) -> Result<OwnedFd, Error> {
@@ -75,27 +135,6 @@ impl Mount {
             Ok(()) => Ok(device),
             Err(Errno::PERM) => helper::mount(path),
             Err(errno) => Err(Error::Io { path: path.clone(), what: "mounting", error: errno.into() }),
-        }
-    }
-
-    /// Whether it is a folder with a file for each volume; a single file otherwise.
-    pub fn is_folder(&self) -> bool {
-        self.place.is_folder
-    }
-
-    /// Gives the mount to a thread that takes it away when it is told to.
-    pub(crate) fn keep(self) -> Result<Kept, Error> {
-        let path = self.place.path.clone();
-        let (order, orders) = sync_channel(1);
-        let (done, outcome) = mailbox(1);
-        let janitor = thread::Builder::new().name("fuse-unmount".to_owned()).stack_size(256 << 10);
-        let work = move || match orders.recv() {
-            Ok(()) => drop(done.send(self.unmount())),
-            Err(_) => drop(self), // nobody will say so any more
-        };
-        match janitor.spawn(work) {
-            Ok(_) => Ok(Kept { path, order, outcome }),
-            Err(error) => Err(Error::Io { path, what: "making a thread", error }),
         }
     }
 
@@ -117,7 +156,7 @@ impl Mount {
     }
 }
 
-impl Drop for Mount {
+impl Drop for Own {
     fn drop(&mut self) {
         if self.is_mounted {
             let _ = detach(&self.place.path, true); // a process that dies leaves it, too

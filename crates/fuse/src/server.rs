@@ -18,7 +18,7 @@ use std::task::{Poll, Waker};
 
 use block::{Arena, Buf, MAX_BUFFER};
 use export::{Export, Span};
-use runtime::{Channel, Event, Task, next_trace, spawn, strictly, wall_seconds, yield_now};
+use runtime::{Channel, Event, Task, next_trace, spawn, wall_seconds, yield_now};
 use rustix::io::Errno;
 use zerocopy::FromBytes;
 
@@ -86,9 +86,9 @@ impl Server {
         };
         let kept = mount.keep()?;
         let house = House::new(channel, tree);
-        let receiving = spawn(strictly(receive(house.clone())));
+        let receiving = spawn(receive(house.clone()));
         for slot in 0..SLOTS as u16 {
-            spawn(strictly(work(house.clone(), slot)));
+            spawn(work(house.clone(), slot));
         }
         Ok(Server { house, mount: kept, receiving })
     }

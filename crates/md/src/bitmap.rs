@@ -21,7 +21,7 @@ use md_format::bitmap::{BitmapSuper, Kind};
 use md_format::superblock::Summary;
 use md_format::{FormatError, ResyncOffset};
 use runtime::rank::Step;
-use runtime::{Event, spawn, strictly};
+use runtime::{Event, spawn};
 
 pub(crate) use self::chunks::NewRows;
 use self::chunks::{Chunks, Found};
@@ -250,9 +250,9 @@ impl Bitmap {
     pub fn start(self: &Rc<Bitmap>, array: &Rc<Array>) {
         block::reserve(FAN_OUT);
         let (own, writes) = (self.clone(), array.clone());
-        let _running = spawn(strictly(async move { writer::run(&writes, &own).await }));
+        let _running = spawn(async move { writer::run(&writes, &own).await });
         let (own, clears) = (self.clone(), array.clone());
-        let _running = spawn(strictly(async move { clearing::run(&clears, &own).await }));
+        let _running = spawn(async move { clearing::run(&clears, &own).await });
     }
 
     /// No bit is cleared any more when this returns.

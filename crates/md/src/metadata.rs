@@ -13,7 +13,7 @@ use md_format::private_log::fingerprint;
 use md_format::superblock::{self, Entry, Recovery, Summary};
 use md_format::{Features, FormatError, ResyncOffset, Role};
 use runtime::rank::Step;
-use runtime::{Event, sleep_ms, spawn, strictly};
+use runtime::{Event, sleep_ms, spawn};
 
 use crate::array::Array;
 use crate::level::{self, parity::log};
@@ -89,8 +89,8 @@ impl Drop for Writing<'_> {
 pub(crate) fn start(array: &Rc<Array>) {
     block::reserve(2 * FAN_OUT);
     let (writer, timer) = (array.clone(), array.clone());
-    let _running = spawn(strictly(async move { write_rounds(&writer).await }));
-    let _running = spawn(strictly(async move { watch_for_idleness(&timer).await }));
+    let _running = spawn(async move { write_rounds(&writer).await });
+    let _running = spawn(async move { watch_for_idleness(&timer).await });
 }
 
 impl Metadata {

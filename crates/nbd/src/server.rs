@@ -20,7 +20,7 @@ use std::task::{Poll, Waker};
 
 use block::{Arena, Buf, Moment};
 use export::Exports;
-use runtime::{Event, Listener, Stream, Task, now, sleep_ms, sleep_until, spawn};
+use runtime::{Event, Listener, Stream, Task, now, sleep_ms, sleep_until, spawn_freely};
 
 use crate::Error;
 use crate::incoming::Incoming;
@@ -96,8 +96,8 @@ impl Server {
             changed: Event::with_capacity(3),
             counters: ServerCounters::default(),
         });
-        spawn(watch(house.clone()));
-        let accepting = spawn(accept(house.clone(), listener));
+        spawn_freely(watch(house.clone()));
+        let accepting = spawn_freely(accept(house.clone(), listener));
         Server { house, accepting }
     }
 
@@ -181,7 +181,7 @@ async fn accept(house: Rc<House>, listener: Rc<dyn Listener>) {
                 let seat = house.free_seat().expect("only the acceptor takes seats").clone();
                 *seat.connection.borrow_mut() = Some(stream.clone());
                 count(&house.counters.accepted, 1);
-                spawn(attend(house.clone(), seat, stream));
+                spawn_freely(attend(house.clone(), seat, stream));
             }
             Some(Err(_)) => sleep_ms(ACCEPT_PAUSE_MS).await,
         }

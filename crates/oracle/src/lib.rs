@@ -31,6 +31,7 @@ mod judge;
 mod kernel;
 pub mod left_out;
 mod limits;
+pub mod live;
 mod machine;
 pub mod pattern;
 pub mod prepare;

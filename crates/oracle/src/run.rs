@@ -18,6 +18,8 @@ pub struct Run {
     pub(crate) script: String,
     pub(crate) memory_mib: u32,
     pub(crate) timeout: Duration,
+    pub(crate) programs: Vec<(String, PathBuf)>,
+    pub(crate) hear: Option<fn(&str)>,
 }
 
 /// A disk of the guest.
@@ -92,6 +94,8 @@ impl Run {
             script: String::new(),
             memory_mib: limits::GUEST_MEMORY_MIB,
             timeout: limits::RUN_TIMEOUT,
+            programs: Vec::new(),
+            hear: None,
         }
     }
 
@@ -145,6 +149,18 @@ impl Run {
     /// After this time the guest is killed: [`Ending::TimedOut`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Puts a program of this machine into the guest's root, under this name on the path.
+    pub fn program(mut self, name: impl Into<String>, source: impl Into<PathBuf>) -> Self {
+        self.programs.push((name.into(), source.into()));
+        self
+    }
+
+    /// Hands each line of the script over while it runs.
+    pub fn hear(mut self, hear: fn(&str)) -> Self {
+        self.hear = Some(hear);
         self
     }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use block::Moment;
+use block::{Moment, trap};
 
 use crate::event::Event;
 use crate::rank::Ranks;
@@ -208,6 +208,9 @@ impl Core {
         let (count, mut ready) = (tasks.len(), self.ready.borrow_mut());
         let missing = count.saturating_sub(ready.len());
         ready.reserve(missing); // a task is queued at most once, so the ring never grows later
+        let mut free = self.free_tasks.borrow_mut();
+        let missing = count.saturating_sub(free.len());
+        free.reserve(missing); // nor does the list of numbers that are free
         (count - 1) as u32
     }
 
@@ -360,9 +363,28 @@ pub async fn yield_now() {
     .await;
 }
 
-/// Runs `future` on this core beside everything else. Allocates, so it belongs to the building of a stack and to
-/// rare work such as a resync, not to the data path.
+/// Runs `future` on this core beside everything else. It serves, so it may not allocate: what it needs is there when it is
+/// made, and whoever allocates in it is caught if the trap is set ([`block::trap`]). Spawning itself allocates, so it belongs
+/// to the building of a stack.
 pub fn spawn<F>(future: F) -> Task<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    spawn_by(future, trap::strictly)
+}
+
+/// As [`spawn`], for rare work that nobody's writing back waits for, and that may allocate: what people ask for, the handshake
+/// of a client, the start of a resync. May be called by such work alone.
+pub fn spawn_freely<F>(future: F) -> Task<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    spawn_by(future, trap::freely)
+}
+
+fn spawn_by<F>(future: F, guard: fn() -> trap::Strictly) -> Task<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
@@ -373,6 +395,7 @@ where
         future: RefCell::new(Some(Box::pin(future))),
         shared: shared.clone(),
         task: Cell::new(0),
+        guard,
     });
     let task = core.adopt(cell.clone(), 0);
     cell.task.set(task);
@@ -407,10 +430,12 @@ struct Spawned<F: Future> {
     future: RefCell<Option<Pin<Box<F>>>>,
     shared: Rc<Shared<F::Output>>,
     task: Cell<u32>,
+    guard: fn() -> trap::Strictly,
 }
 
 impl<F: Future> Pollable for Spawned<F> {
     fn poll_slot(&self, _: usize, cx: &mut Context<'_>) {
+        let _guard = (self.guard)();
         let mut place = self.future.borrow_mut();
         let Some(future) = place.as_mut() else { return };
         if let Poll::Ready(output) = future.as_mut().poll(cx) {

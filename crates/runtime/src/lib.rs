@@ -26,7 +26,8 @@ mod timer;
 pub use channel::{Channel, recv_message};
 pub use event::Event;
 pub use executor::{
-    Driver, Runtime, Task, Wait, next_trace, now, random, random_uuid, spawn, wall_seconds, yield_now,
+    Driver, Runtime, Task, Wait, next_trace, now, random, random_uuid, spawn, spawn_freely, wall_seconds,
+    yield_now,
 };
 pub use layer::{Engine, Layer};
 pub use meter::{Answer, Meter};

@@ -14,6 +14,7 @@ pub mod remove;
 pub mod replace;
 pub mod run;
 pub mod scrub;
+pub mod servant;
 pub mod status;
 pub mod stop;
 pub mod sync;

@@ -3,27 +3,33 @@
 mod armour;
 mod backing;
 mod caches;
+mod confine;
 mod contents;
 mod doors;
 mod plan;
 mod trace;
 mod wish;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow};
 use block::{Dev, Sectors};
 use control::api::{Api, COMMANDS};
-use control::{Client, Event, Facts, Keeper, Monitor, Place, Snapshot, Stack, Taken};
+use control::{Client, Delivery, Event, Facts, Keeper, Monitor, Place, Receivers, Snapshot, Stack, Taken};
 use export::Exports;
+use fuse::Holder;
 use md::{Array, examine};
 use runtime::Overlay;
 use runtime::mailbox::mailbox;
+use runtime::os::OpenError;
+use rustix::io::Errno;
 use sd_notify::NotifyState;
 
-use crate::cli::{Driver, Run};
+use crate::cli::{Driver, Piece, Run};
 use crate::commands::monitor::complain;
+use crate::commands::servant::{courier, holder};
 use crate::dirs;
 use crate::members::{self, How};
 use crate::pile::Pile;
@@ -31,6 +37,7 @@ use crate::stack::Stack as Found;
 use crate::volumes::refused;
 use crate::world::World;
 use armour::Armour;
+use confine::Reach;
 use contents::contents;
 use doors::Doors;
 use plan::Plan;
@@ -46,10 +53,14 @@ pub fn run(args: Run, driver: Driver) -> Result<()> {
     let run_dir = dirs::run_dir(args.run_dir.run_dir.as_deref())?;
     let state_dir = dirs::state_dir(args.state_dir.as_deref())?;
     let armour = match args.plan {
-        true => Armour::before_threads(crate::cli::Armour::Off),
-        false => Armour::before_threads(wish.armour),
+        true => Armour::before_threads(crate::cli::Armour::Off, &[]),
+        false => Armour::before_threads(wish.armour, &wish.armour_without),
     };
+    let servants = Servants::start(&wish, args.plan)?;
     let world = World::new(driver)?;
+    if wish.armour_without.contains(&Piece::DirectIo) {
+        world.os.use_page_cache();
+    }
     let how = match args.plan || wish.read_only {
         true => How::read(false),
         false => How::write(wish.sole_writer),
@@ -68,11 +79,12 @@ pub fn run(args: Run, driver: Driver) -> Result<()> {
     plan.refuse()?;
     plan.warnings.iter().for_each(|warning| eprintln!("ashlar: warning: {warning}"));
     let (taken, control) = Place::new(&run_dir, &plan.stack)?.take()?;
-    let doors = Doors::open(&world, &wish, found.tops.len())?;
+    let doors = Doors::open(&world, &wish, servants.holders, found.tops.len())?;
+    let reach = Reach::of(&wish, &run_dir, &state_dir, args.trace.as_deref());
     let _trace = args.trace.as_deref().map(Trace::start).transpose()?;
     let problems = world.runtime.block_on(async {
         let (running, armour) = open(&world, &wish, &plan, &found, doors, armour, &state_dir).await?;
-        serve_until_told(running, &wish, armour, taken, control)
+        serve_until_told(running, &wish, armour, &reach, servants.courier, taken, control)
             .await
             .context("the control interface cannot be started")
     })?;
@@ -120,7 +132,7 @@ async fn open(
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
         driver: world.os.why().to_owned(),
         read_only: wish.read_only,
-        armour: armour.close(pile.disks()),
+        armour: RefCell::new(armour.close(pile.disks())),
     };
     let arena = world.arena.clone();
     let records = control::Records::new(state_dir.join("scrubs"));
@@ -136,7 +148,8 @@ fn opener(world: &World) -> control::Open {
         Box::pin(async move {
             let failed = |error: anyhow::Error| control::Refusal::Failed(format!("{error:#}"));
             let how = How::write(wish.sole_writer);
-            let member = members::open_now(&os, &wish.member, how).await.map_err(failed)?;
+            let member = members::open_now(&os, &wish.member, how).await;
+            let member = member.map_err(|error| failed(explained(error)))?;
             let device = member.device();
             // What cannot be read is no member; whether it can be written shows when it is.
             let examined = examine(&device, &arena).await.ok();
@@ -149,6 +162,17 @@ fn opener(world: &World) -> control::Open {
     })
 }
 
+/// A disk that may not be opened may lie outside of what this stack has kept for itself.
+fn explained(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<OpenError>() {
+        Some(OpenError::System { errno: Errno::ACCESS, .. }) => error.context(
+            "a running stack opens disks in /dev, and in the folders of the members that it began with; it reaches others when \
+             it is run with --armour-without landlock",
+        ),
+        _ => error,
+    }
+}
+
 fn tell(event: &Event) {
     eprintln!("ashlar: {event}");
 }
@@ -157,14 +181,17 @@ fn tell(event: &Event) {
 async fn serve_until_told(
     stack: Rc<Stack>,
     wish: &Wish,
-    armour: Armour,
+    mut armour: Armour,
+    reach: &Reach,
+    courier: Option<Delivery>,
     taken: Taken,
     control: std::os::unix::net::UnixListener,
 ) -> std::io::Result<Vec<String>> {
     let (sender, commands) = mailbox(COMMANDS);
     let api = Api::start(control, sender, &stack.events())?;
+    let monitor = courier.and_then(|courier| monitor(wish, taken.place(), courier));
+    stack.armour_is(armour.confine(reach)); // no thread is made from here on but for a disk that is added
     announce(&stack);
-    let monitor = monitor(wish, taken.place());
     armour.set_trap();
     let reply = stack.attend(&commands).await;
     let _ = sd_notify::notify(&[NotifyState::Stopping]); // nobody listens where there is no systemd
@@ -186,14 +213,29 @@ async fn serve_until_told(
     Ok(problems)
 }
 
-/// The thread that tells what happens, if anybody is to be told. Data is served also where there is none.
-fn monitor(wish: &Wish, place: &Place) -> Option<Monitor> {
-    if !wish.receivers.is_any() {
-        return None;
-    }
-    let client = Client::new(&place.socket());
-    let started = Monitor::start(client, wish.rules, wish.receivers.clone(), complain);
+/// The thread that looks what happens. Data is served also where there is none.
+fn monitor(wish: &Wish, place: &Place, courier: Delivery) -> Option<Monitor> {
+    let started = Monitor::start(Client::new(&place.socket()), wish.rules, courier, complain);
     started.map_err(|error| complain(&format!("nobody will be told what happens: {error}"))).ok()
+}
+
+/// The processes that do what this one will not be allowed to.
+struct Servants {
+    holders: Vec<Holder>,
+    courier: Option<Delivery>,
+}
+
+impl Servants {
+    /// Starts those that are needed.
+    fn start(wish: &Wish, only_plan: bool) -> Result<Servants> {
+        if only_plan {
+            return Ok(Servants { holders: Vec::new(), courier: None });
+        }
+        let holders = wish.mounts.iter().map(|path| holder(path)).collect::<Result<_>>()?;
+        let told = |receivers: &Receivers| courier(receivers).context("alerts cannot be delivered");
+        let courier = wish.receivers.is_any().then(|| told(&wish.receivers)).transpose()?;
+        Ok(Servants { holders, courier })
+    }
 }
 
 fn announce(stack: &Stack) {

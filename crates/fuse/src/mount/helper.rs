@@ -2,7 +2,7 @@
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -33,7 +33,7 @@ fn mount_with(path: &Path, options: &str) -> Result<OwnedFd, Error> {
     command.env(SOCKET.0, SOCKET.1).stdin(OwnedFd::from(its)).stdout(Stdio::null()).stderr(Stdio::piped());
     let child = command.spawn().map_err(Error::NoHelper)?;
     drop(command); // with its end of the socket: if the helper ends without a word, receiving does so too
-    let device = receive(&own);
+    let device = receive(&own, &mut [0]).ok().and_then(|(_, device)| device);
     let ended = child.wait_with_output().map_err(Error::NoHelper)?;
     match (device, ended.status.success()) {
         (Some(device), true) => Ok(device),
@@ -44,17 +44,18 @@ fn mount_with(path: &Path, options: &str) -> Result<OwnedFd, Error> {
     }
 }
 
-fn receive(socket: &UnixStream) -> Option<OwnedFd> {
+/// Bytes into `room`, how many, and the file that came with them.
+pub(super) fn receive(socket: impl AsFd, room: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let mut vectors = [IoSliceMut::new(&mut byte)];
+    let mut vectors = [IoSliceMut::new(room)];
     let flags = RecvFlags::CMSG_CLOEXEC;
-    rustix::io::retry_on_intr(|| recvmsg(socket, &mut vectors, &mut control, flags)).ok()?;
-    control.drain().find_map(|message| match message {
+    let come = rustix::io::retry_on_intr(|| recvmsg(&socket, &mut vectors, &mut control, flags))?;
+    let file = control.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut files) => files.next(),
         _ => None,
-    })
+    });
+    Ok((come.bytes, file))
 }
 
 /// Takes the mount at `path` away.

@@ -22,7 +22,7 @@ use std::rc::Rc;
 
 use block::{Origin, Outcome, Priority, Range, Request, Sectors};
 use md_format::ResyncOffset;
-use runtime::{Event, spawn};
+use runtime::{Event, spawn_freely};
 
 pub use decide::Scrub;
 pub use pace::Speed;
@@ -467,7 +467,7 @@ pub(crate) fn start(array: &Array, own: Rc<Array>) {
         return;
     }
     array.sync.stopped.set(false);
-    let _running = spawn(async move {
+    let _running = spawn_freely(async move {
         keep(&own).await;
         own.sync.stopped.set(true);
         own.sync.wake();

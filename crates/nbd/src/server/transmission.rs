@@ -83,9 +83,8 @@ impl Session {
 
     /// Serves the connection until it ends. `leaving` is called when only the client's reading is still waited for.
     pub(super) async fn run(self: &Rc<Session>, incoming: &mut Incoming, leaving: impl FnOnce()) {
-        let sender = spawn(strictly(send(self.clone())));
-        let workers: Vec<Task<()>> =
-            (0..SLOTS as u16).map(|slot| spawn(strictly(work(self.clone(), slot)))).collect();
+        let sender = spawn(send(self.clone()));
+        let workers: Vec<Task<()>> = (0..SLOTS as u16).map(|slot| spawn(work(self.clone(), slot))).collect();
         let received = strictly(self.receive(incoming)).await;
         self.deaf.set(true);
         self.slots.iter().for_each(|slot| slot.changed.notify());

@@ -14,7 +14,13 @@ use crate::{Ending, Error};
 const MARK: &str = "@oracle ";
 
 /// Starts the guest and waits for its end, at most `timeout`. Returns how it ended and what the script printed.
-pub(super) fn watch(command: &mut Command, timeout: Duration) -> Result<(Ending, String), Error> {
+///
+/// Each line that the script prints is handed to `hear` when it comes.
+pub(super) fn watch(
+    command: &mut Command,
+    timeout: Duration,
+    hear: Option<fn(&str)>,
+) -> Result<(Ending, String), Error> {
     use std::os::unix::process::CommandExt;
 
     let deadline = Instant::now() + timeout;
@@ -28,7 +34,13 @@ pub(super) fn watch(command: &mut Command, timeout: Duration) -> Result<(Ending,
     let mut console = Console::default();
     let ending = loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(line) => console.take(&line),
+            Ok(line) => {
+                let before = console.script.len();
+                console.take(&line);
+                if let Some(hear) = hear.filter(|_| console.script.len() > before) {
+                    hear(console.script[before..].trim_end());
+                }
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => break Ending::TimedOut,
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let died = if console.started { Ending::Died } else { Ending::NeverStarted };
@@ -128,7 +140,7 @@ mod tests {
         {
             let mut command = Command::new("sh");
             command.args(["-c", words]);
-            assert_eq!(watch(&mut command, Duration::from_secs(60)).unwrap().0, expected);
+            assert_eq!(watch(&mut command, Duration::from_secs(60), None).unwrap().0, expected);
         }
     }
 
@@ -137,7 +149,7 @@ mod tests {
         let begun = Instant::now();
         let mut command = Command::new("sh");
         command.args(["-c", "echo '@oracle started'; echo half; sleep 60 & sleep 60"]);
-        let (ending, heard) = watch(&mut command, Duration::from_millis(300)).unwrap();
+        let (ending, heard) = watch(&mut command, Duration::from_millis(300), None).unwrap();
         assert_eq!((ending, heard.as_str()), (Ending::TimedOut, "half\n"));
         assert!(begun.elapsed() < Duration::from_secs(10));
     }

@@ -50,7 +50,7 @@ pub(crate) fn run(run: &Run) -> Result<Outcome, Error> {
     loop {
         std::fs::write(&kernel_log, "").named("create", &kernel_log)?;
         let mut command = command(run, &boot, &files)?;
-        let (ending, stdout) = console::watch(&mut command, run.timeout)?;
+        let (ending, stdout) = console::watch(&mut command, run.timeout, run.hear)?;
         if ending == Ending::NeverStarted && boots < limits::BOOTS {
             eprintln!("oracle: the guest with {} did not come up; booting it again", run.kernel);
             boots += 1;
@@ -98,6 +98,9 @@ fn own_part(run: &Run, layout: &Layout) -> Result<Vec<u8>, Error> {
     root.host_program("sbin/pattern", &pattern_command(&cache)?)?;
     for program in ["mdadm", "mdmon"] {
         root.host_program(&format!("sbin/{program}"), &mdadm_program(&cache, &run.mdadm, program)?)?;
+    }
+    for (name, source) in &run.programs {
+        root.host_program(&format!("sbin/{name}"), source)?;
     }
     let script = format!("{}\n{}\n", include_str!("../../guest/lib.sh"), run.script);
     root.file("oracle/script", script.as_bytes());

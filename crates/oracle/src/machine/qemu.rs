@@ -9,9 +9,10 @@ use super::{Files, Layout, disk_name};
 use crate::run::{Bus, Disk, Run};
 use crate::{Boot, Error};
 
-/// `nokaslr` and `mitigations=off` save emulated instructions; expedited RCU makes stopping an array quick.
+/// `nokaslr` and `mitigations=off` save emulated instructions; expedited RCU makes stopping an array quick; `psi` has
+/// /proc/pressure filled.
 const KERNEL_WORDS: &str =
-    "console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr rcupdate.rcu_expedited=1";
+    "console=ttyS0 loglevel=6 panic=-1 mitigations=off nokaslr rcupdate.rcu_expedited=1 psi=1";
 
 pub(super) fn layout(run: &Run) -> Result<Layout, Error> {
     let (mut virtio, mut scsi) = (0, 0);

@@ -12,7 +12,7 @@ mod tool;
 mod unpack;
 
 pub(crate) use archive::Archive;
-pub(crate) use tool::pattern_command;
+pub(crate) use tool::{load_command, pattern_command};
 
 use crate::{Boot, Cache, Error, Kernel, ready};
 

@@ -14,7 +14,7 @@ const WANTED: [&str; 4] = [
     "virtio-pci virtio-blk virtio-scsi sd-mod 9p 9pnet-virtio",
     "md-mod linear md-linear raid0 raid1 raid10 raid456 faulty multipath",
     "bcache libcrc32c crc32c crc32c-generic crc32c-intel",
-    "ublk-drv nbd loop ext4 xfs",
+    "ublk-drv nbd loop ext4 xfs fuse",
 ];
 
 /// Copies the wanted modules of an unpacked kernel to `stage`, with the tables that modprobe reads. Returns the

@@ -7,6 +7,7 @@
 
 pub mod armour;
 mod channel;
+pub mod confine;
 mod crew;
 mod file;
 mod helper;
@@ -74,6 +75,8 @@ pub struct Os {
     /// How often a member that is in use is tried again: once for all members, so that a stack which really runs is told
     /// soon.
     tries_left: Cell<u32>,
+    /// Members are opened past the page cache where they can be.
+    direct: Cell<bool>,
 }
 
 enum Way {
@@ -99,7 +102,20 @@ impl Os {
             },
         };
         let (inflight, tries_left) = (Inflight::new(IN_FLIGHT), Cell::new(TRIES));
-        Ok(Rc::new(Os { way, inflight, readiness: Readiness::default(), completions, why, tries_left }))
+        Ok(Rc::new(Os {
+            way,
+            inflight,
+            readiness: Readiness::default(),
+            completions,
+            why,
+            tries_left,
+            direct: Cell::new(true),
+        }))
+    }
+
+    /// Members that are opened from now on are read and written through the page cache: to see what that does.
+    pub fn use_page_cache(&self) {
+        self.direct.set(false);
     }
 
     /// Takes one of the tries that are left.

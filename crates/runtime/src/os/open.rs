@@ -123,7 +123,7 @@ impl Os {
             return Err(OpenError::Kind { path: path.to_owned(), found });
         }
         let (file, taken) = loop {
-            match open_and_lock(path, mode, &metadata) {
+            match open_and_lock(path, mode, self.direct.get(), &metadata) {
                 Err(OpenError::Locked { why, .. }) if why.may_pass() && self.has_patience() => {
                     std::thread::sleep(PATIENCE);
                 }
@@ -162,11 +162,12 @@ impl Os {
 fn open_and_lock(
     path: &Path,
     mode: OpenMode,
+    direct: bool,
     metadata: &fs::Metadata,
 ) -> Result<(OwnedFd, Option<Taken>), OpenError> {
     let is_block = metadata.file_type().is_block_device();
     let locked = |why| OpenError::Locked { path: path.to_owned(), why };
-    let file = open_file(path, mode, is_block).map_err(|errno| match errno {
+    let file = open_file(path, mode, direct, is_block).map_err(|errno| match errno {
         Errno::BUSY if is_block => locked(LockError::held_by_kernel(metadata.rdev())),
         errno => OpenError::System { path: path.to_owned(), doing: "opening it", errno },
     })?;
@@ -183,13 +184,13 @@ fn errno_of(error: &std::io::Error) -> Errno {
 }
 
 /// Opens past the page cache where the file system lets 512-byte requests do so, and through it elsewhere.
-fn open_file(path: &Path, mode: OpenMode, is_block: bool) -> Result<OwnedFd, Errno> {
+fn open_file(path: &Path, mode: OpenMode, direct: bool, is_block: bool) -> Result<OwnedFd, Errno> {
     let mut flags = OFlags::CLOEXEC;
     flags |= if mode == OpenMode::Write { OFlags::RDWR } else { OFlags::RDONLY };
     if is_block && mode != OpenMode::ReadLive {
         flags |= OFlags::EXCL;
     }
-    if is_block || direct_by_sectors(path) {
+    if direct && (is_block || direct_by_sectors(path)) {
         match rustix::fs::open(path, flags | OFlags::DIRECT, Mode::empty()) {
             Err(Errno::INVAL) => {}
             other => return other,

@@ -1,6 +1,7 @@
 //! `cargo xtask oracle`: fetching kernels, building their guests, running scripts under them.
 
 mod golden;
+mod live;
 mod run;
 
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ pub enum Command {
     },
     /// Run a shell script under a kernel.
     Run(run::Arguments),
+    /// Let a guest with little memory write to a file system on its own volume, and report every stall.
+    Live(live::Arguments),
     /// Repeat every test that boots a kernel (their names say `kernel`) under one kernel or all of them.
     Test {
         /// uml, 6.1, 6.12, 7.2 or all.
@@ -52,6 +55,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Fetch { kernels: Kernels(kernels) } => fetch(&kernels)?,
         Command::Build { kernels: Kernels(kernels) } => build(&kernels)?,
         Command::Run(arguments) => return run::run(&arguments),
+        Command::Live(arguments) => return live::run(&arguments),
         Command::Test { kernels: Kernels(kernels) } => return judge(&kernels),
         Command::All => {
             fetch(&Kernel::ALL)?;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 use control::Fronts;
 use export::{Export, Exports};
-use fuse::{Mount, Options};
+use fuse::{Holder, Mount};
 use nbd::Room;
 use runtime::os::channel;
 use runtime::{Address, Listener};
@@ -23,12 +23,14 @@ pub struct Doors {
 
 impl Doors {
     /// Listens and mounts.
-    pub fn open(world: &World, wish: &Wish, volumes: usize) -> Result<Doors> {
+    pub fn open(world: &World, wish: &Wish, holders: Vec<Holder>, volumes: usize) -> Result<Doors> {
         let listen = |address: &Address| anyhow::Ok((address.clone(), serve::open(&world.os, address)?));
-        let options = Options { volumes, tell: |text| eprintln!("ashlar: {text}") };
         Ok(Doors {
             listeners: wish.addresses.iter().map(listen).collect::<Result<_>>()?,
-            mounts: wish.mounts.iter().map(|path| Mount::new(path, options)).collect::<Result<_, _>>()?,
+            mounts: holders
+                .into_iter()
+                .map(|holder| Mount::held(holder, volumes))
+                .collect::<Result<_, _>>()?,
         })
     }
 

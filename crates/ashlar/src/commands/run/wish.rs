@@ -9,7 +9,7 @@ use md_format::geometry::raid0::Raid0Layout;
 use runtime::Address;
 
 use crate::Usage;
-use crate::cli::{Armour, Layout, Lenience, Run, Switch, Telling};
+use crate::cli::{Armour, Layout, Lenience, Piece, Run, Switch, Telling};
 use crate::commands::monitor::receivers;
 use crate::serve;
 use crate::volumes::raid0_layout;
@@ -31,6 +31,7 @@ pub struct Wish {
     pub journal_mode: control::JournalMode,
     pub layout: Option<Raid0Layout>,
     pub armour: Armour,
+    pub armour_without: Vec<Piece>,
     pub receivers: Receivers,
     pub rules: Rules,
 }
@@ -76,6 +77,7 @@ impl Wish {
                 .unwrap_or(control::JournalMode::WriteThrough),
             layout: args.lenience.layout.map(raid0_layout).or(from_file),
             armour: args.armour.or(config.armour.map(Armour::from)).unwrap_or(Armour::On),
+            armour_without: left_off(&config.armour_without, &args.armour_without)?,
             receivers: receivers(&told)?,
             rules: Rules { spares: told.spares, ..Rules::default() },
         };
@@ -127,4 +129,16 @@ impl Wish {
             _ => Ok(()),
         }
     }
+}
+
+/// The pieces of armour that are not wanted.
+fn left_off(from_file: &[String], from_words: &[Piece]) -> Result<Vec<Piece>> {
+    let unknown = |name: &String| {
+        Usage(format!(
+            "armour-without: {name:?} is no piece of the armour; there are io-flusher, oom-score, memory-locked, direct-io, \
+             landlock and seccomp"
+        ))
+    };
+    let named = from_file.iter().map(|name| Piece::of(name).map_err(|_| unknown(name)));
+    Ok(named.chain(from_words.iter().copied().map(Ok)).collect::<Result<_, _>>()?)
 }

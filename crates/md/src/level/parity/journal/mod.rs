@@ -28,7 +28,7 @@ use block::{Arena, Buf, Failed, Outcome, Range, Sectors};
 use md_format::journal::{BLOCK_BYTES, BLOCK_SECTORS, MOST_BLOCKS};
 use md_format::superblock::Summary;
 use runtime::rank::{Rank, Step};
-use runtime::{Event, spawn};
+use runtime::{Event, spawn, spawn_freely};
 
 use self::account::Account;
 use self::cache::Cache;
@@ -394,7 +394,8 @@ impl Journal {
 /// Starts the replay and the tasks of an array that has a journal, and what is to begin after the replay.
 pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) {
     let own = array.clone();
-    let _running = spawn(async move {
+    // Nothing is served before it has ended.
+    let _running = spawn_freely(async move {
         let (level, journal) = of(&own).expect("looked at before");
         let outcome = match replay::run(&own, level, journal).await {
             Err(failed) => go_on_without(&own, journal, failed),

@@ -31,7 +31,7 @@ use md_format::ppl;
 use md_format::private_log::LogPlace;
 use md_format::superblock::{PplPlace, Summary};
 use runtime::rank::{Rank, Step};
-use runtime::{Event, spawn};
+use runtime::{Event, spawn, spawn_freely};
 
 use self::entry::describe;
 pub(super) use self::entry::split;
@@ -464,7 +464,8 @@ pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) 
         return then(array);
     }
     let own = array.clone();
-    let _running = spawn(async move {
+    // Nothing is served before it has ended.
+    let _running = spawn_freely(async move {
         let (level, log) = of(&own).expect("looked at before");
         let next = replay::run(&own, level, log).await;
         log.state.set(next);
