@@ -141,7 +141,7 @@ impl Stack {
         }
         if !stack.cached.borrow().is_empty() {
             let own = stack.clone();
-            let _running = spawn(async move { own.watch_caches().await });
+            let _running = spawn_freely(async move { own.watch_caches().await });
         }
         stack
     }
