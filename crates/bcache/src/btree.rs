@@ -8,3 +8,6 @@ pub mod log;
 pub mod node;
 pub(crate) mod nodes;
 pub(crate) mod write;
+
+#[cfg(test)]
+mod tests;
