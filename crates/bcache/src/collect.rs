@@ -52,7 +52,7 @@ impl CacheSet {
         let mut at = Some(Position::default());
         while let Some(from) = at {
             for level in (1..=self.root().1).rev() {
-                let frame = self.nodes.place(self.root(), &self.buckets, from, level).await?;
+                let frame = self.nodes.place(&self.roots, &self.buckets, from, level).await?;
                 see(self, self.nodes.frame(frame).borrow().node.keys.keys(), oldest);
             }
             at = self.look_at_leaf(from, |keys| see(self, keys, oldest)).await?;
@@ -73,7 +73,7 @@ impl CacheSet {
         at: Position,
         look: impl FnOnce(&[Key]),
     ) -> Result<Option<Position>, SetError> {
-        let leaf = self.nodes.leaf(self.root(), &self.buckets, at).await?;
+        let leaf = self.nodes.leaf(&self.roots, &self.buckets, at).await?;
         look(leaf.keys.keys());
         let end = leaf.key.end();
         Ok((end != Position::MAX && end > at).then_some(end))

@@ -293,11 +293,11 @@ impl CacheSet {
         self.buckets.borrow_mut().set_use(self.bucket_of(&self.root().0).expect("checked"), Use::Metadata);
         loop {
             for level in (1..=self.root().1).rev() {
-                let frame = self.nodes.place(self.root(), &self.buckets, at, level).await?;
+                let frame = self.nodes.place(&self.roots, &self.buckets, at, level).await?;
                 let frame = self.nodes.frame(frame).borrow();
                 self.count_nodes(frame.node.keys.keys());
             }
-            let frame = self.nodes.place(self.root(), &self.buckets, at, 0).await?;
+            let frame = self.nodes.place(&self.roots, &self.buckets, at, 0).await?;
             let frame = self.nodes.frame(frame).borrow();
             undone |= self.count_extents(frame.node.keys.keys());
             let end = frame.node.key.end();

@@ -28,7 +28,7 @@ impl CacheSet {
     pub(crate) async fn next_dirty(&self, at: Position, most: u64) -> Result<Option<Key>, SetError> {
         let mut from = at;
         loop {
-            let leaf = self.nodes.leaf(self.root(), &self.buckets, from).await?;
+            let leaf = self.nodes.leaf(&self.roots, &self.buckets, from).await?;
             let behind = leaf.keys.keys()[leaf.keys.first_behind(from)..].iter();
             let mut own = behind.take_while(|key| key.inode() == at.inode);
             let found = own.find(|key| key.is_dirty() && key.pointer().is_some_and(|to| self.is_there(to)));

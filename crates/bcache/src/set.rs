@@ -179,7 +179,7 @@ impl CacheSet {
 
     async fn find_in_tree(&self, at: Position, most: u64) -> Result<Found, SetError> {
         // A leaf ends behind what was looked for in it.
-        let leaf = self.nodes.leaf(self.root(), &self.buckets, at).await?;
+        let leaf = self.nodes.leaf(&self.roots, &self.buckets, at).await?;
         let key = leaf.keys.keys().get(leaf.keys.first_behind(at));
         let end = leaf.key.end();
         let most = if end.inode == at.inode { most.min(end.offset - at.offset) } else { most };

@@ -83,7 +83,7 @@ impl CacheSet {
     }
 
     async fn make_room_alone(&self, at: Position) -> Result<(), SetError> {
-        let leaf = self.nodes.place(self.root(), &self.buckets, at, 0).await?;
+        let leaf = self.nodes.place(&self.roots, &self.buckets, at, 0).await?;
         if self.nodes.frame(leaf).borrow().node.has_room_for_some(&self.geometry) {
             return Ok(()); // somebody else has made it meanwhile
         }
@@ -144,7 +144,7 @@ impl CacheSet {
         if end_above.is_none_or(|end_above| end >= end_above) {
             return Ok(false);
         }
-        let neighbour = self.nodes.place(self.root(), &self.buckets, end, level).await?;
+        let neighbour = self.nodes.place(&self.roots, &self.buckets, end, level).await?;
         self.nodes.frame(neighbour).borrow_mut().is_held = true;
         change.neighbour = Some(neighbour);
         if !are_few(self.live_keys(change.path[0]) + self.live_keys(neighbour)) {
@@ -180,7 +180,7 @@ impl CacheSet {
     /// Holds the frames from that of a level up to the root.
     async fn hold_path(&self, change: &mut Change, at: Position, level: u16) -> Result<(), SetError> {
         for level in (level..=self.root().1).rev() {
-            let frame = self.nodes.place(self.root(), &self.buckets, at, level).await?;
+            let frame = self.nodes.place(&self.roots, &self.buckets, at, level).await?;
             self.nodes.frame(frame).borrow_mut().is_held = true;
             change.path.push(frame);
         }

@@ -78,7 +78,7 @@ impl CacheSet {
                 return Err(failed);
             }
             // A tree that cannot be read cannot be kept true either.
-            let place = self.nodes.place(self.root(), &self.buckets, at, 0).await;
+            let place = self.nodes.place(&self.roots, &self.buckets, at, 0).await;
             let frame = place.inspect_err(|error| self.fail(*error))?;
             match self.room_in(frame) {
                 None => self.nodes.changed.wait_until(|| self.room_in(frame).is_some()).await,

@@ -41,13 +41,13 @@ impl CacheSet {
 
     /// Joins the node of a level in which `at` lies with the one behind it, if they hold little. Where to go on.
     async fn join_behind(&self, at: Position, level: u16) -> Result<Option<Position>, SetError> {
-        let first = self.nodes.place(self.root(), &self.buckets, at, level).await?;
+        let first = self.nodes.place(&self.roots, &self.buckets, at, level).await?;
         let (end, keys) = (self.end_of(first), self.live_keys(first));
         let behind = (end != Position::MAX && end > at).then_some(end);
         if behind.is_none() || !self.are_few(keys) {
             return Ok(behind);
         }
-        let next = self.nodes.place(self.root(), &self.buckets, end, level).await?;
+        let next = self.nodes.place(&self.roots, &self.buckets, end, level).await?;
         if !self.are_few(keys + self.live_keys(next)) || !self.try_join(at, level).await? {
             return Ok(behind);
         }

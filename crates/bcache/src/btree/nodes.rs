@@ -9,6 +9,7 @@ pub(crate) mod frame;
 use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 
+use bcache_format::jset::Roots;
 use bcache_format::limits::MOST_LEVELS;
 use bcache_format::{BucketNo, Geometry, Key, Position};
 use block::{Arena, Dev, Failed, Origin, Request, Sectors};
@@ -72,29 +73,44 @@ impl Nodes {
         }
     }
 
-    /// The leaf in which `at` lies, below the root of this level.
+    /// The leaf in which `at` lies.
     pub async fn leaf(
         &self,
-        root: (Key, u16),
+        roots: &Cell<Roots>,
         buckets: &RefCell<Buckets>,
         at: Position,
     ) -> Result<Ref<'_, Node>, SetError> {
-        let frame = self.place(root, buckets, at, 0).await?;
+        let frame = self.place(roots, buckets, at, 0).await?;
         Ok(Ref::map(self.frames[frame].borrow(), |frame| &frame.node))
     }
 
     /// The frame of the node of a level in which `at` lies. It is right until the next wait.
+    ///
+    /// Who has waited looks again from the root, which may be another one: a node that was replaced meanwhile is not one of the
+    /// tree any more, its bucket may have another one, and neither is read nor known here.
     pub async fn place(
         &self,
-        root: (Key, u16),
+        roots: &Cell<Roots>,
         buckets: &RefCell<Buckets>,
         at: Position,
         level: u16,
     ) -> Result<usize, SetError> {
         loop {
-            match self.find(root, buckets, at, level)? {
+            let (key, found) = match self.find(roots, buckets, at, level)? {
                 Place::Here(frame) => return Ok(frame),
-                Place::Read { key, level } => self.load(key, level, buckets).await?,
+                Place::Read { key, level } => (key, level),
+            };
+            let place = &self.of_bucket[self.bucket(&key).0 as usize];
+            if place.get() != NONE {
+                self.changed.wait_until(|| !self.is_reading(place.get())).await;
+                continue;
+            }
+            let frame = self.wait_frame().await?;
+            match self.find(roots, buckets, at, level) {
+                Ok(Place::Read { key: again, .. }) if again == key && place.get() == NONE => {
+                    self.load(frame, key, found, buckets).await?;
+                }
+                _ => self.give_back(frame), // it is known by now, or is not to be
             }
         }
     }
@@ -112,12 +128,12 @@ impl Nodes {
     /// Goes down from the root as far as nodes are in memory.
     fn find(
         &self,
-        root: (Key, u16),
+        roots: &Cell<Roots>,
         buckets: &RefCell<Buckets>,
         at: Position,
         to: u16,
     ) -> Result<Place, SetError> {
-        let (mut key, mut level) = root;
+        let Roots { root: mut key, mut level, .. } = roots.get();
         if level >= MOST_LEVELS {
             return Err(SetError::TooDeep { found: level + 1, most: MOST_LEVELS });
         }
@@ -142,18 +158,15 @@ impl Nodes {
         }
     }
 
-    /// Reads a node, or waits for whoever does.
-    async fn load(&self, key: Key, level: u16, buckets: &RefCell<Buckets>) -> Result<(), SetError> {
+    /// Reads a node into a frame of one's own.
+    async fn load(
+        &self,
+        frame: usize,
+        key: Key,
+        level: u16,
+        buckets: &RefCell<Buckets>,
+    ) -> Result<(), SetError> {
         let place = &self.of_bucket[self.bucket(&key).0 as usize];
-        if place.get() != NONE {
-            self.changed.wait_until(|| !self.is_reading(place.get())).await;
-            return Ok(());
-        }
-        let frame = self.wait_frame().await?;
-        if place.get() != NONE {
-            self.give_back(frame); // somebody else reads it meanwhile
-            return Ok(());
-        }
         place.set(frame as u32);
         let read = self.read(frame, key, level, buckets).await;
         let state = if read.is_ok() { State::Ready } else { State::Empty };
@@ -221,7 +234,8 @@ impl Nodes {
     pub fn settle(&self, frame: usize) {
         let mut borrowed = self.frames[frame].borrow_mut();
         borrowed.state = State::Ready;
-        self.of_bucket[self.bucket(&borrowed.node.key).0 as usize].set(frame as u32);
+        let before = self.of_bucket[self.bucket(&borrowed.node.key).0 as usize].replace(frame as u32);
+        assert_eq!(before, NONE, "a bucket has one node, and that is known once");
     }
 
     /// The node in a frame is not one of the tree any more.

@@ -22,10 +22,10 @@ const DATA_OFFSET: u64 = 16;
 /// The number of the volume that lies in the cache alone.
 const FLASH: u32 = 99;
 /// An era that has not ended after so many events stands still.
-const FAR_TOO_MANY_EVENTS: u64 = 400_000;
+const FAR_TOO_MANY_EVENTS: u64 = 2_000_000;
 
 /// The same of an era that lasts this long.
-const FAR_TOO_LONG_NS: u64 = 300_000_000_000;
+const FAR_TOO_LONG_NS: u64 = 1_800_000_000_000;
 
 /// What came of a seed.
 #[derive(Clone, Debug)]
@@ -81,7 +81,9 @@ pub fn play_to_images(seed: u64) -> (Report, Images) {
 
 fn play(seed: u64) -> (Report, Run) {
     let world = World::new(seed);
-    let scenario = Scenario { deaths: Deaths::of(seed), ..world.draw(Scenario::draw) };
+    let scenario = world.draw(|random| Scenario::of(seed, random));
+    let deaths = if scenario.is_tight { Deaths::default() } else { Deaths::of(seed) };
+    let scenario = Scenario { deaths, ..scenario };
     let block = SECTOR as u32; // of the disks: those of the cache are larger, or not
     let cache = world.add_disk(Sectors(scenario.buckets * scenario.bucket_sectors), block);
     cache.set_latency_ns(20_000, scenario.slowest_ns);
@@ -339,7 +341,8 @@ impl Run {
                 Err(_) => Vec::new(),
             }
         };
-        let may_fail = self.may_fail(number);
+        // What lies in the cache alone has no other place when that is full of what is dirty.
+        let may_fail = self.may_fail(number) || number == FLASH && self.scenario.is_tight;
         Load {
             dev: volume.device(),
             model: known.model.clone(),
