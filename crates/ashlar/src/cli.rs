@@ -17,7 +17,7 @@ use crate::text::parse_size;
 pub use armour::{Armour, Piece};
 pub use cache::{
     Cache, CacheAttach, CacheCheck, CacheCommand, CacheCreate, CacheDetach, CacheDump, CacheFlush, CacheMode,
-    CacheSet, CacheStats, NewMode, NewReplacement,
+    CacheSet, CacheStats, CacheVolume, NewMode, NewReplacement,
 };
 pub use grow::Grow;
 pub use monitor::{Monitor, Telling};

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use block::{Dev, Device};
 use control::Hold;
 use runtime::os::{LockError, OpenError, OpenMode, Opened, Os};
@@ -118,6 +118,15 @@ fn open_local(os: &Rc<Os>, path: &Path, mode: OpenMode, give_up: Instant) -> Res
             other => return other,
         }
     }
+}
+
+/// A member as a person names it in this folder, for what runs, which may run in another one.
+pub fn in_this_folder(name: &str) -> Result<String> {
+    if remote::is_url(name) {
+        return Ok(name.to_owned());
+    }
+    let here = std::env::current_dir().context("the folder that this runs in")?;
+    Ok(here.join(name).to_string_lossy().into())
 }
 
 /// What makes two names the same disk.

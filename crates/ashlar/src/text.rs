@@ -1,5 +1,6 @@
 //! Sizes, names and tables as people read and type them.
 
+pub use control::bcache_uuid as uuid;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
@@ -95,12 +96,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day = of_year - (153 * month + 2) / 5 + 1;
     let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     (year + era * 400 + next, month, day)
-}
-
-/// A uuid as everybody but md writes it.
-pub fn uuid(bytes: &[u8; 16]) -> String {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
 /// Facts as aligned lines: label, value.

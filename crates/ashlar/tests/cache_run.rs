@@ -464,3 +464,55 @@ fn a_backing_device_is_run_without_its_cache_when_told_and_only_if_it_is_clean()
     bench.refused("run b --without-cache --nbd ./sock", &["nowhere else", "--accept-stale"]);
     assert_eq!(bench.print_of("b"), before);
 }
+
+#[test]
+fn a_backing_device_that_did_not_run_is_attached_while_clients_go_on() {
+    let bench = made("writeback");
+    bench.disks(["b2", "m1", "m2", "other"], 32 * MIB);
+    bench.ok("cache create --backing b2 --label second --mode writeback");
+    bench.ok("create data --level 1 --assume-clean --homehost none m1 m2");
+    let serving = bench.serve("run c b m1 m2 --name all --nbd ./sock", "all");
+    for in_use in ["b", "c", "m1"] {
+        bench.refused(&format!("cache attach all --backing {in_use}"), &["in use"]);
+        bench.refused(&format!("add all {in_use} --overwrite"), &[in_use]);
+    }
+    bench.refused("cache attach all --backing other", &["other", "no bcache superblock"]);
+    bench.write("home", 1);
+    let said = bench.ok("cache attach all --backing b2");
+    assert_eq!(said, "second: attached to c, writeback\n");
+    bench.write("second", 2);
+    let status = bench.status("all");
+    assert_eq!(status["cached"][1]["name"], "second");
+    assert_eq!(status["cached"][1]["cache"], "c");
+    bench.refused("cache attach all --backing b2", &["in use"]);
+    bench.ok("cache flush all --volume second");
+    bench.ok("stop all");
+    drop(serving);
+    let read = bench.ashlar("cat --length 1M --volume second c b b2");
+    assert!(read.out.len() as u64 == MIB && read.out.iter().all(|it| *it == 2), "{}", read.err);
+    assert!(bench.ok("cache check c").contains("nothing is wrong"));
+}
+
+#[test]
+fn a_volume_that_lies_in_a_cache_alone_is_made_and_kept() {
+    let bench = Bench::new();
+    bench.disks(["c"], 160 * MIB);
+    bench.ok("cache create --cache c --bucket 128K");
+    bench.refused("run c --nbd ./sock", &["no volume of it is here"]);
+    let serving = bench.serve("run c --name fast --nbd ./sock", "fast");
+    bench.refused("cache volume fast --size 1G", &["expected a multiple of 512 up to"]);
+    bench.refused("cache volume fast --size 1000", &["expected a multiple of 512"]);
+    assert_eq!(bench.ok("cache volume fast --size 8M --label scratch"), "scratch: 8 MiB in c\n");
+    bench.write("scratch", 5);
+    bench.refused("cache detach fast", &["lies in its cache alone"]);
+    bench.ok("stop fast");
+    drop(serving);
+    let read = bench.ashlar("cat --length 1M c");
+    assert!(read.out.len() as u64 == MIB && read.out.iter().all(|it| *it == 5), "{}", read.err);
+    let serving = bench.serve("run c --nbd ./sock", "scratch");
+    bench.write("scratch", 6);
+    bench.ok("stop scratch");
+    drop(serving);
+    assert!(bench.ashlar("cat --length 1M c").out.iter().all(|it| *it == 6));
+    assert!(bench.ok("cache check c").contains("nothing is wrong"));
+}

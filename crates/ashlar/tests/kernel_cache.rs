@@ -161,3 +161,65 @@ fn we_and_the_kernel_take_turns_whoever_is_cut_off() {
         }
     }
 }
+
+#[test]
+fn the_kernel_never_reads_what_a_cache_had_that_failed_under_us() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    let bench = Bench::new();
+    let cache = bench.members("cache", &[CACHE_KIB]).remove(0);
+    let backing = bench.members("backing", &[BACKING_KIB]).remove(0);
+    // Behind a mirror, whose superblock lies at the end, it can be taken away.
+    let words = ["--level", "1", "--metadata", "1.0", "--assume-clean", "--homehost", "none"];
+    bench.create("fast", &words, &[cache.clone(), "missing".into()]);
+    let below = bench.run("fast", &["--degraded", "--arrays"], &[&cache]);
+    let url = PathBuf::from(format!("nbd+unix:///fast?socket={}", bench.path("fast.sock").display()));
+    let words = ["cache", "create", "--bucket", "8K"].map(PathBuf::from);
+    let disks = ["--cache".into(), url.clone(), "--backing".into(), backing.clone()];
+    bench.succeeds(words.into_iter().chain(disks));
+    let running = bench.run("ours", &[], &[&url, &backing]);
+    let mut client = running.connect();
+    client.write(0, &noise(1, 900 << 10)).unwrap();
+    client.flush().unwrap();
+    below.kill();
+    client.write(4096, &noise(2, 300 << 10)).unwrap();
+    client.flush().unwrap();
+    let ours = hash(&client.content());
+    drop(client);
+    running.stop();
+
+    let script = "bcache_register /dev/d0 /dev/d1 || exit 1
+content /dev/bcache0
+echo $(basename /sys/fs/bcache/*-*-*) > /sys/block/bcache0/bcache/attach || exit 2
+[ $(cat /sys/block/bcache0/bcache/state) = clean ] || exit 3
+content /dev/bcache0
+bcache_stop\n";
+    let run = Run::new(boot.kernel).disks([&cache, &backing], &DiskOpts::default()).script(script.to_owned());
+    let said = run.run().unwrap().success().unwrap().stdout;
+    let told: Vec<&str> =
+        said.lines().filter_map(|line| line.split_once("  /dev/bcache0")).map(|it| it.0).collect();
+    assert_eq!(told, [&ours, &ours], "without the cache, and with it again");
+}
+
+#[test]
+fn the_kernel_uses_a_volume_that_we_made_in_a_cache_alone() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    let bench = Bench::new();
+    let disks = made(&bench, "disk", &WAYS[0]);
+    let running = bench.run("ours", &[], &disks);
+    bench.manage(&["cache", "volume", "ours", "--size", "1M", "--label", "scratch"]);
+    running.stop();
+
+    let script = "bcache_register /dev/d0 /dev/d1 || exit 1
+for it in /sys/block/bcache*; do [ $(cat $it/size) = 2048 ] && flash=$(basename $it); done
+pattern fill /dev/$flash 100k 700k 5 || exit 3
+content /dev/$flash
+bcache_stop\n";
+    let run =
+        Run::new(boot.kernel).disks([&disks[0], &disks[1]], &DiskOpts::default()).script(script.to_owned());
+    let said = run.run().unwrap().success().unwrap().stdout;
+    let told = said.lines().find_map(|line| line.split_once("  /dev/bcache")).unwrap().0;
+    let words = ["cat", "--volume", "scratch"].map(PathBuf::from);
+    let read = bench.succeeds(words.into_iter().chain(disks.clone()));
+    assert_eq!(hash(&read), told);
+    bench.succeeds([PathBuf::from("cache"), "check".into(), disks[0].clone()]);
+}

@@ -146,6 +146,20 @@ pub enum CacheOrder {
         /// What was typed.
         value: String,
     },
+    /// A backing device that does not run here is opened, and attached to a cache.
+    Adopt {
+        /// Its disk.
+        disk: String,
+        /// Nobody else writes to it, though it is remote.
+        sole_writer: bool,
+    },
+    /// A volume that lies in a cache alone is made.
+    CreateVolume {
+        /// Its size.
+        bytes: u64,
+        /// What people are to call it.
+        label: Option<String>,
+    },
     /// The total counts begin anew.
     ClearStats,
 }

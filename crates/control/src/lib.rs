@@ -47,6 +47,8 @@ pub use place::{Place, PlaceError, Taken, running};
 pub use progress::{Progress, progress};
 pub use record::Records;
 pub use snapshot::{AreaBytes, Keeper, MemberAreas, Snapshot, SnapshotError};
-pub use stack::{Backing, Cache, Cached, Contents, Facts, Fronts, Now, Open, Opened, Outside, Stack, Volume};
+pub use stack::{
+    Backing, Cache, Cached, Contents, Facts, Fronts, Now, Open, Opened, Outside, Stack, Volume, bcache_uuid,
+};
 pub use switch::Switch;
 pub use undo::{Change, UndoError, plan_undo, put_back};

@@ -1,6 +1,7 @@
 //! The stack as its core sees it: arrays, caches, their exports and servers, and what is answered to whoever asks.
 
 mod cache;
+mod cache_new;
 mod cache_orders;
 mod cache_watch;
 mod fronts;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use block::{Arena, BUCKETS, Count, Counters, Dev, Device, Op, Range};
-use export::Export;
+use export::{Export, Exports};
 use md::array::Happening;
 use md::{Action, Array, Condition, Mismatch, PrivateLogState, Progress, ScrubReport, SyncState, Verdict};
 use md_format::UuidText;
@@ -31,6 +32,7 @@ use crate::hold::Hold;
 use crate::record::Records;
 use crate::snapshot::Keeper;
 pub use cache::{Backing, Cache, Cached, Now};
+pub use cache_new::uuid as bcache_uuid;
 pub use fronts::Fronts;
 use fronts::Serving;
 pub use manage::{Open, Opened};
@@ -81,6 +83,8 @@ pub struct Outside {
     pub tell: fn(&Event),
     /// Where the results of scrubs are kept.
     pub records: Records,
+    /// What is served.
+    pub exports: Rc<Exports>,
 }
 
 /// A running stack.
@@ -99,6 +103,7 @@ pub struct Stack {
     events: RefCell<Option<broadcast::Sender<Event>>>,
     tell: fn(&Event),
     records: Records,
+    exports: Rc<Exports>,
     /// The last scrub of each array that has ended, in the order of the volumes.
     last_scrubs: RefCell<Vec<Option<ScrubStatus>>>,
 }
@@ -114,7 +119,7 @@ impl Stack {
         arena: Rc<Arena>,
         outside: Outside,
     ) -> Rc<Stack> {
-        let Outside { open, tell, records } = outside;
+        let Outside { open, tell, records, exports } = outside;
         let Contents { arrays: volumes, caches, cached } = contents;
         let known = |volume: &Volume| records.last_scrub(&uuid(&volume.array));
         let last_scrubs = RefCell::new(volumes.iter().map(known).collect());
@@ -133,13 +138,14 @@ impl Stack {
             events: RefCell::new(Some(events)),
             tell,
             records,
+            exports,
             last_scrubs,
         });
         for at in 0..stack.volumes.len() {
             let own = stack.clone();
             let _running = spawn_freely(async move { own.watch(at).await });
         }
-        if !stack.cached.borrow().is_empty() {
+        if !stack.caches.is_empty() || !stack.cached.borrow().is_empty() {
             let own = stack.clone();
             let _running = spawn_freely(async move { own.watch_caches().await });
         }

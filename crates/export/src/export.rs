@@ -1,5 +1,6 @@
 //! Exports: devices under the names by which clients ask for them.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use block::{Dev, Request, SECTOR, Sectors, Ticket};
@@ -75,10 +76,10 @@ impl Export {
     }
 }
 
-/// The exports of a stack.
+/// The exports of a stack. More can come while it is served.
 #[derive(Default)]
 pub struct Exports {
-    exports: Vec<Rc<Export>>,
+    exports: RefCell<Vec<Rc<Export>>>,
 }
 
 impl Exports {
@@ -89,22 +90,24 @@ impl Exports {
 
     /// Adds an export; the first one is the default. False, and nothing is added, when the name is taken.
     #[must_use]
-    pub fn add(&mut self, export: Export) -> bool {
-        let free = self.exports.iter().all(|known| known.name != export.name);
+    pub fn add(&self, export: Export) -> bool {
+        let mut exports = self.exports.borrow_mut();
+        let free = exports.iter().all(|known| known.name != export.name);
         if free {
-            self.exports.push(Rc::new(export));
+            exports.push(Rc::new(export));
         }
         free
     }
 
-    /// The exports, in the order in which they were added.
-    pub fn iter(&self) -> impl Iterator<Item = &Rc<Export>> {
-        self.exports.iter()
+    /// The exports as they are now, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = Rc<Export>> {
+        self.exports.borrow().clone().into_iter()
     }
 
     /// The export of that name; the empty name stands for the first one unless it is itself a name.
-    pub fn find(&self, name: &[u8]) -> Option<&Rc<Export>> {
-        let named = self.exports.iter().find(|export| export.name.as_bytes() == name);
-        named.or_else(|| self.exports.first().filter(|_| name.is_empty()))
+    pub fn find(&self, name: &[u8]) -> Option<Rc<Export>> {
+        let exports = self.exports.borrow();
+        let named = exports.iter().find(|export| export.name.as_bytes() == name);
+        named.or_else(|| exports.first().filter(|_| name.is_empty())).cloned()
     }
 }

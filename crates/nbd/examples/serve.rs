@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let os = Os::new(Choice::Auto)?;
     println!("{}", os.why());
     Runtime::new(os.clone()).block_on(async {
-        let mut exports = Exports::new();
+        let exports = Exports::new();
         for file in arguments {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             let device: Dev = match name.strip_prefix("memory=") {

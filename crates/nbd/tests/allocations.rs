@@ -108,7 +108,7 @@ fn serving_allocates_nothing() {
     let server = std::thread::spawn(move || {
         let os = Os::new(Choice::Auto).unwrap();
         Runtime::new(os.clone()).block_on(async {
-            let mut exports = Exports::new();
+            let exports = Exports::new();
             assert!(exports.add(Export::new("null", "", Rc::new(Null), false)));
             let server = Server::new(listen(&os, &address).unwrap(), Rc::new(exports), Room::default());
             ready.send(()).unwrap();

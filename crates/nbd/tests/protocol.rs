@@ -96,7 +96,7 @@ fn all_exports_are_listed_and_the_first_is_the_default() {
     let world = World::new(2);
     let (first, second) = (world.add_disk(Sectors(16), 512), world.add_disk(Sectors(32), 512));
     run(&world, async {
-        let mut exports = Exports::new();
+        let exports = Exports::new();
         assert!(exports.add(Export::new("first", "", first, false)));
         assert!(exports.add(Export::new("second", "with a text", second.clone(), true)));
         assert!(!exports.add(Export::new("second", "", second, true)), "a name is given once");

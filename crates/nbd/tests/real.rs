@@ -57,7 +57,7 @@ impl Served {
             let os = Os::new(choice).unwrap();
             Runtime::new(os.clone()).block_on(async {
                 let opened = os.open(&disk, OpenMode::Write).unwrap();
-                let mut exports = Exports::new();
+                let exports = Exports::new();
                 assert!(exports.add(Export::new("disk", "for a test", opened.device, false)));
                 let listener = listen(&os, &Address::Unix(socket)).unwrap();
                 let server = Server::new(listener, Rc::new(exports), Room::default());

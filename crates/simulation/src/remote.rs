@@ -21,7 +21,7 @@ impl Remote {
     /// Serves `disk` and connects to it.
     pub async fn new(world: &Rc<World>, disk: Rc<Disk>) -> Remote {
         let place = format!("disk {}", disk.number());
-        let mut exports = Exports::new();
+        let exports = Exports::new();
         let added = exports.add(Export::new("disk", "", disk, false));
         assert!(added, "the only export of its server");
         let room = Room { connections: 1, connection_bytes: limits::LEAST_CONNECTION_BYTES };

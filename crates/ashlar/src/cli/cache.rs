@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use super::{Json, Reading};
 use crate::text::parse_size;
-pub use manage::{CacheAttach, CacheDetach, CacheFlush, CacheMode, CacheSet, CacheStats};
+pub use manage::{CacheAttach, CacheDetach, CacheFlush, CacheMode, CacheSet, CacheStats, CacheVolume};
 
 /// Make caches and backing devices of bcache, look into them, and manage those that run
 #[derive(Args, Debug)]
@@ -28,6 +28,7 @@ pub enum CacheCommand {
     Flush(CacheFlush),
     Stats(CacheStats),
     Set(CacheSet),
+    Volume(CacheVolume),
 }
 
 /// Make a cache, backing devices for it, or both

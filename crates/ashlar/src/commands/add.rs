@@ -1,24 +1,21 @@
 //! `ashlar add`: gives an array another disk.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use control::{AddWish, Client};
 
 use super::status::place;
 use crate::cli::Add;
 use crate::dirs;
+use crate::members::in_this_folder;
 use crate::text::print;
 
 /// Runs the command.
 pub fn run(args: &Add) -> Result<()> {
     let dir = dirs::run_dir(args.run_dir.run_dir.as_deref())?;
     let place = place(&dir, &args.name)?;
-    let here = std::env::current_dir().context("the folder that this runs in")?;
     for member in &args.members {
-        // What runs may run in another folder.
-        let name =
-            if member.contains("://") { member.clone() } else { here.join(member).to_string_lossy().into() };
         let wish = AddWish {
-            member: name,
+            member: in_this_folder(member)?,
             array: args.array.clone(),
             overwrite: args.overwrite,
             journal: args.journal,

@@ -28,6 +28,7 @@ pub fn run(args: &crate::cli::Cache, driver: Driver) -> Result<()> {
         CacheCommand::Mode(args) => manage::mode(args),
         CacheCommand::Flush(args) => manage::flush(args),
         CacheCommand::Set(args) => manage::set(args),
+        CacheCommand::Volume(args) => manage::volume(args),
         CacheCommand::Stats(args) => stats::run(args),
     }
 }

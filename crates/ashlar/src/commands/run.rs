@@ -120,8 +120,8 @@ async fn open(
         arrays.push(array.map_err(|error| refused(pile, volume, &error))?);
     }
     let keeper = snapshot.map(|snapshot| Keeper::keep(&state_dir.join("snapshots"), snapshot)).transpose()?;
-    let mut exports = Exports::new();
-    let contents = contents(world, wish, found, arrays, keeper.as_ref(), &mut exports).await?;
+    let exports = Exports::new();
+    let contents = contents(world, wish, found, arrays, keeper.as_ref(), &exports).await?;
     let exports = Rc::new(exports);
     let fronts = doors.serve(world, &exports)?;
     let members = pile.members.iter().map(|member| (member.name.clone(), member.hold.clone()));
@@ -136,7 +136,7 @@ async fn open(
     };
     let arena = world.arena.clone();
     let records = control::Records::new(state_dir.join("scrubs"));
-    let outside = control::Outside { open: opener(world), tell, records };
+    let outside = control::Outside { open: opener(world), tell, records, exports };
     Ok((Stack::new(facts, contents, holds, fronts, keeper, arena, outside), armour))
 }
 

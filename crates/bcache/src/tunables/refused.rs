@@ -36,7 +36,7 @@ pub const OF_A_SET: &[Refused] = &[
     refused("clear_stats", COMMAND),
     refused("stop", COMMAND),
     refused("unregister", COMMAND),
-    refused("flash_vol_create", "volumes that lie in the cache alone are read, and not made"),
+    refused("flash_vol_create", COMMAND),
 ];
 
 /// Of a volume.
@@ -51,7 +51,7 @@ pub const OF_A_VOLUME: &[Refused] = &[
     refused("bypass_torture_test", DEBUG),
     refused("io_disable", "a volume is stopped with its stack (ashlar stop)"),
     refused("label", "it is given when the device is made (ashlar cache create --label)"),
-    refused("size", "volumes that lie in the cache alone are read, and not made"),
+    refused("size", "volumes that lie in the cache alone keep the size that they were made with"),
     refused("running", "a volume runs as long as its stack does"),
     refused("attach", COMMAND),
     refused("detach", COMMAND),

@@ -20,7 +20,7 @@ impl Stack {
                 let cached = self.cached(name.as_deref())?;
                 self.tell_volume(&cached, wish.order).await
             }
-            CacheTarget::Cache(name) => tell_cache(self.cache(name.as_deref())?, wish.order).await,
+            CacheTarget::Cache(name) => self.tell_cache(self.cache(name.as_deref())?, wish.order).await,
         }
     }
 
@@ -37,6 +37,28 @@ impl Stack {
                 has_cache(cached)?.counters().clear();
                 Ok(())
             }
+            CacheOrder::Adopt { .. } | CacheOrder::CreateVolume { .. } => {
+                Err(Refusal::Conflict(format!("{name} is a volume; this is done to a cache")))
+            }
+        }
+    }
+
+    async fn tell_cache(&self, cache: &Cache, order: CacheOrder) -> Result<(), Refusal> {
+        let name = &cache.name;
+        match order {
+            CacheOrder::Set { name: key, value } => {
+                cache.set.set_tunable(&key, &value).await.map_err(|error| not_set(name, error))
+            }
+            CacheOrder::ClearStats => {
+                cache.set.totals().clear();
+                cache.set.counters().clear();
+                Ok(())
+            }
+            CacheOrder::Adopt { disk, sole_writer } => self.adopt(cache, disk, sole_writer).await,
+            CacheOrder::CreateVolume { bytes, label } => self.create_volume(cache, bytes, label).await,
+            CacheOrder::Attach { .. } | CacheOrder::Detach | CacheOrder::Flush => {
+                Err(Refusal::Conflict(format!("{name} is a cache; this is done to a volume")))
+            }
         }
     }
 
@@ -46,11 +68,7 @@ impl Stack {
         if cached.written().is_some() {
             return Err(Refusal::Conflict(format!("{} has a cache; detach it first", cached.name)));
         }
-        if let Some(error) = cache.failure() {
-            let text =
-                format!("{} has failed, and caches nothing until it is run again: {error}", cache.name);
-            return Err(Refusal::Conflict(text));
-        }
+        super::cache_new::well(cache)?;
         let (backing, switch) = exchangeable(cached)?;
         let _still = still(cached).await?;
         let attached = attached(self, cached, cache, backing).await;
@@ -88,23 +106,6 @@ impl Stack {
     /// The cache of that name; without one, the only one.
     fn cache(&self, name: Option<&str>) -> Result<&Cache, Refusal> {
         only(&self.caches, name, |cache| &cache.name, "cache")
-    }
-}
-
-async fn tell_cache(cache: &Cache, order: CacheOrder) -> Result<(), Refusal> {
-    let name = &cache.name;
-    match order {
-        CacheOrder::Set { name: key, value } => {
-            cache.set.set_tunable(&key, &value).await.map_err(|error| not_set(name, error))
-        }
-        CacheOrder::ClearStats => {
-            cache.set.totals().clear();
-            cache.set.counters().clear();
-            Ok(())
-        }
-        CacheOrder::Attach { .. } | CacheOrder::Detach | CacheOrder::Flush => {
-            Err(Refusal::Conflict(format!("{name} is a cache; this is done to a volume")))
-        }
     }
 }
 

@@ -179,6 +179,9 @@ impl Stack {
         if self.volumes.iter().any(|volume| volume.array.members().iter().any(is_known)) {
             return Err(Refusal::Conflict(format!("{name} is a member already; remove it first")));
         }
+        if self.is_in_use(&name) {
+            return Err(Refusal::Conflict(format!("{name} is in use here already")));
+        }
         self.let_go_of_what_was_left_out(&name).await;
         let Opened { hold, examined, holds } = (self.open)(wish.clone()).await?;
         let dev: Dev = hold.clone();
@@ -241,7 +244,7 @@ impl Stack {
 
     /// A disk that was named at the start and belongs to no array is held all the same, so that nobody else takes it. It is
     /// let go of, to be opened anew.
-    async fn let_go_of_what_was_left_out(&self, name: &str) {
+    pub(super) async fn let_go_of_what_was_left_out(&self, name: &str) {
         let is_member = |known: &str| {
             self.volumes.iter().any(|volume| volume.array.members().iter().any(|member| member.name == known))
         };
@@ -270,7 +273,7 @@ impl Stack {
 }
 
 /// Whether two names, the first as this process was given it, lead to the same file.
-fn is_same_path(own: &str, other: &str) -> bool {
+pub(super) fn is_same_path(own: &str, other: &str) -> bool {
     let real = |name: &str| std::fs::canonicalize(name).ok();
     own == other || real(own).is_some_and(|own| Some(own) == real(other))
 }

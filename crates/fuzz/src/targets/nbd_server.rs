@@ -34,7 +34,7 @@ pub fn play(mut random: Random) -> Result<(), String> {
 }
 
 async fn talk(random: &mut Random, world: &Rc<World>, disk: Dev) {
-    let mut exports = Exports::new();
+    let exports = Exports::new();
     assert!(exports.add(Export::new("disk", "a disk", disk, random.one_in(8))));
     let room = Room { connections: 2, connection_bytes: 2 * MAX_BUFFER };
     let server = Server::new(world.listen(PLACE), Rc::new(exports), room);

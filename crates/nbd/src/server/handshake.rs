@@ -139,7 +139,7 @@ impl<'a> Handshake<'a> {
 
     /// The old way to choose an export, which knows no answer but the end of the connection.
     fn export_name(&mut self, name: &[u8]) -> Result<Next, Error> {
-        let Some(export) = self.exports.find(name).cloned() else {
+        let Some(export) = self.exports.find(name) else {
             return Err(Error::NoExport { name: String::from_utf8_lossy(name).into_owned() });
         };
         let facts = export_facts(&export, self.style);
@@ -155,7 +155,7 @@ impl<'a> Handshake<'a> {
             self.error(option, reply::ERR_INVALID, "its lengths contradict each other");
             return Next::GoOn;
         };
-        let Some(export) = self.exports.find(wanted.name).cloned() else {
+        let Some(export) = self.exports.find(wanted.name) else {
             self.error(option, reply::ERR_UNKNOWN, "no such export");
             return Next::GoOn;
         };
@@ -202,7 +202,7 @@ impl<'a> Handshake<'a> {
         let Some(contexts) = Contexts::parse(data) else {
             return self.error(option, reply::ERR_INVALID, "its lengths contradict each other");
         };
-        let Some(export) = self.exports.find(contexts.name).cloned() else {
+        let Some(export) = self.exports.find(contexts.name) else {
             return self.error(option, reply::ERR_UNKNOWN, "no such export");
         };
         let named = |query: &[u8]| query == allocation::CONTEXT.as_bytes() || !sets && query == b"base:";

@@ -28,7 +28,7 @@ pub const SMALL: Room = Room { connections: 8, connection_bytes: 2 << 20 };
 
 /// A server of one export, `disk`.
 pub fn serve(world: &Rc<World>, device: Dev) -> Server {
-    let mut exports = Exports::new();
+    let exports = Exports::new();
     assert!(exports.add(Export::new("disk", "a disk", device, false)));
     Server::new(world.listen(PLACE), Rc::new(exports), SMALL)
 }

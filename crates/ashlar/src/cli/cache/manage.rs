@@ -4,10 +4,13 @@ use clap::Args;
 
 use super::NewMode;
 use crate::cli::{Json, RunDir};
+use crate::text::parse_size;
 
 /// Attach a volume to a cache
 ///
-/// A backing device that runs under NAME without a cache gets one that runs there, too. Nothing of it is in the cache yet.
+/// A backing device that runs under NAME without a cache gets one that runs there, too. Nothing of it is in the cache yet. With
+/// --backing it is one that does not run yet: it is opened, attached, and served over NBD under its label; a mount shows it when the
+/// stack is run with it the next time.
 #[derive(Args, Debug)]
 pub struct CacheAttach {
     /// What runs
@@ -15,8 +18,35 @@ pub struct CacheAttach {
     /// The cache, where several run under NAME
     #[arg(long, value_name = "CACHE")]
     pub cache: Option<String>,
+    /// The disk of a backing device that does not run yet
+    #[arg(long, value_name = "DISK", conflicts_with = "volume")]
+    pub backing: Option<String>,
+    /// Use a remote disk over TCP for writing, and promise that nobody else does
+    #[arg(long, requires = "backing")]
+    pub sole_writer: bool,
     #[command(flatten)]
     pub of: OfVolume,
+}
+
+/// Make a volume that lies in a cache alone
+///
+/// As bcache's flash_vol_create: what is written to it is nowhere else, and takes room from what is cached. It is served over NBD at
+/// once, by its label; a mount shows it when the stack is run the next time. It cannot be made larger, smaller, or taken away.
+#[derive(Args, Debug)]
+pub struct CacheVolume {
+    /// What runs
+    pub name: String,
+    /// Its size
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub size: u64,
+    /// What people are to call it
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+    /// The cache, where several run under NAME
+    #[arg(long, value_name = "CACHE")]
+    pub cache: Option<String>,
+    #[command(flatten)]
+    pub run_dir: RunDir,
 }
 
 /// Detach a volume from its cache

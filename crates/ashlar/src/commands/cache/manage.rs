@@ -1,26 +1,59 @@
 //! What is done about caches that run: attach, detach, mode, flush, set.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bcache::tunables::{Refused, SetTunables, Tunable, VolumeTunables};
 use control::{CacheOrder, CacheStatus, CacheTarget, CacheWish, CachedStatus, Client, StackStatus};
 use serde::Serialize;
 
 use super::stats::{only_cache, only_volume};
 use crate::Usage;
-use crate::cli::{CacheAttach, CacheDetach, CacheFlush, CacheMode, CacheSet, NewMode, RunDir};
+use crate::cli::{CacheAttach, CacheDetach, CacheFlush, CacheMode, CacheSet, CacheVolume, NewMode, RunDir};
 use crate::commands::status::place;
 use crate::dirs;
+use crate::members::in_this_folder;
 use crate::text::{print, print_json, size};
 
 /// `cache attach`.
 pub fn attach(args: &CacheAttach) -> Result<()> {
     let client = client(&args.name, &args.of.run_dir)?;
+    if let Some(disk) = &args.backing {
+        return adopt(&client, args, disk);
+    }
     let volume = args.of.volume.as_deref();
     tell(&client, volume, CacheOrder::Attach { cache: args.cache.clone() })?;
     let status = client.status()?;
     let volume = only_volume(&status, volume)?;
     let cache = volume.cache.as_deref().unwrap_or("no cache");
     Ok(print(&format!("{}: attached to {cache}, {}\n", volume.name, volume.mode))?)
+}
+
+/// `cache attach --backing`.
+fn adopt(client: &Client, args: &CacheAttach, disk: &str) -> Result<()> {
+    let disk = in_this_folder(disk)?;
+    let order = CacheOrder::Adopt { disk: disk.clone(), sole_writer: args.sole_writer };
+    client.cache(&CacheWish { target: CacheTarget::Cache(args.cache.clone()), order })?;
+    let status = client.status()?;
+    let volume = status.cached.iter().find(|volume| volume.backing.as_ref() == Some(&disk));
+    let volume = volume.with_context(|| format!("{disk} was attached, and is gone again"))?;
+    let cache = volume.cache.as_deref().unwrap_or("no cache");
+    Ok(print(&format!("{}: attached to {cache}, {}\n", volume.name, volume.mode))?)
+}
+
+/// `cache volume`.
+pub fn volume(args: &CacheVolume) -> Result<()> {
+    let client = client(&args.name, &args.run_dir)?;
+    let known: Vec<String> = client.status()?.cached.into_iter().map(|volume| volume.name).collect();
+    let order = CacheOrder::CreateVolume { bytes: args.size, label: args.label.clone() };
+    client.cache(&CacheWish { target: CacheTarget::Cache(args.cache.clone()), order })?;
+    let status = client.status()?;
+    let new = status.cached.iter().find(|volume| volume.backing.is_none() && !known.contains(&volume.name));
+    let new = new.context("the volume was made, and is gone again")?;
+    Ok(print(&format!(
+        "{}: {} in {}\n",
+        new.name,
+        size(new.bytes),
+        new.cache.as_deref().unwrap_or("no cache")
+    ))?)
 }
 
 /// `cache detach`.

@@ -69,7 +69,7 @@ fn run(
     Runtime::new(os.clone()).block_on(async {
         let opened = os.open(&path, OpenMode::Write)?;
         let disk = Defective { below: opened.device, sector, lost: Cell::new(true) };
-        let mut exports = Exports::new();
+        let exports = Exports::new();
         if !exports.add(Export::new("disk", "a disk with a defect", Rc::new(disk), false)) {
             bail!("the only export of its server");
         }

@@ -21,7 +21,7 @@ pub async fn contents(
     found: &Stack<'_>,
     arrays: Vec<Rc<Array>>,
     keeper: Option<&Rc<Keeper>>,
-    exports: &mut Exports,
+    exports: &Exports,
 ) -> Result<Contents> {
     let guarded = |device: Dev| keeper.map_or(device.clone(), |keeper| keeper.guard(device));
     let devices: Vec<Dev> = arrays.iter().map(|array| guarded(array.device())).collect();
@@ -59,9 +59,9 @@ pub async fn contents(
     Ok(contents)
 }
 
-fn add(exports: &mut Exports, name: &str, text: &str, device: &Dev, read_only: bool) -> Result<Rc<Export>> {
+fn add(exports: &Exports, name: &str, text: &str, device: &Dev, read_only: bool) -> Result<Rc<Export>> {
     if !exports.add(Export::new(name, text, device.clone(), read_only)) {
         bail!("two volumes have the name {name}");
     }
-    Ok(exports.iter().last().expect("it was added").clone())
+    Ok(exports.iter().last().expect("it was added"))
 }

@@ -42,7 +42,7 @@ impl Doors {
             server.arenas().for_each(|arena| world.os.register(arena));
             fronts.nbd.push((address, server));
         }
-        let files: Vec<Rc<Export>> = exports.iter().cloned().collect();
+        let files: Vec<Rc<Export>> = exports.iter().collect();
         for (mount, device) in self.mounts {
             let channel = channel(&world.os, device).context("speaking with the kernel's FUSE")?;
             let server = fuse::Server::new(mount, channel, &files)?;

@@ -76,7 +76,7 @@ impl Plan {
         let strangers = pile.strangers.iter().filter(|stranger| wish.arrays || is_stranger(stranger));
         let mut refused: Vec<String> = strangers.map(Stranger::to_string).collect();
         refused.extend(cache_hindrances(wish, found));
-        if found.tops.is_empty() && refused.is_empty() {
+        if found.tops.is_empty() && refused.is_empty() && !is_run_empty(wish, found) {
             refused.push(nothing(found));
         }
         for volume in &pile.volumes {
@@ -205,6 +205,11 @@ fn stale_beside_newer(wish: &Wish, pile: &Pile, volume: &Volume, accepted: &[Str
             volume.name
         )
     })
+}
+
+/// A cache is run without a volume when it was given a name: volumes come later.
+fn is_run_empty(wish: &Wish, found: &Stack<'_>) -> bool {
+    wish.name.is_some() && !wish.read_only && found.disks.iter().any(|disk| disk.examined.is_cache())
 }
 
 /// Why there is nothing to run.
