@@ -12,6 +12,7 @@ use bcache_format::limits::MOST_LEVELS;
 use bcache_format::prio::{Prio, PrioSet};
 use bcache_format::{BucketNo, Geometry};
 use block::{Arena, Buf};
+use runtime::waits::doing;
 use runtime::{Event, random, spawn};
 
 use crate::buckets::{Buckets, Purpose};
@@ -19,6 +20,7 @@ use crate::error::SetError;
 use crate::limits::{BUCKETS_FOR_A_PRIO, LEAST_BATCH, MOST_BATCH, MOVING_BUCKETS, WAITERS};
 use crate::plant::{self, Plant};
 use crate::set::CacheSet;
+use crate::waits;
 
 /// Who gives buckets up.
 pub(crate) struct Allocator {
@@ -95,10 +97,11 @@ impl CacheSet {
     /// A bucket for a purpose.
     pub(crate) async fn wait_bucket(&self, purpose: Purpose) -> Result<BucketNo, SetError> {
         let mut bucket = None;
+        let awaited = if purpose == Purpose::Prios { waits::KEPT_BUCKET } else { waits::BUCKET };
         self.engine()
             .allocator
             .changed
-            .wait_until(|| {
+            .wait_for(awaited, || {
                 bucket = self.buckets.borrow_mut().take(purpose);
                 bucket.is_some() || self.failure().is_some()
             })
@@ -178,6 +181,7 @@ pub(crate) fn start(set: &Rc<CacheSet>) {
 
 async fn run(set: &Rc<CacheSet>) {
     let allocator = &set.engine().allocator;
+    let _doing = doing(waits::ALLOCATOR);
     while !set.is_over() {
         allocator.changed.wait_until(|| set.is_over() || allocator.is_short(&set.buckets.borrow())).await;
         if set.is_over() {

@@ -39,6 +39,7 @@ mod set;
 pub mod tunables;
 mod uncached;
 mod volume;
+mod waits;
 pub mod writeback;
 
 pub use btree::log::{Log, LogError};

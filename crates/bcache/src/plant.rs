@@ -4,7 +4,11 @@
 //! A plant is chosen for the running thread, and only builds with debug assertions listen to it: in a release build [`is`] is
 //! constantly false and every plant is gone.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use runtime::Event;
+use runtime::waits::{ANYBODY, Awaited};
 
 /// A defect that can be planted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +57,9 @@ pub enum Plant {
     /// A change of the tree holds its leaf while it waits for buckets: the journal, on which these wait, cannot be let go of (P3).
     /// The kernel's until 6.16.
     LeafHeldForBuckets,
+    /// Entries of the journal are written by whoever works through a queue that others use too, and makes workers as it needs
+    /// them: that takes memory, which may only come when the entry was written (P1). The kernel's until 4.20.
+    JournalOnASharedQueue,
     /// Who waits for an entry leaves it to the timer that one is written (P3). The kernel's until 5.12, in another form.
     LeftToTheTimer,
 }
@@ -73,7 +80,7 @@ impl Plant {
     ];
 
     /// Those that take a moment, or a number of steps, at which no seed arrives: each has a test of its own.
-    pub const BY_HAND: [Plant; 12] = [
+    pub const BY_HAND: [Plant; 13] = [
         Plant::StaleRead,
         Plant::StaleKeyRead,
         Plant::StaleKept,
@@ -85,12 +92,55 @@ impl Plant {
         Plant::PastALostCache,
         Plant::NodesTakePrios,
         Plant::LeafHeldForBuckets,
+        Plant::JournalOnASharedQueue,
         Plant::LeftToTheTimer,
     ];
 }
 
 thread_local! {
     static PLANTED: Cell<Option<Plant>> = const { Cell::new(None) };
+    static MEMORY: RefCell<Option<Rc<Memory>>> = const { RefCell::new(None) };
+}
+
+/// Memory as a kernel has it when there is none: it comes back when what is written to make room has been written.
+#[derive(Default)]
+pub struct Memory {
+    pages: Cell<u64>,
+    given_back: Event,
+}
+
+impl Memory {
+    /// From now on workers are made from this.
+    pub fn limit(self: &Rc<Memory>) {
+        MEMORY.replace(Some(self.clone()));
+    }
+
+    /// A page was written, and is anybody's.
+    pub fn give_back(&self) {
+        self.pages.set(self.pages.get() + 1);
+        self.given_back.notify();
+    }
+
+    async fn take(&self) {
+        let takes = || {
+            self.pages.get().checked_sub(1).is_some_and(|left| {
+                self.pages.set(left);
+                true
+            })
+        };
+        self.given_back.wait_for(MEMORY_OF_A_WORKER, takes).await;
+    }
+}
+
+/// What a page that is written back gives back.
+const MEMORY_OF_A_WORKER: Awaited = Awaited::kept("memory for a worker", ANYBODY);
+
+/// A worker that is made when it is needed.
+pub(crate) async fn worker() {
+    let memory = MEMORY.with_borrow(Clone::clone);
+    if let Some(memory) = memory {
+        memory.take().await;
+    }
 }
 
 /// Plants a defect for this thread, or none.

@@ -7,6 +7,7 @@ use crate::buckets::{Purpose, Use};
 use crate::counters::count;
 use crate::open::{Room, Stream};
 use crate::set::CacheSet;
+use crate::waits;
 
 impl CacheSet {
     /// Room for up to so many sectors of a stream, if there is some now. It is to be given to [`CacheSet::end_write`].
@@ -38,7 +39,7 @@ impl CacheSet {
                 will_be = allocator.has_more(&buckets);
                 buckets.available(purpose) > 0 || !will_be || self.failure().is_some()
             };
-            allocator.changed.wait_until(looked).await;
+            allocator.changed.wait_for(waits::BUCKET, looked).await;
             if !will_be {
                 return self.try_room(stream, purpose, sectors);
             }

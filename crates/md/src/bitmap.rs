@@ -13,6 +13,7 @@ mod chunks;
 mod clearing;
 mod writer;
 
+use crate::waits;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -277,7 +278,9 @@ impl Bitmap {
     async fn written(&self, array: &Array) {
         let wanted = self.chunks.wanted();
         self.changed.notify();
-        self.changed.wait_until(|| self.chunks.is_written(wanted) || array.broken().is_some()).await;
+        self.changed
+            .wait_for(waits::BITS, || self.chunks.is_written(wanted) || array.broken().is_some())
+            .await;
     }
 }
 
@@ -288,7 +291,7 @@ impl Marked {
         if !plant::is(Plant::BitAfterWrite) && !bitmap.chunks.is_durable(self.range) {
             array.rank(Step::DirtyMark).wait();
             let is_durable = || bitmap.chunks.is_durable(self.range) || array.broken().is_some();
-            bitmap.changed.wait_until(is_durable).await;
+            bitmap.changed.wait_for(waits::BITS, is_durable).await;
         }
         array.broken().map_or(Ok(()), Err)
     }

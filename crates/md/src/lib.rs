@@ -34,6 +34,7 @@ mod snapshot;
 mod still;
 pub mod sync;
 mod update;
+mod waits;
 mod wipe;
 
 pub use admission::{Admission, NotAdmitted};

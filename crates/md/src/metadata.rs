@@ -5,6 +5,8 @@
 //! followed by another before anybody is told. Writes and syncs go on meanwhile: the writer owns a task and buffers of
 //! its own and waits for nobody but the members.
 
+use crate::waits;
+use runtime::waits::doing;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -145,7 +147,9 @@ impl Metadata {
             self.require();
             if !plant::is(Plant::MarkAfterWrite) {
                 array.rank(Step::DirtyMark).wait();
-                self.changed.wait_until(|| self.marked_dirty.get() || array.broken().is_some()).await;
+                self.changed
+                    .wait_for(waits::SUPERBLOCK, || self.marked_dirty.get() || array.broken().is_some())
+                    .await;
             }
         }
         match array.broken() {
@@ -169,7 +173,9 @@ impl Metadata {
 
     /// Waits until every membership change is on record, also one that comes while this waits.
     pub async fn membership_settled(&self) -> Outcome {
-        self.changed.wait_until(|| self.is_membership_recorded() || self.stopped.get()).await;
+        self.changed
+            .wait_for(waits::SUPERBLOCK, || self.is_membership_recorded() || self.stopped.get())
+            .await;
         if self.is_membership_recorded() { Ok(()) } else { Err(Failed::new(Cause::Degraded)) }
     }
 
@@ -202,7 +208,9 @@ impl Metadata {
 
     /// Waits until nothing is being recorded: no round is under way until the caller waits again.
     pub async fn at_rest(&self) -> Outcome {
-        self.changed.wait_until(|| self.written.get() >= self.wanted.get() || self.stopped.get()).await;
+        self.changed
+            .wait_for(waits::SUPERBLOCK, || self.written.get() >= self.wanted.get() || self.stopped.get())
+            .await;
         if self.stopped.get() { Err(Failed::new(Cause::Degraded)) } else { Ok(()) }
     }
 
@@ -212,7 +220,7 @@ impl Metadata {
     }
 
     async fn wait_for_round(&self, round: u64) -> Outcome {
-        self.changed.wait_until(|| self.written.get() >= round || self.stopped.get()).await;
+        self.changed.wait_for(waits::SUPERBLOCK, || self.written.get() >= round || self.stopped.get()).await;
         if self.written.get() >= round { Ok(()) } else { Err(Failed::new(Cause::Degraded)) }
     }
 
@@ -277,6 +285,7 @@ async fn watch_for_idleness(array: &Array) {
 
 async fn write_rounds(array: &Array) {
     let metadata = &array.metadata;
+    let _doing = doing(waits::METADATA);
     loop {
         let is_due = || metadata.wanted.get() > metadata.written.get();
         metadata.changed.wait_until(|| is_due() || metadata.stopping.get()).await;

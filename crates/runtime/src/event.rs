@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
+use crate::waits::Awaited;
+
 /// Something to wait for. Level-triggered by design: a waiter looks at the condition itself, before it waits and
 /// after each wake-up, so a notification can come early, late or twice and nothing is lost.
 #[derive(Default)]
@@ -30,6 +32,15 @@ impl Event {
             Poll::Pending
         })
         .await
+    }
+
+    /// The same, for what only somebody else's work brings.
+    pub async fn wait_for(&self, awaited: Awaited, mut condition: impl FnMut() -> bool) {
+        if condition() {
+            return;
+        }
+        let _waiting = awaited.begin();
+        self.wait_until(condition).await;
     }
 
     /// Wakes every waiter, in the order in which they came.

@@ -18,6 +18,7 @@ use block::{Moment, trap};
 use crate::event::Event;
 use crate::rank::Ranks;
 use crate::timer::Timers;
+use crate::waits::{Waiting, Waits};
 
 /// Tasks polled between two looks at the driver: completions are picked up soon, and a look is paid for by many.
 const POLLS_PER_TURN: usize = 64;
@@ -74,6 +75,7 @@ struct TaskEntry {
     body: Option<(Rc<dyn Pollable>, u32)>,
     queued: bool,
     ranks: Rc<Ranks>,
+    waits: Rc<Waits>,
 }
 
 /// A core as other threads see it.
@@ -170,6 +172,11 @@ impl Runtime {
         self.core.dismiss(root);
         output
     }
+
+    /// Those who wait for somebody else's work now, as far as they have said so; nobody in a release build.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        self.core.tasks.borrow().iter().filter_map(|entry| entry.waits.get()).collect()
+    }
 }
 
 impl Drop for Runtime {
@@ -204,7 +211,12 @@ impl Core {
             tasks[task as usize].body = Some((body, slot));
             return task;
         }
-        tasks.push(TaskEntry { body: Some((body, slot)), queued: false, ranks: Rc::default() });
+        tasks.push(TaskEntry {
+            body: Some((body, slot)),
+            queued: false,
+            ranks: Rc::default(),
+            waits: Rc::default(),
+        });
         let (count, mut ready) = (tasks.len(), self.ready.borrow_mut());
         let missing = count.saturating_sub(ready.len());
         ready.reserve(missing); // a task is queued at most once, so the ring never grows later
@@ -216,7 +228,10 @@ impl Core {
 
     pub(crate) fn dismiss(&self, task: u32) {
         let body = match self.tasks.borrow_mut().get_mut(task as usize) {
-            Some(entry) => entry.body.take(),
+            Some(entry) => {
+                entry.waits.clear();
+                entry.body.take()
+            }
             None => None, // the runtime is being dropped
         };
         if body.is_some() {
@@ -235,6 +250,10 @@ impl Core {
 
     pub(crate) fn ranks(&self) -> Option<Rc<Ranks>> {
         self.tasks.borrow().get(self.current.get() as usize).map(|entry| entry.ranks.clone())
+    }
+
+    pub(crate) fn waits(&self) -> Option<Rc<Waits>> {
+        self.tasks.borrow().get(self.current.get() as usize).map(|entry| entry.waits.clone())
     }
 
     fn next_ready(&self) -> Option<u32> {

@@ -22,6 +22,7 @@ pub mod sim;
 mod stream;
 mod strict;
 mod timer;
+pub mod waits;
 
 pub use channel::{Channel, recv_message};
 pub use event::Event;

@@ -13,6 +13,7 @@ use md::{
 };
 use md_format::{Level, Version};
 use runtime::sim::{Fate, Random, World};
+use runtime::waits::tell;
 use runtime::{Driver, Runtime, now, sleep_ms, sleep_until, spawn};
 
 use crate::load::Load;
@@ -262,8 +263,13 @@ impl Play {
         };
         let runtime = Runtime::new(self.world.clone());
         let world = self.world.clone();
+        let mut told = String::new();
         let ended = runtime.run_until(self.live(end), |_| {
-            !world.is_stuck() && world.events_done() < limit.min(start + FAR_TOO_MANY_EVENTS)
+            let goes_on = !world.is_stuck() && world.events_done() < limit.min(start + FAR_TOO_MANY_EVENTS);
+            if !goes_on {
+                told = tell(&runtime.waiting());
+            }
+            goes_on
         });
         self.watch.set(None, Vec::new());
         let array = self.current.take();
@@ -273,7 +279,9 @@ impl Play {
         if ended.is_none() && (stuck || events >= FAR_TOO_MANY_EVENTS) {
             self.complain(
                 "P3",
-                format!("after {events} events of the era requests are pending and nothing completes"),
+                format!(
+                    "after {events} events of the era requests are pending and nothing completes: {told}"
+                ),
             );
         }
         drop(runtime);

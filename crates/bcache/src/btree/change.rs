@@ -15,6 +15,7 @@ use bcache_format::jset::Roots;
 use bcache_format::limits::MOST_LEVELS;
 use bcache_format::{BucketNo, Geometry, Key, Pointer, Position};
 use runtime::random;
+use runtime::waits::doing;
 
 use super::log;
 use super::node::{most_keys, new_keys};
@@ -22,6 +23,7 @@ use crate::buckets::{Buckets, Purpose};
 use crate::error::SetError;
 use crate::plant::{self, Plant};
 use crate::set::CacheSet;
+use crate::waits;
 
 /// Nodes that one node is replaced by at most.
 const PIECES: usize = 2;
@@ -70,7 +72,8 @@ impl CacheSet {
     /// Replaces the leaf in which `at` lies, if its log is full, and what is above it as far as needed.
     pub(crate) async fn make_room(&self, at: Position) -> Result<(), SetError> {
         let engine = self.engine();
-        engine.changing.wait_until(|| !engine.is_changing.replace(true)).await;
+        engine.changing.wait_for(waits::TURN, || !engine.is_changing.replace(true)).await;
+        let _doing = doing(waits::CHANGE);
         let made = self.make_room_alone(at).await;
         self.end_change();
         made
@@ -356,7 +359,7 @@ impl CacheSet {
         for frame in change.replaced.drain(..) {
             let is_written =
                 || self.nodes.frame(frame).borrow().writing.is_none() || self.failure().is_some();
-            self.nodes.changed.wait_until(is_written).await;
+            self.nodes.changed.wait_for(waits::LEAF, is_written).await;
             change.old.push(self.bucket_in(frame));
             self.nodes.forget(frame);
         }

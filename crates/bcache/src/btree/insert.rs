@@ -11,6 +11,7 @@ use super::node::Room;
 use crate::buckets::Buckets;
 use crate::error::SetError;
 use crate::set::CacheSet;
+use crate::waits;
 
 impl CacheSet {
     /// Lays a key over what the tree says.
@@ -81,7 +82,7 @@ impl CacheSet {
             let place = self.nodes.place(&self.roots, &self.buckets, at, 0).await;
             let frame = place.inspect_err(|error| self.fail(*error))?;
             match self.room_in(frame) {
-                None => self.nodes.changed.wait_until(|| self.room_in(frame).is_some()).await,
+                None => self.nodes.changed.wait_for(waits::FROZEN, || self.room_in(frame).is_some()).await,
                 Some(Room::LogFull) => self.make_room(at).await?,
                 Some(Room::OpenFull) => self.write_or_wait(frame).await?,
                 Some(Room::Enough) if engine.journal.has_room() => return Ok(frame),
@@ -102,7 +103,7 @@ impl CacheSet {
             return self.write_leaf(frame).await;
         }
         let is_written = || self.nodes.frame(frame).borrow().writing.is_none() || self.failure().is_some();
-        self.nodes.changed.wait_until(is_written).await;
+        self.nodes.changed.wait_for(waits::LEAF, is_written).await;
         Ok(())
     }
 

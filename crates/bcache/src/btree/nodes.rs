@@ -19,6 +19,7 @@ use super::node::{Node, most_keys};
 use crate::buckets::Buckets;
 use crate::error::SetError;
 use crate::limits::{LEAST_NODES, WAITERS};
+use crate::waits;
 
 pub(crate) use frame::{Frame, State};
 
@@ -192,7 +193,7 @@ impl Nodes {
     pub async fn wait_frame(&self) -> Result<usize, SetError> {
         let mut free = None;
         self.changed
-            .wait_until(|| {
+            .wait_for(waits::FRAME, || {
                 free = self.take_frame();
                 if free.is_none() && !self.is_short.replace(true) {
                     self.changed.notify(); // whoever writes nodes looks again

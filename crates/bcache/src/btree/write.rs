@@ -12,6 +12,7 @@ use bcache_format::bset::HEADER_BYTES;
 use bcache_format::{Geometry, Key};
 use block::{Buf, Failed, Origin, Request, Sectors};
 use runtime::spawn;
+use runtime::waits::doing;
 
 use super::log;
 use super::node::Node;
@@ -21,6 +22,7 @@ use crate::error::SetError;
 use crate::limits::{LEAVES_AT_ONCE, OPEN_KEYS};
 use crate::plant::{self, Plant};
 use crate::set::CacheSet;
+use crate::waits;
 
 /// Bytes that the longest set of keys takes that a leaf has open.
 pub(crate) fn open_bytes(geometry: &Geometry) -> usize {
@@ -105,6 +107,7 @@ pub(crate) fn start(set: &Rc<CacheSet>) {
 }
 
 async fn run(set: &Rc<CacheSet>) {
+    let _doing = doing(waits::LEAVES);
     while !set.is_over() {
         let mut next = None;
         set.nodes

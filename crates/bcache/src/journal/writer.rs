@@ -11,6 +11,7 @@ use std::rc::Rc;
 use bcache_format::jset::{HEADER_BYTES, Jset};
 use bcache_format::{Geometry, Key};
 use block::{Arena, Buf, Failed, Origin, Priority, Request, Sectors};
+use runtime::waits::doing;
 use runtime::{Event, sleep_ms, spawn};
 
 use super::ring::{Place, Ring};
@@ -19,6 +20,7 @@ use crate::error::SetError;
 use crate::limits::WAITERS;
 use crate::plant::{self, Plant};
 use crate::set::CacheSet;
+use crate::waits;
 
 /// The journal of a set that is written.
 pub(crate) struct Journal {
@@ -82,7 +84,7 @@ impl Journal {
     /// Waits until one more key is taken.
     pub async fn wait_room(&self, set: &CacheSet) -> Result<(), SetError> {
         self.ask(self.open.borrow().seq);
-        self.changed.wait_until(|| self.has_room() || set.failure().is_some()).await;
+        self.changed.wait_for(waits::ROOM, || self.has_room() || set.failure().is_some()).await;
         set.failure().map_or(Ok(()), Err)
     }
 
@@ -114,7 +116,9 @@ impl Journal {
             if !plant::is(Plant::LeftToTheTimer) {
                 self.ask(seq);
             }
-            self.changed.wait_until(|| self.durable.get() >= seq || set.failure().is_some()).await;
+            self.changed
+                .wait_for(waits::ENTRY, || self.durable.get() >= seq || set.failure().is_some())
+                .await;
         }
         match self.durable.get() >= seq {
             true => Ok(()),
@@ -226,11 +230,17 @@ pub(crate) fn start(set: &Rc<CacheSet>) {
 /// Writes entries one after the other.
 async fn run(set: &Rc<CacheSet>) {
     let journal = set.journal();
+    let _doing = doing(waits::JOURNAL);
     loop {
         let is_asked = || journal.wanted.get() > journal.durable.get();
-        journal.changed.wait_until(|| set.is_over() || is_asked() && journal.can_be_written(set)).await;
+        journal.changed.wait_until(|| set.is_over() || is_asked()).await;
+        let can_be = || set.is_over() || journal.can_be_written(set);
+        journal.changed.wait_for(waits::OLD_ENTRIES, can_be).await;
         if set.is_over() {
             return;
+        }
+        if plant::is(Plant::JournalOnASharedQueue) {
+            plant::worker().await;
         }
         let entry = journal.close();
         let written = journal.write(set, &entry).await;

@@ -4,7 +4,7 @@
 mod cases;
 mod gate;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bcache::{CacheSet, Examined, Options, Plan, Volume, create, examine, found};
@@ -12,6 +12,7 @@ use bcache_format::superblock::{BackingPlan, CachePlan, Kind};
 use bcache_format::{CacheMode, Geometry, Label, Position, Replacement, State};
 use block::{Arena, Buf, Dev, Device, Op, Origin, Outcome, Range, Request, Sectors};
 use runtime::sim::{Disk, World};
+use runtime::waits::tell;
 use runtime::{Driver, Runtime, sleep_ms};
 
 pub use cases::Case;
@@ -52,6 +53,8 @@ pub struct Bench {
     pub world: Rc<World>,
     pub cache: Rc<Disk>,
     pub backing: Rc<Disk>,
+    /// Who waits for whom, when nothing goes on any more.
+    pub told: RefCell<String>,
 }
 
 /// What a cut leaves on the disks.
@@ -87,7 +90,7 @@ impl Bench {
         let world = World::new(1);
         let cache = world.add_disk(Sectors(buckets * BUCKET), 512);
         let backing = world.add_disk(Sectors(3 * buckets * BUCKET + DATA_OFFSET), 512);
-        let bench = Bench { world, cache, backing };
+        let bench = Bench { world, cache, backing, told: RefCell::default() };
         Runtime::new(bench.world.clone()).block_on(bench.make(
             buckets * BUCKET,
             block_sectors,
@@ -132,7 +135,11 @@ impl Bench {
             if last.replace(asked()) != asked() {
                 since.set(self.world.now());
             }
-            self.world.now() < since.get().after_ns(FOR_EVER_NS)
+            let goes_on = self.world.now() < since.get().after_ns(FOR_EVER_NS);
+            if !goes_on {
+                self.told.replace(tell(&runtime.waiting()));
+            }
+            goes_on
         };
         let ended = runtime.run_until(async { what(&self.open().await).await }, go_on);
         drop(runtime);
@@ -195,7 +202,7 @@ impl Bench {
             disk
         };
         let (cache, backing) = (copy(&self.cache), copy(&self.backing));
-        Bench { world, cache, backing }
+        Bench { world, cache, backing, told: RefCell::default() }
     }
 
     /// The values on the backing device, of so many sectors from one of the volume's on.

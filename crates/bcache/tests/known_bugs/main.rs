@@ -9,7 +9,9 @@ mod lost;
 mod stale;
 mod stuck;
 
-use bench::cases;
+use bcache::plant::{self, Plant};
+use bcache_format::CacheMode;
+use bench::{Bench, Verdict, Wrong, cases};
 
 cases! {
     lost::write_back_calls_clean_what_was_not_flushed_2019: CleanBeforeFlush, Lost;
@@ -28,5 +30,26 @@ cases! {
     stale::a_node_that_was_joined_is_found_again: JoinedLeaveNoKey, Stale;
     stuck::a_full_journal_cannot_be_replayed_2021: RootsWhileReplaying, Hangs;
     stuck::a_root_that_is_a_leaf_is_never_written_2025: RootLeafUnwritten, Hangs;
+    stuck::the_journal_is_written_by_a_worker_that_needs_memory_2018: JournalOnASharedQueue, Hangs;
     stuck::who_waits_for_the_journal_waits_for_a_timer_2021: LeftToTheTimer, Hangs;
+}
+
+/// Who waits for whom is told, when they stand still.
+#[cfg(debug_assertions)]
+#[test]
+fn a_circle_is_told() {
+    let told = |plant, play: fn(&Bench) -> Verdict, journal_buckets| {
+        let bench = Bench::new(journal_buckets, CacheMode::Writeback);
+        plant::set(Some(plant));
+        assert_eq!(play(&bench), Err(Wrong::Hangs));
+        plant::set(None);
+        bench.told.take()
+    };
+    let circle = "they wait in a circle:\n  the journal's writer waits for memory for a worker, which a request brings\n  a \
+                  request waits for an entry to be durable, which the journal's writer brings\n";
+    assert_eq!(told(Plant::JournalOnASharedQueue, stuck::short_of_memory, 4), circle);
+    let one_sided = "they wait for the writer of leaves, which does not know of it:\n";
+    let found = told(Plant::RootLeafUnwritten, stuck::writes_one_leaf, 2);
+    assert!(found.starts_with(one_sided), "{found}");
+    assert!(found.contains("the journal's writer waits for old entries that nobody needs"), "{found}");
 }

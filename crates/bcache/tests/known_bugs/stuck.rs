@@ -1,5 +1,8 @@
 //! Somebody waits for what can only come when he goes on (P3).
 
+use std::rc::Rc;
+
+use bcache::plant::Memory;
 use bcache_format::CacheMode;
 use block::{Op, Origin, Range, Request, Sectors};
 use runtime::{sleep_ms, spawn};
@@ -9,9 +12,31 @@ use crate::bench::{BUCKET, Bench, Left, Live, Verdict, Wrong};
 /// A new cache has one node, a leaf. Where only what lies below a root is written for the journal's sake, nothing is; in the
 /// kernel until a timer comes by, half a minute later.
 pub fn a_root_that_is_a_leaf_is_never_written_2025() -> Verdict {
-    Bench::new(2, CacheMode::Writeback).era(async |live| {
+    writes_one_leaf(&Bench::new(2, CacheMode::Writeback))
+}
+
+pub fn writes_one_leaf(bench: &Bench) -> Verdict {
+    bench.era(async |live| {
         for at in 0..4 * BUCKET {
             live.write_durably(at, 1, at).await.expect("no faults");
+        }
+        Ok(())
+    })
+}
+
+/// All memory is in pages that are to be written to the volume, durably, before anything else gets any: the kernel's file system
+/// on a cache, when memory is short. Who writes the journal has what that takes.
+pub fn the_journal_is_written_by_a_worker_that_needs_memory_2018() -> Verdict {
+    short_of_memory(&Bench::new(4, CacheMode::Writeback))
+}
+
+pub fn short_of_memory(bench: &Bench) -> Verdict {
+    bench.era(async |live| {
+        let memory = Rc::new(Memory::default());
+        memory.limit();
+        for page in 0..64 {
+            live.write_durably(page * BUCKET, BUCKET, page).await.expect("no faults");
+            memory.give_back();
         }
         Ok(())
     })

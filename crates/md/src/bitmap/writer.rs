@@ -1,7 +1,9 @@
 //! The one writer of a bitmap's pages: whoever waits for a page joins its next write.
 
+use crate::waits;
 use block::{Fan, Origin, Priority, Request, Sectors};
 use runtime::rank::Step;
+use runtime::waits::doing;
 
 use super::Bitmap;
 use super::chunks::PAGE;
@@ -11,6 +13,7 @@ use crate::limits::FAN_OUT;
 /// Writes pages until the bitmap is closed and all is written, or nothing can be written any more.
 pub(super) async fn run(array: &Array, bitmap: &Bitmap) {
     let chunks = &bitmap.chunks;
+    let _doing = doing(waits::BITMAP);
     loop {
         bitmap.changed.wait_until(|| chunks.next_page().is_some() || chunks.is_closed()).await;
         let Some(page) = chunks.next_page() else { return };

@@ -10,6 +10,7 @@ use bcache_format::superblock::{BackingPlan, CachePlan, Kind};
 use bcache_format::{CacheMode, Label, Position, Replacement, State};
 use block::{Arena, Dev, Range, SECTOR, Sectors};
 use runtime::sim::{Disk, Fate, Random, World};
+use runtime::waits::tell;
 use runtime::{Driver, Runtime, sleep_ms, spawn};
 
 use super::scenario::{Deaths, End, Scenario};
@@ -162,13 +163,22 @@ impl Run {
         let runtime = Runtime::new(self.world.clone());
         let world = self.world.clone();
         let far_too_late = self.world.now().after_ns(FAR_TOO_LONG_NS);
+        let mut told = String::new();
         let ended = runtime.run_until(self.live(end), |_| {
-            world.now() < far_too_late && world.events_done() < limit.min(start + FAR_TOO_MANY_EVENTS)
+            let goes_on =
+                world.now() < far_too_late && world.events_done() < limit.min(start + FAR_TOO_MANY_EVENTS);
+            if !goes_on {
+                told = tell(&runtime.waiting());
+            }
+            goes_on
         });
         let events = self.world.events_done() - start;
         let is_late = self.world.now() >= far_too_late;
         if ended.is_none() && (is_late || events >= FAR_TOO_MANY_EVENTS) {
-            self.complain("P3", format!("after {events} events requests are pending and nothing completes"));
+            self.complain(
+                "P3",
+                format!("after {events} events requests are pending and nothing completes: {told}"),
+            );
         }
         drop(runtime);
         match end {

@@ -17,7 +17,11 @@ pub fn nodes_take_the_buckets_of_the_priorities_2019() -> Verdict {
 
 /// A change of the tree waits for buckets, they for priorities, these for the journal, and it for the leaf that is changed.
 pub fn the_allocator_the_journal_and_the_tree_wait_for_each_other_2025() -> Verdict {
-    Bench::new(2, CacheMode::Writeback).era(async |live| {
+    all_three(&Bench::new(2, CacheMode::Writeback))
+}
+
+pub fn all_three(bench: &Bench) -> Verdict {
+    bench.era(async |live| {
         live.cache.hold(Live::is_of_priorities);
         while take_one(live) {
             sleep_ms(1).await;

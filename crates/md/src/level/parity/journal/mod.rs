@@ -21,6 +21,7 @@ mod space;
 mod unit;
 mod writer;
 
+use crate::waits;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
@@ -259,7 +260,7 @@ impl Journal {
         self.draining.set(self.draining.get() + 1);
         self.out.notify();
         let is_empty = || self.cached().is_none();
-        self.changed.wait_until(|| is_empty() || array.broken().is_some()).await;
+        self.changed.wait_for(waits::DRAINED, || is_empty() || array.broken().is_some()).await;
         self.draining.set(self.draining.get() - 1);
         match is_empty() {
             true => Ok(()),
@@ -333,7 +334,7 @@ impl Journal {
     /// Waits until a unit is durable.
     async fn durable(&self, array: &Array, held: &Held<'_>) -> Outcome {
         let is_durable = || self.ring.borrow().is_durable(held.number);
-        self.changed.wait_until(|| is_durable() || self.hitch(array).is_some()).await;
+        self.changed.wait_for(waits::UNIT, || is_durable() || self.hitch(array).is_some()).await;
         match is_durable() {
             true => Ok(()),
             false => Err(self.hitch(array).expect("what was waited for")),
@@ -384,7 +385,7 @@ impl Journal {
             self.emptying.set(true);
             self.changed.notify();
             let is_empty = || self.ring.borrow().reclaimable().is_none();
-            self.changed.wait_until(|| is_empty() || self.hitch(array).is_some()).await;
+            self.changed.wait_for(waits::SPACE, || is_empty() || self.hitch(array).is_some()).await;
         }
         self.stopping.set(true);
         self.wake_all();

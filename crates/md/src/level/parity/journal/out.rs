@@ -5,8 +5,10 @@
 //! and all of it when the mode changes, a member or the journal fails, or the array is stopped. Whoever does it owns memory
 //! and space, and takes only rows that nobody has locked (P2).
 
+use crate::waits;
 use block::Range;
 use runtime::sleep_ms;
+use runtime::waits::doing;
 
 use super::super::Striped;
 use super::super::stripe::write_out;
@@ -36,6 +38,7 @@ impl Situation {
 /// Writes out rows, one run after the other, until the array is stopped or nothing can be written any more.
 pub(super) async fn run(array: &Array, level: &Striped, journal: &Journal) {
     let ends = || journal.stopping.get() || array.broken().is_some();
+    let _doing = doing(waits::OUT);
     loop {
         let mut rows = None;
         let mut find = || {

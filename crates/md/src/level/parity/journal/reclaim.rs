@@ -1,6 +1,8 @@
 //! Moving the tail of a journal: what lies before it is safe on the members then, and its space is used again.
 
+use crate::waits;
 use block::Outcome;
+use runtime::waits::doing;
 
 use super::Journal;
 use crate::array::Array;
@@ -8,6 +10,7 @@ use crate::plant::{self, Plant};
 
 /// Moves the tail whenever that is worth it, until the array is stopped or nothing can be written any more.
 pub(super) async fn run(array: &Array, journal: &Journal) {
+    let _doing = doing(waits::TAIL);
     loop {
         let is_due = || {
             let reclaimable = journal.ring.borrow().reclaimable().map_or(0, |reclaim| reclaim.sectors);

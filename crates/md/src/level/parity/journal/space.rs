@@ -4,6 +4,7 @@
 //! waits in turn, with nothing cached in the rows that it has locked. What is cached owns the space that writing it out
 //! takes (`account`), and is not cached where that is not there: so nobody who writes out ever waits for space (P2).
 
+use crate::waits;
 use std::cell::Ref;
 
 use block::{Buf, Failed, Outcome, Sectors};
@@ -85,7 +86,7 @@ impl Journal {
         let turn = self.turns.get();
         self.turns.set(turn + 1);
         let is_next = || self.turn.get() == turn && self.gets_space(needs);
-        self.changed.wait_until(|| is_next() || self.hitch(array).is_some()).await;
+        self.changed.wait_for(waits::SPACE, || is_next() || self.hitch(array).is_some()).await;
         self.hitch(array).map_or(Ok(()), Err)?;
         self.is_full.set(false);
         self.turn.set(turn + 1);
@@ -110,7 +111,7 @@ impl Journal {
             true => self.has_room(needs),
             false => self.gets_space(needs),
         };
-        self.changed.wait_until(|| can() || self.hitch(array).is_some()).await;
+        self.changed.wait_for(waits::SPACE, || can() || self.hitch(array).is_some()).await;
         self.hitch(array).map_or(Ok(()), Err)?;
         match is_owned {
             true => new.each_row().for_each(|row| self.disown(row)),
@@ -150,7 +151,7 @@ impl Journal {
     ) -> Outcome {
         let needs = Needs::of(&new);
         self.rank.wait();
-        self.changed.wait_until(|| self.has_room(needs) || self.hitch(array).is_some()).await;
+        self.changed.wait_for(waits::SPACE, || self.has_room(needs) || self.hitch(array).is_some()).await;
         self.hitch(array).map_or(Ok(()), Err)?;
         admission.spend();
         let held = self.hold_open();

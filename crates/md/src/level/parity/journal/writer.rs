@@ -1,7 +1,9 @@
 //! The writer of a journal: one unit after the other, each durable before the next begins. So whatever a reader finds
 //! behind a unit that is not whole was never begun on the members.
 
+use crate::waits;
 use block::{Buf, Origin, Outcome, Priority, Request, Sectors, Ticket};
+use runtime::waits::doing;
 use runtime::yield_now;
 
 use super::Journal;
@@ -11,6 +13,7 @@ use crate::array::Array;
 
 /// Writes units until the array is stopped, or the journal takes no more.
 pub(super) async fn run(array: &Array, journal: &Journal) {
+    let _doing = doing(waits::JOURNAL);
     loop {
         let is_due = || journal.open.borrow().holders > 0;
         let ends = || journal.stopping.get() || journal.hitch(array).is_some();

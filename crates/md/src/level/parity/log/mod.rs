@@ -21,6 +21,7 @@ mod record;
 mod replay;
 mod writer;
 
+use crate::waits;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -341,7 +342,9 @@ impl Log {
         if !plant::is(Plant::LogAfterWrite) {
             for (slot, number) in logged.at.iter().flatten() {
                 let own = &self.members[usize::from(*slot)];
-                own.changed.wait_until(|| own.is_durable(*number) || array.broken().is_some()).await;
+                own.changed
+                    .wait_for(waits::RECORD, || own.is_durable(*number) || array.broken().is_some())
+                    .await;
             }
         }
         // Who has parity of these rows and goes gets neither record nor parity: it must not be able to come back.
@@ -358,7 +361,7 @@ impl Log {
             logs.iter().map(|slot| &self.members[usize::from(slot)]).find(|own| !has_room(own))
         {
             array.broken().map_or(Ok(()), Err)?;
-            full.changed.wait_until(|| has_room(full) || array.broken().is_some()).await;
+            full.changed.wait_for(waits::RECORD_ROOM, || has_room(full) || array.broken().is_some()).await;
         }
         array.broken().map_or(Ok(()), Err)
     }

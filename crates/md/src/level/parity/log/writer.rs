@@ -1,8 +1,10 @@
 //! The writers of the logs, one for each slot: whoever waits for a record joins the next one.
 
+use crate::waits;
 use block::{Buf, Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors, Ticket};
 use md_format::ppl::{HEADER_BYTES, HEADER_SECTORS, PplEntry, PplHeader, is_ring};
 use md_format::private_log::LogPlace;
+use runtime::waits::doing;
 use runtime::yield_now;
 
 use super::super::slots::Slots;
@@ -20,6 +22,7 @@ pub(super) const ZEROES: usize = 64 << 10;
 /// Writes the records of a slot's member until the array is stopped.
 pub(super) async fn run(array: &Array, log: &Log, slot: u16) {
     let own = &log.members[usize::from(slot)];
+    let _doing = doing(waits::LOG);
     loop {
         let is_due = || own.has_entries() || log.is_doubting(array, own);
         own.changed.wait_until(|| is_due() || log.stopping.get()).await;
