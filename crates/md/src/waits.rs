@@ -3,9 +3,9 @@
 use runtime::waits::{Awaited, Worker};
 
 /// Writes superblocks.
-pub const METADATA: Worker = Worker { name: "the writer of superblocks", rank: 1 };
+pub const METADATA: Worker = Worker { name: "the writer of superblocks", rank: 2 };
 /// Writes the bitmap.
-pub const BITMAP: Worker = Worker { name: "the writer of the bitmap", rank: 2 };
+pub const BITMAP: Worker = Worker { name: "the writer of the bitmap", rank: 1 };
 /// Writes a member's partial parity log, or private log.
 pub const LOG: Worker = Worker { name: "the writer of the log", rank: 3 };
 /// Writes units of the journal.
