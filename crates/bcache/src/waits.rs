@@ -11,6 +11,12 @@ pub const ALLOCATOR: Worker = Worker { name: "the allocator", rank: 3 };
 /// Replaces nodes; one at a time.
 pub const CHANGE: Worker = Worker { name: "a change of the tree", rank: 4 };
 
+/// Decides what becomes of a volume whose cache has failed.
+pub const DECIDER: Worker =
+    Worker { name: "who decides whether a volume goes on without its cache", rank: 5 };
+
+/// It is decided.
+pub const FATE: Awaited = Awaited::new("what becomes of its volume", DECIDER);
 /// An entry is durable.
 pub const ENTRY: Awaited = Awaited::new("an entry to be durable", JOURNAL);
 /// One more key fits the entry that is gathered.

@@ -10,11 +10,13 @@ use std::rc::Rc;
 use bcache_format::State;
 use block::{Failed, Range, Sectors};
 use runtime::spawn;
+use runtime::waits::doing;
 
 use super::Volume;
 use super::write::Stage;
 use crate::error::SetError;
 use crate::plant::{self, Plant};
+use crate::waits;
 
 /// What was decided about a volume whose cache has failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +56,7 @@ pub(super) fn start(volume: &Rc<Volume>) {
 impl Volume {
     /// Waits until the set fails, and decides what becomes of the volume.
     async fn outlive(&self) {
+        let _doing = doing(waits::DECIDER);
         let (set, writer) = (self.set(), self.writer());
         set.engine().over.wait_until(|| set.is_over()).await;
         if set.failure().is_none() || writer.stage.get() == Stage::Detached {
@@ -95,11 +98,10 @@ impl Volume {
         if set.failure().is_none() {
             return false;
         }
-        writer
-            .decided
-            .wait_until(|| writer.fate.get().is_some() || writer.stage.get() == Stage::Detached)
-            .await;
-        writer.fate.get() == Some(Fate::Uncached)
+        // It may also have been detached while the set failed.
+        let is_detached = || writer.stage.get() == Stage::Detached;
+        writer.decided.wait_for(waits::FATE, || writer.fate.get().is_some() || is_detached()).await;
+        is_detached()
     }
 
     /// How it stands.

@@ -105,6 +105,7 @@ impl Volume {
             return Err(failed);
         }
         writer.stage.set(Stage::Detached);
+        writer.decided.notify(); // should the set have failed meanwhile
         set.engine().fills.overwrite_all(self.inode);
         set.leave(self.inode).await.map_err(failed)
     }

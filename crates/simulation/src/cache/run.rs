@@ -165,8 +165,9 @@ impl Run {
         let far_too_late = self.world.now().after_ns(FAR_TOO_LONG_NS);
         let mut told = String::new();
         let ended = runtime.run_until(self.live(end), |_| {
-            let goes_on =
-                world.now() < far_too_late && world.events_done() < limit.min(start + FAR_TOO_MANY_EVENTS);
+            let is_over =
+                world.now() >= far_too_late || world.events_done() >= limit.min(start + FAR_TOO_MANY_EVENTS);
+            let goes_on = !is_over && !world.is_stuck();
             if !goes_on {
                 told = tell(&runtime.waiting());
             }
@@ -174,7 +175,7 @@ impl Run {
         });
         let events = self.world.events_done() - start;
         let is_late = self.world.now() >= far_too_late;
-        if ended.is_none() && (is_late || events >= FAR_TOO_MANY_EVENTS) {
+        if ended.is_none() && (is_late || self.world.is_stuck() || events >= FAR_TOO_MANY_EVENTS) {
             self.complain(
                 "P3",
                 format!("after {events} events requests are pending and nothing completes: {told}"),
