@@ -49,6 +49,26 @@ fn stop(bench: &Bench, mut serving: Serving) {
 }
 
 #[test]
+fn what_is_in_the_cache_is_served_whatever_lies_below_it() {
+    for mode in ["writeback", "writethrough"] {
+        let bench = made(mode);
+        let serving = run(&bench);
+        bench.write("home", 7);
+        stop(&bench, serving);
+        bench.poke("b", DATA as u64, &vec![0xee; MIB as usize]);
+        let _serving = run(&bench);
+        let read = bench.client("home", async |device, arena| {
+            let buf = arena.take(MIB as usize).unwrap();
+            device.start(block::Request::read(block::Sectors(0), buf.clone())).await.unwrap();
+            let mut read = vec![0; buf.len()];
+            buf.copy_to_slice(0, &mut read);
+            read
+        });
+        assert!(read.iter().all(|byte| *byte == 7), "{mode}: poison was read");
+    }
+}
+
+#[test]
 fn a_cache_that_was_just_made_is_used_at_once_and_has_what_was_written() {
     let bench = made("writeback");
     let plan = bench.ok("run --plan c b");

@@ -1,5 +1,6 @@
 //! `cargo xtask oracle`: fetching kernels, building their guests, running scripts under them.
 
+mod crashes;
 mod golden;
 mod live;
 mod run;
@@ -28,6 +29,8 @@ pub enum Command {
     },
     /// Run a shell script under a kernel.
     Run(run::Arguments),
+    /// Give a kernel what random power cuts left of caches in the simulator.
+    Crashes(crashes::Arguments),
     /// Let a guest with little memory write to a file system on its own volume, and report every stall.
     Live(live::Arguments),
     /// Repeat every test that boots a kernel (their names say `kernel`) under one kernel or all of them.
@@ -55,6 +58,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Fetch { kernels: Kernels(kernels) } => fetch(&kernels)?,
         Command::Build { kernels: Kernels(kernels) } => build(&kernels)?,
         Command::Run(arguments) => return run::run(&arguments),
+        Command::Crashes(arguments) => return crashes::run(&arguments),
         Command::Live(arguments) => return live::run(&arguments),
         Command::Test { kernels: Kernels(kernels) } => return judge(&kernels),
         Command::All => {
