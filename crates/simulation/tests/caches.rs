@@ -18,7 +18,7 @@ fn invariants_hold_for_every_seed_of_caches() {
 }
 
 /// Seeds that have found something, as scenarios were drawn then.
-const FOUND: [(u64, &str); 6] = [
+const FOUND: [(u64, &str); 7] = [
     (46, "what was stale in memory alone was not overridden, and came back after a power cut"),
     (822, "a FUA that found nothing to forget did not wait for what had been forgotten before it"),
     (407, "a journal that was full could not be replayed where a new root was to be named"),
@@ -27,6 +27,10 @@ const FOUND: [(u64, &str); 6] = [
         "a node that had been replaced was read all the same, and took the place of its bucket's next one",
     ),
     (43, "a request waited for what becomes of its volume, which was detached while the cache failed"),
+    (
+        1280,
+        "who read the tree with one clean frame left gave up its root for a leaf, and the leaf for its root",
+    ),
     (61, "a volume was detached while a write made something dirty again"),
 ];
 

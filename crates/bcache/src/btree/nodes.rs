@@ -23,6 +23,9 @@ use crate::waits;
 
 pub(crate) use frame::{Frame, State};
 
+/// Nodes of the longest path.
+const PATH: usize = MOST_LEVELS as usize + 1;
+
 /// No node.
 const NONE: u32 = u32::MAX;
 
@@ -35,7 +38,7 @@ pub(crate) struct Nodes {
     of_bucket: Box<[Cell<u32>]>,
     /// Where the next frame to be given up is looked for.
     hand: Cell<usize>,
-    /// Whether somebody waits for a frame, and all have something that is not on disk.
+    /// Whether somebody wants a frame, and too many have something that is not on disk.
     is_short: Cell<bool>,
     failure: Cell<Option<SetError>>,
     /// A frame is read, written, free, or taken back from whoever changed the tree.
@@ -195,13 +198,26 @@ impl Nodes {
         self.changed
             .wait_for(waits::FRAME, || {
                 free = self.take_frame();
-                if free.is_none() && !self.is_short.replace(true) {
+                if !self.has_a_path() && !self.is_short.replace(true) {
                     self.changed.notify(); // whoever writes nodes looks again
                 }
                 free.is_some() || self.failure.get().is_some()
             })
             .await;
         free.ok_or_else(|| self.failure.get().expect("waited for"))
+    }
+
+    /// Whether as many frames could be had as a path through the tree takes: whoever goes down it with fewer gives up the upper
+    /// nodes for the lower ones, and begins again, for ever.
+    fn has_a_path(&self) -> bool {
+        let can_be_had = |frame: &&RefCell<Frame>| {
+            frame.try_borrow().is_ok_and(|frame| match frame.state {
+                State::Empty => true,
+                State::Reading => false,
+                State::Ready => frame.can_be_given_up(),
+            })
+        };
+        self.frames.iter().filter(can_be_had).take(PATH).count() == PATH
     }
 
     /// A frame that nobody needs: empty, or not looked at since the hand came by last.

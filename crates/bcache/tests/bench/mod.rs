@@ -55,6 +55,8 @@ pub struct Bench {
     pub backing: Rc<Disk>,
     /// Who waits for whom, when nothing goes on any more.
     pub told: RefCell<String>,
+    /// Of the world: another one after each cut, or numbers drawn at random would come twice, as they never do.
+    seed: u64,
 }
 
 /// What a cut leaves on the disks.
@@ -87,10 +89,11 @@ impl Bench {
 
     /// The same with so many buckets, in blocks of so many sectors.
     pub fn with_blocks(buckets: u64, block_sectors: u16, journal_buckets: u16, mode: CacheMode) -> Bench {
-        let world = World::new(1);
+        let seed = 1;
+        let world = World::new(seed);
         let cache = world.add_disk(Sectors(buckets * BUCKET), 512);
         let backing = world.add_disk(Sectors(3 * buckets * BUCKET + DATA_OFFSET), 512);
-        let bench = Bench { world, cache, backing, told: RefCell::default() };
+        let bench = Bench { world, cache, backing, told: RefCell::default(), seed };
         Runtime::new(bench.world.clone()).block_on(bench.make(
             buckets * BUCKET,
             block_sectors,
@@ -193,7 +196,8 @@ impl Bench {
 
     /// The same disks as a cut at this moment would leave them.
     pub fn cut(&self, left: Left) -> Bench {
-        let world = World::new(2);
+        let seed = self.seed + 1;
+        let world = World::new(seed);
         let copy = |old: &Disk| {
             let size = old.geometry().size;
             let (disk, whole) = (world.add_disk(size, 512), Range::new(Sectors::ZERO, size));
@@ -202,7 +206,7 @@ impl Bench {
             disk
         };
         let (cache, backing) = (copy(&self.cache), copy(&self.backing));
-        Bench { world, cache, backing, told: RefCell::default() }
+        Bench { world, cache, backing, told: RefCell::default(), seed }
     }
 
     /// The values on the backing device, of so many sectors from one of the volume's on.

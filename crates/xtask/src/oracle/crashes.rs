@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::process::{ExitCode, Stdio};
 
-use ::oracle::Kernel;
+use ::oracle::{Kernel, ready};
 use anyhow::{Context, ensure};
 
 use crate::shell;
@@ -27,6 +27,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 
 /// Goes on after a seed that fails: what it said lies in `target/crashes`, and the seed makes the same disks again.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    ready(arguments.kernel)?;
     let test = || {
         let mut test = shell::cargo();
         test.args(["test", "--quiet", "--package", "simulation", "--test", "kernel_cache"]);
