@@ -19,6 +19,10 @@ use simulation::cache::play_to_images;
 /// Seeds that are played in the test suite.
 const SEEDS: Range<u64> = 0..6;
 
+/// Buckets of a journal that a kernel can go on with when the newest is full: of two it keeps one, and waits for ever for
+/// another (seed 119). None that it makes itself has fewer than four.
+const LEAST_JOURNAL: u16 = 3;
+
 /// What the sectors of a volume may be read as.
 struct Content {
     /// As it is read here.
@@ -158,6 +162,12 @@ fn a_kernel_takes_what_a_power_cut_left_of_a_cache() {
     for seed in seeds() {
         let (report, images) = play_to_images(seed);
         assert!(report.violations.is_empty(), "seed {seed}: {:?}", report.violations);
+        if report.scenario.journal_buckets < LEAST_JOURNAL {
+            println!(
+                "seed {seed} is left out: its journal has two buckets, of which a kernel keeps one for replay"
+            );
+            continue;
+        }
         let folder = tempfile::tempdir().unwrap();
         let mut disks = vec![write(folder.path(), "cache", &images.cache)];
         for (number, bytes) in images.backing.iter().enumerate() {
