@@ -10,7 +10,7 @@ use crate::plant::{self, Plant};
 
 /// Moves the tail whenever that is worth it, until the array is stopped or nothing can be written any more.
 pub(super) async fn run(array: &Array, journal: &Journal) {
-    let _doing = doing(waits::TAIL);
+    let moving = doing(waits::TAIL);
     loop {
         let is_due = || {
             let reclaimable = journal.ring.borrow().reclaimable().map_or(0, |reclaim| reclaim.sectors);
@@ -26,6 +26,7 @@ pub(super) async fn run(array: &Array, journal: &Journal) {
             break; // whoever waits learns it from the array, or from the journal
         }
     }
+    drop(moving); // who writes out of a journal that takes no more needs no space in it
     if journal.failure().is_some() && array.broken().is_none() && journal.drained(array).await.is_ok() {
         // What was answered was durable in the journal. Now that is for the members to be.
         let _ = array.flush_members(0).await; // a member whose flush fails is failed, or the array is broken
