@@ -407,11 +407,16 @@ impl Array {
         if !self.options.write || plant::is(Plant::FailureUnrecorded) {
             return Ok(());
         }
-        self.metadata.membership_settled().await?;
-        if let Some(log) = level::log(self) {
-            log.undoubted(self).await;
+        loop {
+            self.metadata.membership_settled().await?;
+            if let Some(log) = level::log(self) {
+                log.undoubted(self).await;
+            }
+            // While this waited for the log, another one may have failed.
+            if self.metadata.is_membership_recorded() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// How the data is kept more than once.

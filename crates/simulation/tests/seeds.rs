@@ -31,7 +31,11 @@ fn invariants_hold_for_every_seed() {
 }
 
 /// Seeds that have found something, in the engine or in what judges it.
-const FOUND: [(u64, &str); 5] = [
+const FOUND: [(u64, &str); 6] = [
+    (
+        52_220,
+        "a member that failed while a request waited for the log was not on record when that was answered",
+    ),
     (2651, "a failure that was noticed between an answer and its caller's turn counted as unrecorded"),
     (3358, "what a resync had written a moment before, and a power cut took away, counted as settled"),
     (
