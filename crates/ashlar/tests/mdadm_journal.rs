@@ -202,7 +202,7 @@ fn a_journal_is_added_instead_of_one_that_failed_20raid5journal() {
     let words: Vec<PathBuf> = words(&other);
     let said = String::from_utf8(bench.manage(&words)).unwrap();
     assert!(said.contains("is the write journal"), "{said}");
-    // What comes while the old journal is still being emptied goes through; then blocks are kept again.
+    // The first block is not always kept, when the machine is busy, and nobody knows yet why; soon one is.
     let mut is_kept = |times: u64| {
         client.fill(9 * 4096, 4096, 5 + times);
         bench.array("m")["journal"]["cached_bytes"] == 4096

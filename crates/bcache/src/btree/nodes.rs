@@ -210,13 +210,7 @@ impl Nodes {
     /// Whether as many frames could be had as a path through the tree takes: whoever goes down it with fewer gives up the upper
     /// nodes for the lower ones, and begins again, for ever.
     fn has_a_path(&self) -> bool {
-        let can_be_had = |frame: &&RefCell<Frame>| {
-            frame.try_borrow().is_ok_and(|frame| match frame.state {
-                State::Empty => true,
-                State::Reading => false,
-                State::Ready => frame.can_be_given_up(),
-            })
-        };
+        let can_be_had = |frame: &&RefCell<Frame>| frame.try_borrow().is_ok_and(|frame| frame.can_be_had());
         self.frames.iter().filter(can_be_had).take(PATH).count() == PATH
     }
 
@@ -226,7 +220,7 @@ impl Nodes {
             let at = self.hand.get();
             self.hand.set((at + 1) % self.frames.len());
             let Ok(mut frame) = self.frames[at].try_borrow_mut() else { continue };
-            if frame.state == State::Reading || frame.state == State::Ready && !frame.can_be_given_up() {
+            if !frame.can_be_had() {
                 continue;
             }
             if frame.state == State::Ready {

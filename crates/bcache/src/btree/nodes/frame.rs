@@ -58,6 +58,15 @@ impl Frame {
         !self.is_held && self.writing.is_none() && self.node.open.keys().is_empty()
     }
 
+    /// Whether another node can be put into it.
+    pub fn can_be_had(&self) -> bool {
+        match self.state {
+            State::Empty => true,
+            State::Reading => false,
+            State::Ready => self.can_be_given_up(),
+        }
+    }
+
     /// The oldest entry of the journal that is needed for it.
     pub fn oldest_pin(&self) -> Option<u64> {
         [self.node.pin, self.writing.map(|writing| writing.pin)].into_iter().flatten().min()
