@@ -13,6 +13,9 @@ use crate::{Ending, Error};
 /// What begins a word for the harness. See `guest/init.sh`.
 const MARK: &str = "@oracle ";
 
+/// How long a guest that was killed may take to be gone.
+const DYING: Duration = Duration::from_secs(10);
+
 /// Starts the guest and waits for its end, at most `timeout`. Returns how it ended and what the script printed.
 ///
 /// Each line that the script prints is handed to `hear` when it comes.
@@ -51,6 +54,10 @@ pub(super) fn watch(
             break cut;
         }
     };
+    drop(guest);
+    // Only the leader could be waited for. The others are told by what they print to: who has closed that writes no more.
+    let gone = Instant::now() + DYING;
+    while lines.recv_timeout(gone.saturating_duration_since(Instant::now())).is_ok() {}
     Ok((ending, console.script))
 }
 
