@@ -2,17 +2,16 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use anyhow::{Context, ensure};
-use rustix::process::{Pid, Signal, kill_process};
 
 use super::Arguments;
 use super::fio::{self, Subject};
 use super::ground::{Ground, fill};
 use super::job::Job;
 use super::report::{Report, Unit};
+use super::server::Server;
 use super::summary::{Contender, Sample, cells};
 use crate::shell;
 
@@ -21,9 +20,6 @@ const BYTES: u64 = 1 << 30;
 
 /// Milliseconds that a job runs unless told.
 const MILLISECONDS: u32 = 2000;
-
-/// How long a server may take until its file is there.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,20 +34,6 @@ enum Target {
     Plain,
     /// Ours, two members.
     Raid1,
-}
-
-/// A server whose volume is a file.
-struct Server {
-    child: Child,
-    /// Where its file is seen.
-    file: PathBuf,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM); // it takes its mount away, or has ended
-        let _ = self.child.wait();
-    }
 }
 
 /// Measures files.
@@ -129,7 +111,7 @@ impl Bench {
 
     fn files(&self) -> impl Iterator<Item = (Target, PathBuf)> {
         let raw = [(Target::Raw, self.ground.path("raw.img"))];
-        raw.into_iter().chain(self.servers.iter().map(|(target, server)| (*target, server.file.clone())))
+        raw.into_iter().chain(self.servers.iter().map(|(target, server)| (*target, server.place.clone())))
     }
 
     fn peer(&mut self, target: Target, aio: &str) -> anyhow::Result<()> {
@@ -169,26 +151,20 @@ impl Bench {
         }
     }
 
-    fn start(&mut self, target: Target, mut run: Command, place: &Path) -> anyhow::Result<()> {
-        run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    fn start(&mut self, target: Target, run: Command, place: &Path) -> anyhow::Result<()> {
         let file = match self.ground.can_mount() {
             true => self.ground.seen_from_outside(place),
             false => place.to_owned(),
         };
-        let mut server = Server { child: run.spawn().context("starting a server")?, file };
         let is_there = |file: &Path| std::fs::metadata(file).is_ok_and(|found| found.len() >= BYTES);
-        let deadline = Instant::now() + PATIENCE;
-        while !is_there(&server.file) {
-            if server.child.try_wait()?.is_some() || Instant::now() > deadline {
-                let why = "it does not serve here (Debian: apt install qemu-system-common fuse3)";
-                let is_peer = matches!(target, Target::Threads | Target::Uring);
-                ensure!(is_peer, "{} does not serve", target.name());
-                self.left_out.push(format!("{}: {why}", target.name()));
-                return Ok(());
+        match Server::start(run, file, is_there) {
+            Ok(server) => self.servers.push((target, server)),
+            Err(error) if matches!(target, Target::Threads | Target::Uring) => {
+                let needs = "(Debian: apt install qemu-system-common fuse3)";
+                self.left_out.push(format!("{}: {error:#} {needs}", target.name()));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            Err(error) => return Err(error),
         }
-        self.servers.push((target, server));
         Ok(())
     }
 }

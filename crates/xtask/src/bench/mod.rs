@@ -15,6 +15,7 @@ mod nbd;
 mod peers;
 mod raid;
 mod report;
+mod server;
 mod summary;
 
 use std::path::PathBuf;

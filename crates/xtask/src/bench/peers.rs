@@ -1,16 +1,15 @@
 //! Who is measured: the raw file, nbdkit, qemu-nbd, and ours on a plain member, a stripe and a mirror.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
 use super::fio::{self, Subject};
 use super::ground::{Ground, fill};
 use super::job::Job;
+use super::server::Server;
 use super::summary::Contender;
 use crate::shell;
 
@@ -72,18 +71,6 @@ pub struct Bench {
     left_out: Vec<String>,
 }
 
-struct Server {
-    socket: PathBuf,
-    child: Child,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Bench {
     /// Makes the members in a folder below `members` and starts the servers.
     pub fn new(members: &Path) -> anyhow::Result<Bench> {
@@ -118,7 +105,7 @@ impl Bench {
         let raw = self.path("raw.img");
         let server = self.servers.iter().find(|(running, _)| *running == target);
         let subject = match server {
-            Some((_, server)) => Subject::Nbd(&server.socket),
+            Some((_, server)) => Subject::Nbd(&server.place),
             None => Subject::File(&raw),
         };
         fio::run(job, &subject, milliseconds, BYTES)
@@ -143,7 +130,7 @@ impl Bench {
             run.arg("--run-dir").arg(&places).arg("--state-dir").arg(&places);
         })?;
         let (_, server) = self.servers.last().context("ours is started")?;
-        let uri = format!("nbd+unix:///?socket={}", server.socket.display());
+        let uri = format!("nbd+unix:///?socket={}", server.place.display());
         let mut copy = shell::command("nbdcopy");
         copy.arg(self.path("raw.img")).arg(uri);
         shell::output(&mut copy).context("filling our volume with nbdcopy")?;
@@ -159,26 +146,13 @@ impl Bench {
         let socket = self.path(&format!("{}.sock", target as u8));
         let mut run = shell::command(program);
         words(&mut run, &socket);
-        run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let child = match run.spawn() {
-            Ok(child) => child,
-            Err(error) => {
-                self.left_out.push(format!("{}: cannot be started: {error}", target.name()));
-                return Ok(());
+        match Server::start(run, socket, Path::exists) {
+            Ok(server) => self.servers.push((target, server)),
+            Err(error) if matches!(target, Target::Nbdkit | Target::QemuNbd) => {
+                self.left_out.push(format!("{}: {error:#}", target.name()));
             }
-        };
-        let mut server = Server { socket, child };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !server.socket.exists() {
-            if server.child.try_wait()?.is_some() || Instant::now() > deadline {
-                let _ = server.child.kill();
-                let mut complaint = String::new();
-                server.child.stderr.take().context("stderr is piped")?.read_to_string(&mut complaint)?;
-                ensure!(false, "{} did not open its socket: {}", target.name(), complaint.trim());
-            }
-            std::thread::sleep(Duration::from_millis(20));
+            Err(error) => return Err(error),
         }
-        self.servers.push((target, server));
         Ok(())
     }
 }

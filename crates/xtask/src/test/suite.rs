@@ -1,33 +1,148 @@
-//! All tests of the workspace, shown as they run and counted.
+//! All tests of the workspace, run and counted.
+//!
+//! Cargo runs one test program after the other, and most of them end with a single test that everything else waits for.
+//! So as many programs run at once as there are processors, each with one test at a time.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Instant;
 
 use anyhow::Context;
 use oracle::left_out;
+use serde_json::Value;
 
 use super::plain;
 use super::report::Verdict;
 use crate::shell;
 
-/// Runs `cargo test` on the whole workspace. Tests that cannot run write a line to `list`.
+/// Programs that take long, the longest first: what begins last is then short.
+const LONGEST: [&str; 14] = [
+    "kernel_parity",
+    "kernel_cache",
+    "golden",
+    "mdadm_parity",
+    "seeds",
+    "kernel_grow",
+    "kernel_bitmap",
+    "caches",
+    "kernel_journal",
+    "model",
+    "kernel_recovery",
+    "mdadm_bitmap",
+    "kernel_log",
+    "mdadm_update",
+];
+
+/// A program of tests, and what cargo tells it of the crate it belongs to.
+struct Program {
+    name: String,
+    command: Command,
+}
+
+/// What programs came to.
+#[derive(Default)]
+struct Sum {
+    counts: [u64; 3],
+    ended: usize,
+    sound: bool,
+}
+
+/// Runs all tests of the workspace. Those that cannot run write a line to `list`.
 pub fn run(list: &Path) -> anyhow::Result<Verdict> {
-    let mut command = shell::cargo();
-    plain(&mut command).args(["test", "--workspace", "--no-fail-fast"]).env(left_out::VARIABLE, list);
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let (mut passed, mut failed, mut ignored) = (0, 0, 0);
-    for line in BufReader::new(child.stdout.take().expect("piped")).lines() {
-        let line = line.context("cannot read what the tests print")?;
-        println!("{line}");
-        if let Some(counts) = line.strip_prefix("test result: ") {
-            passed += count(counts, "passed");
-            failed += count(counts, "failed");
-            ignored += count(counts, "ignored");
-        }
+    let Some(mut programs) = build()? else {
+        return Ok(Verdict::Tests { passed: 0, failed: 0, ignored: 0, sound: false });
+    };
+    for program in &mut programs {
+        program.command.env(left_out::VARIABLE, list).stdin(Stdio::null());
     }
-    let success = child.wait()?.success();
-    Ok(Verdict::Tests { passed, failed, ignored, sound: success || failed > 0 })
+    let count = programs.len();
+    programs
+        .sort_by_key(|program| LONGEST.iter().position(|name| *name == program.name).unwrap_or(usize::MAX));
+    let waiting = Mutex::new(programs.into_iter());
+    let sum = Mutex::new(Sum { sound: true, ..Sum::default() });
+    let work = || -> anyhow::Result<()> {
+        loop {
+            let Some(mut program) = waiting.lock().expect("nobody panics").next() else { return Ok(()) };
+            let begun = Instant::now();
+            let output =
+                program.command.output().with_context(|| format!("cannot start {}", program.name))?;
+            let seconds = begun.elapsed().as_secs_f64();
+            let mut sum = sum.lock().expect("nobody panics");
+            sum.add(&output);
+            println!("{:>4}/{count} {}", sum.ended, line(&program.name, &output, seconds));
+        }
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("nobody panics"))
+    })?;
+    let Sum { counts: [passed, failed, ignored], sound, .. } = sum.into_inner().expect("nobody panics");
+    Ok(Verdict::Tests { passed, failed, ignored, sound })
+}
+
+/// Builds all test programs; `None` when that fails, which cargo has then explained.
+fn build() -> anyhow::Result<Option<Vec<Program>>> {
+    let mut build = shell::cargo();
+    plain(&mut build).args(["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
+    let output = build.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    if !output.status.success() {
+        return Ok(None);
+    }
+    let text = String::from_utf8(output.stdout).context("cargo's messages")?;
+    let messages = text.lines().map(serde_json::from_str);
+    let messages: Vec<Value> = messages.collect::<Result<_, _>>().context("cargo's messages")?;
+    let mut programs: Vec<Program> = messages.iter().filter_map(test_program).collect();
+    let mut doc = shell::cargo();
+    plain(&mut doc).args(["test", "--workspace", "--no-fail-fast", "--doc"]);
+    programs.push(Program { name: "examples in the documentation".to_owned(), command: doc });
+    Ok(Some(programs))
+}
+
+/// The test program that a message of cargo's speaks of, if it is one. It runs where cargo would run it.
+fn test_program(message: &Value) -> Option<Program> {
+    let is_test = message["reason"] == "compiler-artifact" && message["profile"]["test"] == true;
+    let path = message["executable"].as_str().filter(|_| is_test)?;
+    let folder = PathBuf::from(message["manifest_path"].as_str()?).parent()?.to_owned();
+    let name = message["target"]["name"].as_str()?.to_owned();
+    let mut command = Command::new(path);
+    plain(&mut command).arg("--test-threads=1").current_dir(&folder).env("CARGO_MANIFEST_DIR", folder);
+    Some(Program { name, command })
+}
+
+impl Sum {
+    /// Adds what a program printed.
+    fn add(&mut self, output: &Output) {
+        let counts = counts(&String::from_utf8_lossy(&output.stdout));
+        self.ended += 1;
+        self.counts = std::array::from_fn(|at| self.counts[at] + counts[at]);
+        self.sound &= output.status.success() || counts[1] > 0;
+    }
+}
+
+/// What is said of a program: in a line, and behind it all that it printed when anything failed.
+fn line(name: &str, output: &Output, seconds: f64) -> String {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let [passed, failed, ignored] = counts(&text);
+    let is_good = output.status.success();
+    let verdict = match ignored {
+        _ if !is_good => format!("{passed} passed, {failed} FAILED ({})", output.status),
+        0 => format!("{passed} passed"),
+        _ => format!("{passed} passed, {ignored} ignored"),
+    };
+    let line = format!("{name:<32} {verdict:<28} {seconds:>6.1} s");
+    if is_good { line } else { format!("{line}\n{text}{}", String::from_utf8_lossy(&output.stderr)) }
+}
+
+/// How many tests passed, failed and were ignored, by the lines that begin with `test result: `.
+fn counts(text: &str) -> [u64; 3] {
+    let results = text.lines().filter_map(|line| line.strip_prefix("test result: "));
+    results.fold([0; 3], |sum, line| {
+        let words = ["passed", "failed", "ignored"];
+        std::array::from_fn(|at| sum[at] + count(line, words[at]))
+    })
 }
 
 /// The number before `word` in `ok. 13 passed; 0 failed; 1 ignored; ...`.
@@ -43,7 +158,33 @@ mod tests {
 
     #[test]
     fn the_numbers_are_those_before_the_words() {
-        let line = "FAILED. 13 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.30s";
-        assert_eq!(["passed", "failed", "ignored"].map(|word| count(line, word)), [13, 2, 1]);
+        let line = "test result: FAILED. 13 passed; 2 failed; 1 ignored; 0 measured; finished in 0.30s";
+        assert_eq!(counts(&format!("running 16 tests\n{line}\n{line}\n")), [26, 4, 2]);
+    }
+
+    #[test]
+    fn a_program_that_dies_without_a_word_is_a_failure() {
+        let output = |script: &str| Command::new("sh").args(["-c", script]).output().unwrap();
+        let mut sum = Sum { sound: true, ..Sum::default() };
+        sum.add(&output("echo 'test result: FAILED. 1 passed; 1 failed;'; exit 101"));
+        assert!(sum.sound && sum.counts == [1, 1, 0]);
+        let killed = output("echo half a line; kill -9 $$");
+        sum.add(&killed);
+        assert!(!sum.sound);
+        assert!(line("two", &killed, 0.0).ends_with("half a line\n"));
+    }
+
+    #[test]
+    fn programs_of_tests_alone_are_run() {
+        let message = |is_test: bool| {
+            serde_json::json!({
+                "reason": "compiler-artifact", "manifest_path": "/a/crates/md/Cargo.toml",
+                "target": { "name": "life" }, "profile": { "test": is_test }, "executable": "/a/target/life",
+            })
+        };
+        assert!(test_program(&message(false)).is_none());
+        let program = test_program(&message(true)).unwrap();
+        assert_eq!(program.name, "life");
+        assert_eq!(program.command.get_current_dir(), Some(Path::new("/a/crates/md")));
     }
 }

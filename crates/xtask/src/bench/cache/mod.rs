@@ -7,9 +7,7 @@
 mod engine;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 
@@ -18,6 +16,7 @@ use super::fio::{self, Subject};
 use super::ground::{Ground, fill};
 use super::job::Job;
 use super::report::{Report, Unit};
+use super::server::Server;
 use super::summary::{Contender, Sample, cells};
 use crate::shell;
 use engine::Engine;
@@ -29,26 +28,10 @@ const CACHE_BYTES: u64 = 4 * BYTES;
 /// Milliseconds that a job runs unless told.
 const MILLISECONDS: u32 = 2000;
 
-/// How long a server may take until its socket is there.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 const RAW: &str = "raw file";
 const FILE: &str = "nbdkit file";
 const PEER: &str = "nbdkit cache";
 const OURS: &str = "ashlar cache";
-
-struct Server {
-    name: &'static str,
-    child: Child,
-    socket: PathBuf,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Measures caches.
 pub fn run(arguments: &Arguments) -> anyhow::Result<Report> {
@@ -58,7 +41,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let ground = Ground::new(&arguments.members)?;
     let raw = ground.path("raw.img");
     fill(&raw, BYTES)?;
-    let servers = [file(&ground)?, peer(&ground)?, ours(&ground)?];
+    let servers = [(FILE, file(&ground)?), (PEER, peer(&ground)?), (OURS, ours(&ground)?)];
     let milliseconds = arguments.milliseconds.unwrap_or(MILLISECONDS);
     let mut samples = Vec::new();
     let mut engine =
@@ -73,8 +56,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Report> {
                 Ok(())
             };
             measure(RAW, Subject::File(&raw))?;
-            for server in &servers {
-                measure(server.name, Subject::Nbd(&server.socket))?;
+            for (name, server) in &servers {
+                measure(name, Subject::Nbd(&server.place))?;
             }
         }
         eprintln!("round {} of {} done", round + 1, arguments.rounds);
@@ -105,7 +88,7 @@ fn file(ground: &Ground) -> anyhow::Result<Server> {
     let socket = ground.path("file.sock");
     let mut run = shell::command("nbdkit");
     run.args(["-f", "-U"]).arg(&socket).arg("file").arg(ground.path("raw.img"));
-    start(FILE, run, &socket)
+    Server::start(run, socket, Path::exists)
 }
 
 fn peer(ground: &Ground) -> anyhow::Result<Server> {
@@ -114,8 +97,8 @@ fn peer(ground: &Ground) -> anyhow::Result<Server> {
     let mut run = shell::command("nbdkit");
     run.env("TMPDIR", ground.path("")).args(["-f", "-U"]).arg(&socket).arg("--filter=cache").arg("file");
     run.arg(&slow).args(["cache=writeback", "cache-on-read=true"]);
-    let server = start(PEER, run, &socket)?;
-    warm(ground, &socket)?;
+    let server = Server::start(run, socket, Path::exists)?;
+    warm(ground, &server.place)?;
     Ok(server)
 }
 
@@ -131,14 +114,14 @@ fn ours(ground: &Ground) -> anyhow::Result<Server> {
     let mut run = shell::command(&ashlar);
     run.arg("run").args([&cache, &backing]).args(["--name", "bench", "--nbd"]).arg(&socket);
     run.arg("--run-dir").arg(&places).arg("--state-dir").arg(&places);
-    let server = start(OURS, run, &socket)?;
+    let server = Server::start(run, socket, Path::exists)?;
     let set = |words: &[&str]| {
         let mut set = shell::command(&ashlar);
         shell::output(set.args(["cache", "set", "bench"]).args(words).arg("--run-dir").arg(&places))
     };
     set(&["sequential_cutoff=0", "writeback_running=0"])?;
     set(&["--cache", "congested_read_threshold_us=0", "congested_write_threshold_us=0"])?;
-    warm(ground, &socket)?;
+    warm(ground, &server.place)?;
     Ok(server)
 }
 
@@ -148,16 +131,4 @@ fn warm(ground: &Ground, socket: &Path) -> anyhow::Result<()> {
     copy.arg(ground.path("raw.img")).arg(format!("nbd+unix:///?socket={}", socket.display()));
     shell::output(&mut copy).context("filling a volume with nbdcopy")?;
     Ok(())
-}
-
-fn start(name: &'static str, mut run: Command, socket: &Path) -> anyhow::Result<Server> {
-    run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = run.spawn().with_context(|| format!("starting {name}"))?;
-    let mut server = Server { name, child, socket: socket.to_owned() };
-    let deadline = Instant::now() + PATIENCE;
-    while !server.socket.exists() {
-        ensure!(server.child.try_wait()?.is_none() && Instant::now() < deadline, "{name} does not serve");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(server)
 }
