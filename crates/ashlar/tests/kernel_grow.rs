@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use oracle::{Kernel, pattern, required};
+use oracle::{Kernel, left_out, pattern, required};
 use proof::nbd::Nbd;
-use proof::shapes::{End, Job, Shape, boots, hashes, is_thorough, settle, shape, write_all_over};
+use proof::shapes::{End, Job, Shape, boots, hashes, settle, shape, write_all_over};
 use proof::versions::Random;
 use proof::{Bench, hash};
 
@@ -126,7 +126,7 @@ fn we_take_up_what_the_kernel_has_changed_and_lost_the_power_over() {
     let Some(boot) = required(Kernel::under_test()) else { return };
     let bench = Bench::new();
     let mut arrays = Array::all(&bench, "cut");
-    if !is_thorough() {
+    if !left_out::has_time() {
         // Syncs as slow as these take their time.
         oracle::left_out::note(
             "most shapes: grown by the kernel, which then loses the power",

@@ -6,9 +6,7 @@ mod proof;
 use std::path::PathBuf;
 
 use oracle::{Kernel, left_out, required};
-use proof::shapes::{
-    End, Job, Shape, boots, hashes, is_thorough, shape, write_all_over, write_here_and_there,
-};
+use proof::shapes::{End, Job, Shape, boots, hashes, shape, write_all_over, write_here_and_there};
 use proof::{Bench, hash};
 
 /// How a new member comes in.
@@ -47,7 +45,7 @@ const CASES: [(Shape, How, Left); 12] = [
 
 /// Every other case, and where there is time all of them, each left in both ways.
 fn cases() -> Vec<(Shape, How, Left)> {
-    if !is_thorough() {
+    if !left_out::has_time() {
         left_out::note(
             "every other rebuild and replacement, and each left in one way only",
             &"they take minutes; `cargo xtask oracle test` takes all",

@@ -44,6 +44,11 @@ pub fn note(what: &str, why: &dyn fmt::Display) {
     }
 }
 
+/// Whether there is time for everything: for what takes minutes and is left out of an ordinary run.
+pub fn has_time() -> bool {
+    std::env::var_os("ASHLAR_THOROUGH").is_some()
+}
+
 /// The reasons in a list.
 pub fn read(list: &Path) -> std::io::Result<Reasons> {
     let text = match std::fs::read_to_string(list) {

@@ -1,6 +1,6 @@
 //! The golden images: whole, and read by every kernel as by the one that made them.
 
-use oracle::{Kernel, golden, required};
+use oracle::{Kernel, golden, left_out, required};
 
 #[test]
 fn every_recipe_has_its_image_and_every_image_its_content() {
@@ -35,7 +35,14 @@ fn a_member_that_is_not_as_its_hash_says_is_refused() {
 #[test]
 fn every_kernel_reads_the_same_content() {
     let Some(boot) = required(Kernel::under_test()) else { return };
-    let images = golden::own().unwrap();
+    let mut images = golden::own().unwrap();
+    if !left_out::has_time() {
+        // Nothing of ashlar has a part in it, so it changes only when images do.
+        let why =
+            "they take minutes, and only a new image can change it; `cargo xtask oracle test` takes all";
+        left_out::note("five of six golden images read by the kernel once more", &why);
+        images = images.into_iter().step_by(6).collect();
+    }
     // Two guests at a time: a guest has one processor and waits for its disks in between.
     std::thread::scope(|scope| {
         for half in images.chunks(images.len().div_ceil(2)) {

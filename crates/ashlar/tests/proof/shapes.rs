@@ -109,7 +109,7 @@ impl Shape {
 /// there is time: `cargo xtask oracle all` and `oracle test` say so.
 pub fn some_of_all(what: &str, every: usize) -> Vec<(usize, Shape)> {
     let all = SHAPES.into_iter().enumerate();
-    if is_thorough() {
+    if left_out::has_time() {
         return all.collect();
     }
     left_out::note(
@@ -117,11 +117,6 @@ pub fn some_of_all(what: &str, every: usize) -> Vec<(usize, Shape)> {
         &"they take minutes; `cargo xtask oracle test` takes all",
     );
     all.filter(|(number, _)| number % every == every / 2).collect()
-}
-
-/// Whether there is time for everything.
-pub fn is_thorough() -> bool {
-    std::env::var_os("ASHLAR_THOROUGH").is_some()
 }
 
 /// Writes all over a volume: whole stripes, then pieces of any size at any place, some with forced unit access.
