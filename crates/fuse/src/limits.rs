@@ -1,5 +1,7 @@
 //! Every limit of the crate, with the reason for its number.
 
+use std::time::Duration;
+
 use block::MAX_BUFFER;
 
 /// Requests to devices in flight. The kernel keeps what is more. fio's deepest usual run has 64; two of them fit.
@@ -40,3 +42,7 @@ pub const MESSAGES_PER_TURN: usize = 8;
 /// Dead mounts over each other that are taken away at a start: one for each time that a process was killed while one of the
 /// earlier ones was still in use.
 pub const DEAD_MOUNTS: usize = 64;
+
+/// How long a stop waits for the last user of a mount. On a busy machine the kernel takes tens of milliseconds to let go of a
+/// file that was closed; who holds on to it for longer means to.
+pub const LETTING_GO: Duration = Duration::from_secs(1);

@@ -15,12 +15,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
+use std::time::Instant;
 
 use runtime::mailbox::{Receiver, mailbox};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::Error;
+use crate::limits::LETTING_GO;
 pub use holder::{Holder, hold};
 use place::Place;
 
@@ -142,7 +144,7 @@ impl Own {
     fn unmount(mut self) -> Option<String> {
         self.is_mounted = false;
         let path = &self.place.path;
-        match detach(path, false) {
+        match detach_unless_used(path) {
             Ok(()) => None,
             Err(Errno::INVAL) => None, // somebody has done so already
             Err(Errno::BUSY) => {
@@ -185,6 +187,18 @@ impl Kept {
     pub(crate) async fn unmount(self) -> Option<String> {
         self.order.send(()).ok()?;
         self.outcome.recv().await
+    }
+}
+
+/// Takes the mount at `path` away, unless somebody uses it still. Who has just closed the file, or taken a loop device off it,
+/// may use it for a moment longer: the kernel lets go of both later.
+fn detach_unless_used(path: &Path) -> Result<(), Errno> {
+    let deadline = Instant::now() + LETTING_GO;
+    loop {
+        match detach(path, false) {
+            Err(Errno::BUSY) if Instant::now() < deadline => thread::sleep(LETTING_GO / 20),
+            outcome => return outcome,
+        }
     }
 }
 
