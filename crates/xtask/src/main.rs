@@ -8,6 +8,7 @@ mod bench;
 mod dispatch;
 mod house;
 mod oracle;
+mod programs;
 mod shell;
 mod test;
 mod tidy;

@@ -158,7 +158,7 @@ impl Volume {
     fn ask(&self, writer: &Writer, request: &Request) -> (Asked, Situation, Option<Bypass>) {
         let (set, engine) = (self.set(), self.set().engine());
         let asked = Asked::of(request, self.sector_below(Sectors::ZERO));
-        let thresholds = engine.tunables.thresholds();
+        let (now, thresholds) = (now(), engine.tunables.thresholds());
         let situation = Situation {
             mode: writer.tunables.mode(),
             is_detaching: writer.stage.get() != Stage::Attached,
@@ -166,9 +166,9 @@ impl Volume {
             block_sectors: set.geometry.block_sectors,
             background_is_metadata_only: writer.tunables.readahead_cache_policy.get() == 1,
             sequential_cutoff: writer.tunables.sequential_cutoff.get() / 512,
-            congested: engine.congestion.borrow().longest_run(now(), random() as u32, thresholds),
+            congested: engine.congestion.borrow().longest_run(now, random() as u32, thresholds),
         };
-        let run = || writer.runs.borrow_mut().run(now(), None, asked.start, asked.sectors);
+        let run = || writer.runs.borrow_mut().run(now, None, asked.start, asked.sectors);
         let why = why_bypass(&asked, &situation, run);
         (asked, situation, why)
     }

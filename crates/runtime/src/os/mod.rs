@@ -16,6 +16,7 @@ mod inflight;
 mod lock;
 mod open;
 mod queue;
+mod random;
 mod readiness;
 mod socket;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::executor::{Driver, Wait};
 use crew::Crew;
 use inflight::{Completions, Inflight, Job};
+use random::Numbers;
 use readiness::Readiness;
 use uring::Uring;
 
@@ -77,6 +79,7 @@ pub struct Os {
     tries_left: Cell<u32>,
     /// Members are opened past the page cache where they can be.
     direct: Cell<bool>,
+    numbers: Numbers,
 }
 
 enum Way {
@@ -110,6 +113,7 @@ impl Os {
             why,
             tries_left,
             direct: Cell::new(true),
+            numbers: Numbers::default(),
         }))
     }
 
@@ -171,10 +175,7 @@ impl Driver for Os {
     }
 
     fn random(&self) -> u64 {
-        let mut bytes = [0u8; 8];
-        let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-        assert_eq!(filled, Ok(8), "the kernel's random numbers are there after boot");
-        u64::from_le_bytes(bytes)
+        self.numbers.next()
     }
 
     fn turn(&self, wait: Wait) {

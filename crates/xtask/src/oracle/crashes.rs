@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::process::{ExitCode, Stdio};
 
 use ::oracle::{Kernel, ready};
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
+use crate::programs::{self, Program};
 use crate::shell;
 
 /// The words of the command line.
@@ -28,20 +29,16 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 /// Goes on after a seed that fails: what it said lies in `target/crashes`, and the seed makes the same disks again.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     ready(arguments.kernel)?;
-    let test = || {
-        let mut test = shell::cargo();
-        test.args(["test", "--quiet", "--package", "simulation", "--test", "kernel_cache"]);
-        test
-    };
-    ensure!(shell::succeeds(test().arg("--no-run"))?, "the test cannot be built");
+    let programs = programs::build(&["--quiet", "--package", "simulation", "--test", "kernel_cache"])?;
+    let Program { mut command, .. } =
+        programs.and_then(|them| them.into_iter().next()).context("nothing was built")?;
+    command.env("ASHLAR_KERNEL", arguments.kernel.name()).stdin(Stdio::null());
     let folder = shell::root().join("target/crashes");
     std::fs::create_dir_all(&folder)?;
     let (mut passed, mut failed) = (0, Vec::new());
     for seed in arguments.seeds.clone() {
-        let mut one = test();
-        one.env("ASHLAR_KERNEL", arguments.kernel.name())
-            .env("ASHLAR_SEEDS", format!("{seed}..{}", seed + 1));
-        let ended = one.stdin(Stdio::null()).output().context("cannot start cargo")?;
+        command.env("ASHLAR_SEEDS", format!("{seed}..{}", seed + 1));
+        let ended = command.output().context("cannot start the test")?;
         if ended.status.success() {
             passed += 1;
         } else {

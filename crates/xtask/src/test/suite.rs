@@ -3,18 +3,18 @@
 //! Cargo runs one test program after the other, and most of them end with a single test that everything else waits for.
 //! So as many programs run at once as there are processors, each with one test at a time.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Output, Stdio};
 use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
 use anyhow::Context;
 use oracle::left_out;
-use serde_json::Value;
 
 use super::plain;
 use super::report::Verdict;
+use crate::programs::{self, Program};
 use crate::shell;
 
 /// Programs that take long, the longest first: what begins last is then short.
@@ -35,12 +35,6 @@ const LONGEST: [&str; 14] = [
     "mdadm_update",
 ];
 
-/// A program of tests, and what cargo tells it of the crate it belongs to.
-struct Program {
-    name: String,
-    command: Command,
-}
-
 /// What programs came to.
 #[derive(Default)]
 struct Sum {
@@ -51,11 +45,14 @@ struct Sum {
 
 /// Runs all tests of the workspace. Those that cannot run write a line to `list`.
 pub fn run(list: &Path) -> anyhow::Result<Verdict> {
-    let Some(mut programs) = build()? else {
+    let Some(mut programs) = programs::build(&["--workspace"])? else {
         return Ok(Verdict::Tests { passed: 0, failed: 0, ignored: 0, sound: false });
     };
+    let mut examples = shell::cargo();
+    examples.args(["test", "--workspace", "--no-fail-fast", "--doc"]);
+    programs.push(Program { name: "examples in the documentation".to_owned(), command: examples });
     for program in &mut programs {
-        program.command.env(left_out::VARIABLE, list).stdin(Stdio::null());
+        plain(&mut program.command).env(left_out::VARIABLE, list).stdin(Stdio::null());
     }
     let count = programs.len();
     programs
@@ -81,35 +78,6 @@ pub fn run(list: &Path) -> anyhow::Result<Verdict> {
     })?;
     let Sum { counts: [passed, failed, ignored], sound, .. } = sum.into_inner().expect("nobody panics");
     Ok(Verdict::Tests { passed, failed, ignored, sound })
-}
-
-/// Builds all test programs; `None` when that fails, which cargo has then explained.
-fn build() -> anyhow::Result<Option<Vec<Program>>> {
-    let mut build = shell::cargo();
-    plain(&mut build).args(["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
-    let output = build.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
-    if !output.status.success() {
-        return Ok(None);
-    }
-    let text = String::from_utf8(output.stdout).context("cargo's messages")?;
-    let messages = text.lines().map(serde_json::from_str);
-    let messages: Vec<Value> = messages.collect::<Result<_, _>>().context("cargo's messages")?;
-    let mut programs: Vec<Program> = messages.iter().filter_map(test_program).collect();
-    let mut doc = shell::cargo();
-    plain(&mut doc).args(["test", "--workspace", "--no-fail-fast", "--doc"]);
-    programs.push(Program { name: "examples in the documentation".to_owned(), command: doc });
-    Ok(Some(programs))
-}
-
-/// The test program that a message of cargo's speaks of, if it is one. It runs where cargo would run it.
-fn test_program(message: &Value) -> Option<Program> {
-    let is_test = message["reason"] == "compiler-artifact" && message["profile"]["test"] == true;
-    let path = message["executable"].as_str().filter(|_| is_test)?;
-    let folder = PathBuf::from(message["manifest_path"].as_str()?).parent()?.to_owned();
-    let name = message["target"]["name"].as_str()?.to_owned();
-    let mut command = Command::new(path);
-    plain(&mut command).arg("--test-threads=1").current_dir(&folder).env("CARGO_MANIFEST_DIR", folder);
-    Some(Program { name, command })
 }
 
 impl Sum {
@@ -154,6 +122,8 @@ fn count(counts: &str, word: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -172,19 +142,5 @@ mod tests {
         sum.add(&killed);
         assert!(!sum.sound);
         assert!(line("two", &killed, 0.0).ends_with("half a line\n"));
-    }
-
-    #[test]
-    fn programs_of_tests_alone_are_run() {
-        let message = |is_test: bool| {
-            serde_json::json!({
-                "reason": "compiler-artifact", "manifest_path": "/a/crates/md/Cargo.toml",
-                "target": { "name": "life" }, "profile": { "test": is_test }, "executable": "/a/target/life",
-            })
-        };
-        assert!(test_program(&message(false)).is_none());
-        let program = test_program(&message(true)).unwrap();
-        assert_eq!(program.name, "life");
-        assert_eq!(program.command.get_current_dir(), Some(Path::new("/a/crates/md")));
     }
 }
