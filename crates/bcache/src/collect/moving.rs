@@ -15,10 +15,12 @@ use crate::limits::{MOVE_BYTES, MOVED_AT_ONCE, STEP_BUCKETS};
 use crate::open::Stream;
 use crate::set::CacheSet;
 
-/// A bucket of which less than one in so many sectors is used is sparse.
-const SPARSE: u32 = 4;
-/// Below so much of the cache in use, of a hundred, nothing is moved.
-const IN_USE_PERCENT: u64 = 30;
+/// A bucket of which less than one in so many sectors is used is sparse: the emptiest go first, and others only where there are
+/// none of these. Each that waits is emptier when its turn comes, and costs less.
+const SPARSE: [u32; 3] = [16, 8, 4];
+/// Below so much of the cache in use, of a hundred, nothing is moved: the more of it is, the emptier the emptiest buckets are.
+/// From 40 on writes go to both devices.
+const IN_USE_PERCENT: u64 = 36;
 
 /// What moving needs.
 pub(super) struct Memory {
@@ -42,7 +44,13 @@ impl CacheSet {
         victims: &mut [bool],
         memory: &mut Memory,
     ) -> Result<(), SetError> {
-        if self.choose(victims).await == 0 {
+        let mut chosen = 0;
+        for part in SPARSE {
+            if chosen == 0 {
+                chosen = self.choose(victims, self.geometry.bucket_sectors as u32 / part).await;
+            }
+        }
+        if chosen == 0 {
             return Ok(());
         }
         let Memory { buffers, keys } = memory;
@@ -71,18 +79,16 @@ impl CacheSet {
         Ok(())
     }
 
-    /// Chooses buckets, as many as what is left in them has room elsewhere; how many.
-    async fn choose(&self, victims: &mut [bool]) -> usize {
+    /// Chooses buckets that hold less than so many sectors, as many as what is left in them has room elsewhere; how many.
+    async fn choose(&self, victims: &mut [bool], sparse: u32) -> usize {
         victims.fill(false);
-        let sectors = self.geometry.bucket_sectors as u32;
         let room = self.buckets.borrow().available(Purpose::Moving) as u64 * self.geometry.bucket_sectors / 2;
         let (mut chosen, mut live) = (0, 0);
         for (step, part) in victims.chunks_mut(STEP_BUCKETS).enumerate() {
             for (offset, victim) in part.iter_mut().enumerate() {
                 let number = BucketNo((step * STEP_BUCKETS + offset) as u64);
                 let bucket = *self.buckets.borrow().get(number);
-                let is_sparse =
-                    bucket.usage == Use::Data && bucket.dirty > 0 && bucket.live < sectors / SPARSE;
+                let is_sparse = bucket.usage == Use::Data && bucket.dirty > 0 && bucket.live < sparse;
                 if is_sparse && live + u64::from(bucket.live) <= room {
                     *victim = true;
                     (chosen, live) = (chosen + 1, live + u64::from(bucket.live));
