@@ -75,6 +75,8 @@ pub struct Buckets {
     bucket_sectors: u64,
     dirty_buckets: u64,
     metadata_buckets: u64,
+    /// See [`Buckets::take_miscounted`].
+    is_miscounted: bool,
     /// Steps of use: one for each thousandth of the cache that was read or written.
     heat: u32,
     heat_sectors: u64,
@@ -104,6 +106,7 @@ impl Buckets {
             bucket_sectors: geometry.bucket_sectors,
             dirty_buckets: 0,
             metadata_buckets: own,
+            is_miscounted: false,
             heat: INITIAL.into(),
             heat_sectors: 0,
         }
@@ -141,18 +144,21 @@ impl Buckets {
     }
 
     /// A pointer was found on disk. One that is newer than what is known of its bucket is right: then everything that was
-    /// counted before was stale. Whether that was so, and something was counted.
-    pub fn learn(&mut self, pointer: Pointer) -> bool {
+    /// counted before was stale.
+    pub fn learn(&mut self, pointer: Pointer) {
         let at = self.bucket_of(pointer);
-        let mut undone = false;
         if ahead(pointer.generation(), self.get(at).generation) > 0 {
+            self.is_miscounted |= self.get(at).live > 0;
             self.change(at, |bucket| {
-                undone = bucket.live > 0;
                 bucket.generation = pointer.generation();
                 (bucket.live, bucket.dirty) = (0, 0);
             });
         }
-        undone
+    }
+
+    /// Whether something was counted since this was last asked that was stale, as a newer pointer showed then.
+    pub fn take_miscounted(&mut self) -> bool {
+        std::mem::take(&mut self.is_miscounted)
     }
 
     /// A pointer, stale or not, is in the tree.

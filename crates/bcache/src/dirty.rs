@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 
 use bcache_format::Key;
 
-use crate::limits::INODES;
 use crate::writeback::stripes::Stripes;
 
 /// Sectors by inode.
@@ -14,9 +13,9 @@ pub(crate) struct Dirty {
 }
 
 impl Dirty {
-    /// Nothing.
-    pub fn new() -> Dirty {
-        let sectors = (0..INODES).map(|_| Cell::new(0)).collect();
+    /// Nothing, of so many inodes.
+    pub fn new(inodes: usize) -> Dirty {
+        let sectors = (0..inodes).map(|_| Cell::new(0)).collect();
         Dirty { sectors, stripes: RefCell::default() }
     }
 

@@ -13,7 +13,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use bcache_format::{BucketNo, Key, Position, Replacement};
+use bcache_format::{BucketNo, Key, Replacement};
 use block::{Arena, Outcome, Request};
 use runtime::{Event, now, sleep_ms};
 
@@ -22,7 +22,6 @@ use crate::backing::BackingDisk;
 use crate::btree;
 use crate::btree::change::Change;
 use crate::btree::write::open_bytes;
-use crate::buckets::Use;
 use crate::collect;
 use crate::counters::{Counters, SetCounters};
 use crate::dirty::Dirty;
@@ -107,7 +106,7 @@ impl CacheSet {
             allocator: Allocator::new(&self.geometry, self.prio_chain.clone()),
             open: RefCell::default(),
             fills: Fills::default(),
-            dirty: Dirty::new(),
+            dirty: Dirty::new(self.uuids.borrow().len()),
             is_changing: Cell::new(false),
             is_naming: Cell::new(false),
             changing: Event::with_capacity(WAITERS),
@@ -272,63 +271,8 @@ impl CacheSet {
         })
     }
 
-    /// Counts everything that the tree and the journal refer to.
-    async fn count_all(&self) -> Result<(), SetError> {
-        while self.count_tree().await? {
-            self.buckets.borrow_mut().recount_all();
-            self.engine().dirty.clear();
-        }
-        let metadata = self.prio_chain.iter().copied().chain(self.bucket_of(&self.roots().uuids));
-        metadata.for_each(|bucket| self.buckets.borrow_mut().set_use(bucket, Use::Metadata));
-        Ok(())
-    }
-
-    fn bucket_of(&self, key: &Key) -> Option<BucketNo> {
+    pub(crate) fn bucket_of(&self, key: &Key) -> Option<BucketNo> {
         key.pointer().map(|pointer| pointer.bucket(self.geometry.bucket_sectors))
-    }
-
-    /// Counts what the tree refers to, leaf by leaf. Whether a newer pointer was found to what was counted already.
-    async fn count_tree(&self) -> Result<bool, SetError> {
-        let (mut at, mut undone) = (Position::default(), false);
-        self.buckets.borrow_mut().set_use(self.bucket_of(&self.root().0).expect("checked"), Use::Metadata);
-        loop {
-            for level in (1..=self.root().1).rev() {
-                let frame = self.nodes.place(&self.roots, &self.buckets, at, level).await?;
-                let frame = self.nodes.frame(frame).borrow();
-                self.count_nodes(frame.node.keys.keys());
-            }
-            let frame = self.nodes.place(&self.roots, &self.buckets, at, 0).await?;
-            let frame = self.nodes.frame(frame).borrow();
-            undone |= self.count_extents(frame.node.keys.keys());
-            let end = frame.node.key.end();
-            if end == Position::MAX || end <= at {
-                return Ok(undone);
-            }
-            at = end;
-        }
-    }
-
-    fn count_nodes(&self, keys: &[Key]) {
-        let mut buckets = self.buckets.borrow_mut();
-        for pointer in keys.iter().filter_map(Key::pointer) {
-            buckets.see(pointer);
-            if buckets.is_fresh(pointer) {
-                buckets.set_use(pointer.bucket(self.geometry.bucket_sectors), Use::Metadata);
-            }
-        }
-    }
-
-    fn count_extents(&self, keys: &[Key]) -> bool {
-        let (mut buckets, mut undone) = (self.buckets.borrow_mut(), false);
-        for key in keys {
-            let Some(pointer) = key.pointer() else { continue };
-            undone |= buckets.learn(pointer);
-            buckets.see(pointer);
-            if buckets.count(key) && key.is_dirty() {
-                self.engine().dirty.add(key);
-            }
-        }
-        undone
     }
 
     /// What nothing refers to is free: no pointer has its generation, and what was read is durable. What the journal speaks of

@@ -15,6 +15,7 @@ mod btree;
 mod buckets;
 mod check;
 mod collect;
+mod count;
 pub mod counters;
 mod create;
 mod dirty;

@@ -29,6 +29,10 @@ pub const LEAST_NODES: usize = 32;
 /// Memory for nodes, if nothing else is said: a tree over some 60 GB in extents of 64 KiB.
 pub const NODE_CACHE_BYTES: usize = 64 << 20;
 
+/// Nodes that are read at once while the tree is counted: what keeps an SSD busy, and 8 MiB of memory meanwhile. Half of the frames
+/// at most, where there are fewer.
+pub const NODES_AHEAD: usize = 32;
+
 /// Those who wait for something to change, at most, without allocating.
 pub const WAITERS: usize = 512;
 
@@ -57,9 +61,6 @@ pub const OPEN_BUCKETS: usize = 8;
 pub const FILLS: usize = 32;
 /// Bytes of a miss that are put into the cache at most.
 pub const FILL_BYTES: usize = 256 * 1024;
-
-/// Inodes of volumes that are counted: what the kernel's table of uuids has room for with buckets of 512 KiB.
-pub const INODES: usize = 4096;
 
 /// Misses that are remembered for the second one, and sectors of each: 256 KiB of memory for 16 GiB.
 pub const GHOST_PLACES: usize = 1 << 16;

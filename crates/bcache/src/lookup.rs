@@ -12,15 +12,17 @@ impl CacheSet {
     pub(crate) async fn know_stripes(&self, inode: u32, disk: &BackingDisk) -> Result<(), SetError> {
         let geometry = disk.dev.geometry();
         let mut stripes = Stripes::of(&geometry);
-        let mut at = Position::new(inode, 0);
-        while let Some(key) = self.next_dirty(at, u64::MAX).await? {
+        let (mut at, dirty) = (Position::new(inode, 0), &self.engine().dirty);
+        while stripes.sectors() < dirty.get(inode)
+            && let Some(key) = self.next_dirty(at, u64::MAX).await?
+        {
             if key.end().offset > geometry.size.0 {
                 return Err(SetError::BehindEnd { found: key, sectors: geometry.size.0 });
             }
             stripes.add(key.start().offset, key.sectors());
             at = key.end();
         }
-        self.engine().dirty.know_stripes(inode, stripes);
+        dirty.know_stripes(inode, stripes);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use bcache_format::jset::Roots;
 use bcache_format::limits::MOST_LEVELS;
 use bcache_format::{BucketNo, Geometry, Key, Position};
-use block::{Arena, Dev, Failed, Origin, Request, Sectors};
+use block::{Arena, Buf, Dev, Failed, Origin, Request, Sectors, Ticket};
 use runtime::Event;
 
 use super::node::{Node, most_keys};
@@ -52,6 +52,25 @@ enum Place {
     Here(usize),
     /// In or below this node, which is to be read.
     Read { key: Key, level: u16 },
+}
+
+/// A node that is being read.
+pub(crate) struct Reading {
+    frame: usize,
+    key: Key,
+    level: u16,
+    buf: Buf,
+    ticket: Ticket,
+}
+
+/// What came of reading a node ahead.
+pub(crate) enum Ahead {
+    /// It is being read.
+    Reading(Reading),
+    /// It is known already.
+    Known,
+    /// There is no frame for it now, or no buffer.
+    NoRoom,
 }
 
 /// Memory that each node takes, about.
@@ -104,7 +123,7 @@ impl Nodes {
                 Place::Here(frame) => return Ok(frame),
                 Place::Read { key, level } => (key, level),
             };
-            let place = &self.of_bucket[self.bucket(&key).0 as usize];
+            let place = self.place_of(&key);
             if place.get() != NONE {
                 self.changed.wait_until(|| !self.is_reading(place.get())).await;
                 continue;
@@ -142,7 +161,7 @@ impl Nodes {
             return Err(SetError::TooDeep { found: level + 1, most: MOST_LEVELS });
         }
         loop {
-            let place = self.of_bucket[self.bucket(&key).0 as usize].get();
+            let place = self.place_of(&key).get();
             let Some(cell) = self.frames.get(place as usize) else { return Ok(Place::Read { key, level }) };
             let mut frame = cell.borrow_mut();
             if frame.state != State::Ready {
@@ -170,16 +189,82 @@ impl Nodes {
         level: u16,
         buckets: &RefCell<Buckets>,
     ) -> Result<(), SetError> {
-        let place = &self.of_bucket[self.bucket(&key).0 as usize];
-        place.set(frame as u32);
-        let read = self.read(frame, key, level, buckets).await;
+        self.place_of(&key).set(frame as u32);
+        let buf = self.arena.wait_take(key.sectors() as usize * 512).await;
+        self.end_read(self.begin_read(frame, key, level, buf), buckets).await.map(drop)
+    }
+
+    /// Begins to read a node that somebody will ask for, if it is not there and a frame can be had at once; through a buffer of
+    /// `arena`.
+    pub fn read_ahead(&self, key: Key, level: u16, arena: &Rc<Arena>) -> Ahead {
+        if self.place_of(&key).get() != NONE {
+            return Ahead::Known;
+        }
+        let Some(buf) = arena.take(key.sectors() as usize * 512) else { return Ahead::NoRoom };
+        match self.take_frame() {
+            Some(frame) => Ahead::Reading(self.begin_read(frame, key, level, buf)),
+            None => Ahead::NoRoom,
+        }
+    }
+
+    /// The frame of a node of a tree that nobody changes, and of which nobody else reads anything. It is right until the next
+    /// wait.
+    pub async fn known(&self, key: Key, level: u16, buckets: &RefCell<Buckets>) -> Result<usize, SetError> {
+        let place = self.place_of(&key).get();
+        let Some(cell) = self.frames.get(place as usize) else {
+            let frame = self.wait_frame().await?;
+            return self.load(frame, key, level, buckets).await.map(|()| frame);
+        };
+        let mut frame = cell.borrow_mut();
+        frame.is_used = true;
+        match (frame.state, frame.node.key, frame.node.level) {
+            (State::Ready, found, of) if (found, of) == (key, level) => Ok(place as usize),
+            (State::Ready, first, _) => Err(SetError::NodeTwice { first, second: key }),
+            _ => Err(SetError::NodeTwice { first: key, second: key }), // it is read for another key
+        }
+    }
+
+    fn begin_read(&self, frame: usize, key: Key, level: u16, buf: Buf) -> Reading {
+        self.place_of(&key).set(frame as u32);
+        let sector = key.pointer().map_or(0, |pointer| pointer.sector());
+        let read = Request::read(Sectors(sector), buf.clone()).from_origin(Origin::Metadata);
+        Reading { frame, key, level, buf, ticket: self.dev.start(read) }
+    }
+
+    /// Waits until a node is read; its frame.
+    pub async fn end_read(&self, reading: Reading, buckets: &RefCell<Buckets>) -> Result<usize, SetError> {
+        let Reading { frame, key, level, buf, ticket } = reading;
+        let sector = key.pointer().map_or(0, |pointer| pointer.sector());
+        let failed = |failed: Failed| SetError::Device { what: "node", sector, failed };
+        let read = ticket.await.map_err(failed).and_then(|()| self.take(frame, key, level, buf, buckets));
         let state = if read.is_ok() { State::Ready } else { State::Empty };
         self.frames[frame].borrow_mut().state = state;
         if read.is_err() {
-            place.set(NONE);
+            self.place_of(&key).set(NONE);
         }
         self.changed.notify();
-        read
+        read.map(|()| frame)
+    }
+
+    /// Takes what was read as the node of a frame.
+    fn take(
+        &self,
+        frame: usize,
+        key: Key,
+        level: u16,
+        buf: Buf,
+        buckets: &RefCell<Buckets>,
+    ) -> Result<(), SetError> {
+        let mut frame = self.frames[frame].borrow_mut();
+        let mut buckets = buckets.borrow_mut();
+        let seen = |key: &Key| {
+            if let Some(pointer) = key.pointer() {
+                buckets.learn(pointer);
+            }
+        };
+        let outcome =
+            block::lend(&[buf], &[], |bytes, _| frame.node.read(bytes[0], &self.geometry, key, level, seen));
+        outcome.map(drop).map_err(|error| SetError::Node { key, level, error })
     }
 
     fn is_reading(&self, frame: u32) -> bool {
@@ -227,7 +312,7 @@ impl Nodes {
                 if std::mem::take(&mut frame.is_used) {
                     continue;
                 }
-                self.of_bucket[self.bucket(&frame.node.key).0 as usize].set(NONE);
+                self.place_of(&frame.node.key).set(NONE);
             }
             frame.begin_reading();
             return Some(at);
@@ -245,14 +330,13 @@ impl Nodes {
     pub fn settle(&self, frame: usize) {
         let mut borrowed = self.frames[frame].borrow_mut();
         borrowed.state = State::Ready;
-        let before = self.of_bucket[self.bucket(&borrowed.node.key).0 as usize].replace(frame as u32);
+        let before = self.place_of(&borrowed.node.key).replace(frame as u32);
         assert_eq!(before, NONE, "a bucket has one node, and that is known once");
     }
 
     /// The node in a frame is not one of the tree any more.
     pub fn forget(&self, frame: usize) {
-        let bucket = self.bucket(&self.frames[frame].borrow().node.key);
-        self.of_bucket[bucket.0 as usize].set(NONE);
+        self.place_of(&self.frames[frame].borrow().node.key).set(NONE);
         self.give_back(frame);
     }
 
@@ -276,28 +360,9 @@ impl Nodes {
         self.changed.notify();
     }
 
-    async fn read(
-        &self,
-        frame: usize,
-        key: Key,
-        level: u16,
-        buckets: &RefCell<Buckets>,
-    ) -> Result<(), SetError> {
-        let sector = key.pointer().map_or(0, |pointer| pointer.sector());
-        let buf = self.arena.wait_take(key.sectors() as usize * 512).await;
-        let read = Request::read(Sectors(sector), buf.clone()).from_origin(Origin::Metadata);
-        let failed = |failed: Failed| SetError::Device { what: "node", sector, failed };
-        self.dev.start(read).await.map_err(failed)?;
-        let mut frame = self.frames[frame].borrow_mut();
-        let mut buckets = buckets.borrow_mut();
-        let seen = |key: &Key| {
-            if let Some(pointer) = key.pointer() {
-                buckets.learn(pointer);
-            }
-        };
-        let outcome =
-            block::lend(&[buf], &[], |bytes, _| frame.node.read(bytes[0], &self.geometry, key, level, seen));
-        outcome.map(drop).map_err(|error| SetError::Node { key, level, error })
+    /// Which frame has the node that a key names.
+    fn place_of(&self, key: &Key) -> &Cell<u32> {
+        &self.of_bucket[self.bucket(key).0 as usize]
     }
 
     fn bucket(&self, key: &Key) -> BucketNo {
