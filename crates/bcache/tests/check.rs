@@ -1,17 +1,25 @@
-//! Every kind of damage is found: each is planted, with true checksums where it has any, in a set that a real kernel left.
+//! Every kind of damage is found: each is planted, with true checksums where it has any, in a set that a real kernel left, or in a new
+//! one.
 
 use std::rc::Rc;
 
-use bcache::{Examined, Finding, Reader, Report, SetError, check, examine};
+use bcache::{Examined, Finding, Plan, Reader, Report, SetError, check, create, examine, found};
 use bcache_format::bset::{Bset, HEADER_BYTES, Owner};
-use bcache_format::jset::{Jset, Roots};
+use bcache_format::jset::{self, Jset, Roots};
 use bcache_format::prio::PrioSet;
-use bcache_format::superblock::{Cache, Kind};
+use bcache_format::superblock::{Cache, CachePlan, Kind};
 use bcache_format::uuids::UuidEntry;
-use bcache_format::{BucketNo, Geometry, Key, Pointer, Position};
-use block::{Arena, Dev, Sectors};
+use bcache_format::{BucketNo, Geometry, Key, Pointer, Position, Replacement};
+use block::{Arena, Dev, Range, Sectors};
 use runtime::Runtime;
 use runtime::sim::World;
+
+/// A small cache: buckets, sectors of each, buckets of its journal.
+const BUCKETS: u64 = 520;
+const BUCKET: u64 = 8;
+const JOURNAL_BUCKETS: u16 = 8;
+/// Keys that one of its journal's entries has room for.
+const KEYS_OF_AN_ENTRY: usize = 160;
 
 /// The cache of a golden image, its bytes to be damaged.
 struct Patient {
@@ -24,7 +32,10 @@ impl Patient {
     fn new(image: &str) -> Patient {
         let folder = tempfile::tempdir().unwrap();
         let paths = oracle::golden::unpack(image, folder.path()).unwrap();
-        let bytes = std::fs::read(&paths[0]).unwrap();
+        Patient::of(std::fs::read(&paths[0]).unwrap())
+    }
+
+    fn of(bytes: Vec<u8>) -> Patient {
         let examined = look(&bytes, async |_, examined| examined);
         let Kind::Cache(Cache { geometry, .. }) = examined.summary.kind else { panic!("a cache") };
         let mut patient = Patient { bytes, geometry, roots: roots_of_nothing() };
@@ -310,4 +321,55 @@ fn an_extent_before_its_leaf() {
     });
     assert!(first.get().sectors() > 0);
     patient.finds(|finding| matches!(finding, Finding::Outside { .. } | Finding::Unreached { .. }));
+}
+
+/// A cache of which the journal says that nearly every bucket holds data, but for so many.
+fn nearly_full(left: u64) -> Patient {
+    let world = World::new(1);
+    let disk = world.add_disk(Sectors(BUCKETS * BUCKET), 512);
+    Runtime::new(world.clone()).block_on(async {
+        let dev: Dev = disk.clone();
+        let arena = Arena::new(1 << 20);
+        let plan = Plan::Cache(CachePlan {
+            device_sectors: BUCKETS * BUCKET,
+            bucket_sectors: BUCKET,
+            block_sectors: 1,
+            uuid: [1; 16],
+            set_uuid: [2; 16],
+            replacement: Replacement::Lru,
+        });
+        let superblock = plan.superblock().unwrap();
+        create(&[superblock], std::slice::from_ref(&dev), &arena).await.unwrap();
+        let examined = examine(&dev, &arena).await.unwrap();
+        found(&dev, &examined, &arena, Some(JOURNAL_BUCKETS)).await.unwrap();
+    });
+    let mut patient = Patient::of(disk.peek(Range::new(Sectors::ZERO, Sectors(BUCKETS * BUCKET))));
+    let own = [patient.roots.uuids, patient.roots.root].map(|key| key.pointer().unwrap().bucket(BUCKET).0);
+    let pool = (patient.geometry.first_free().0..BUCKETS - left)
+        .filter(|number| !own.contains(number) && *number != patient.roots.prios);
+    let keys: Vec<Key> = pool
+        .map(|number| {
+            let pointer = Pointer::new(patient.geometry.sector(BucketNo(number)), 0);
+            Key::extent(Position::new(0, number * BUCKET), BUCKET, pointer, false)
+        })
+        .collect();
+    for (seq, keys) in (1..).zip(keys.chunks(KEYS_OF_AN_ENTRY)) {
+        let at = patient.at(patient.geometry.journal_bucket(seq));
+        let entry = &mut patient.bytes[at..at + BUCKET as usize * 512];
+        Jset::create(entry, patient.geometry.set_magic).unwrap();
+        for (number, key) in keys.iter().enumerate() {
+            key.write(&mut entry[jset::HEADER_BYTES + 24 * number..]);
+        }
+        Jset::seal(entry, seq, 1, &patient.roots, 3 * keys.len()).unwrap();
+    }
+    patient
+}
+
+/// The kernel's lists of free buckets have to be filled before it begins.
+#[test]
+fn too_few_buckets_for_the_kernel_to_begin_with() {
+    let expected = 1 + u64::from(JOURNAL_BUCKETS);
+    assert_eq!(nearly_full(expected).check().findings, []);
+    let found = expected - 1;
+    nearly_full(found).finds(|finding| *finding == Finding::FewFree { found, expected });
 }
