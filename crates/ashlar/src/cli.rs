@@ -16,8 +16,8 @@ use crate::text::parse_size;
 
 pub use armour::{Armour, Piece};
 pub use cache::{
-    Cache, CacheAttach, CacheCheck, CacheCommand, CacheCreate, CacheDetach, CacheDump, CacheFlush, CacheMode,
-    CacheSet, CacheStats, CacheVolume, NewMode, NewReplacement,
+    Cache, CacheAttach, CacheCheck, CacheCommand, CacheCreate, CacheDelete, CacheDetach, CacheDump,
+    CacheFlush, CacheGrow, CacheMode, CacheSet, CacheStats, CacheVolume, NewMode, NewReplacement,
 };
 pub use grow::Grow;
 pub use monitor::{Monitor, Telling};

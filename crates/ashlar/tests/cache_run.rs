@@ -516,6 +516,37 @@ fn a_backing_device_that_did_not_run_is_attached_while_clients_go_on() {
 }
 
 #[test]
+fn a_volume_that_lies_in_a_cache_alone_grows_and_is_deleted() {
+    let bench = made("writeback");
+    let serving = run(&bench);
+    bench.write("home", 7);
+    assert_eq!(bench.ok("cache volume home --size 8M --label scratch"), "scratch: 8 MiB in c\n");
+    bench.write("scratch", 5);
+    bench.refused("cache grow home --volume scratch --size 4M", &["not made smaller", "expected more"]);
+    bench.refused("cache grow home --volume scratch --size 1G", &["expected a multiple of 512 up to"]);
+    bench.refused("cache grow home --volume home --size 1G", &["lies on", "not in a cache alone"]);
+    assert_eq!(bench.ok("cache grow home --volume scratch --size 12M"), "scratch: 12 MiB\n");
+    bench.refused("cache delete home --volume home", &["not in a cache alone"]);
+    let (device, arena) = ("scratch", &["a client is connected to it"]);
+    bench.client(device, async |_, _| bench.refused("cache delete home --volume scratch", arena));
+    stop(&bench, serving);
+    let read = bench.ashlar("cat --volume scratch c b");
+    let (old, new) = read.out.split_at(MIB as usize);
+    assert!(read.out.len() as u64 == 12 * MIB && old.iter().all(|it| *it == 5), "{}", read.err);
+    assert!(new.iter().all(|it| *it == 0));
+
+    let serving = bench.serve("run c b --name home --nbd ./sock", "home");
+    assert_eq!(bench.ok("cache delete home --volume scratch"), "scratch: deleted\n");
+    assert_eq!(bench.status("home")["cached"].as_array().unwrap().len(), 1);
+    assert_eq!(bench.ok("cache volume home --size 8M --label scratch"), "scratch: 8 MiB in c\n");
+    assert_eq!(bench.ok("cache delete home --volume scratch"), "scratch: deleted\n");
+    stop(&bench, serving);
+    assert!(is(&bench, "c b", 7));
+    bench.refused("cat --volume scratch c b", &["scratch"]);
+    assert!(bench.ok("cache check c").contains("nothing is wrong"));
+}
+
+#[test]
 fn a_volume_that_lies_in_a_cache_alone_is_made_and_kept() {
     let bench = Bench::new();
     bench.disks(["c"], 160 * MIB);

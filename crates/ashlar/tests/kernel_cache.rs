@@ -205,6 +205,75 @@ bcache_stop\n";
     assert_eq!(told, [&ours, &ours], "without the cache, and with it again");
 }
 
+/// What a kernel says of volumes that lie in a cache alone: one of 2048 sectors and none of 4096; it is made larger, and one that it
+/// made itself is deleted.
+const GROW_AND_DELETE: &str = "bcache_register /dev/d0 /dev/d1 || exit 1
+of_size() { for it in /sys/block/bcache*; do [ $(cat $it/size) != $1 ] || basename $it; done; }
+[ -z \"$(of_size 4096)\" ] || exit 2
+kept=$(of_size 2048) && content /dev/$kept || exit 3
+echo 2M > /sys/block/$kept/bcache/size || exit 4
+[ $(of_size 4096) = $kept ] || exit 5
+set=$(echo /sys/fs/bcache/*-*-*)
+echo 3M > $set/flash_vol_create || exit 6
+gone=$(of_size 6144) && pattern fill /dev/$gone 100k 700k 5 || exit 7
+echo 1 > /sys/block/$gone/bcache/unregister || exit 8
+while [ -n \"$(of_size 6144)\" ]; do sleep 0.1; done
+pattern fill /dev/$kept 1100k 300k 6 || exit 9
+content /dev/$kept
+bcache_stop\n";
+
+/// Bytes that only the cache has.
+fn dirty_bytes(bench: &Bench) -> u64 {
+    let status: serde_json::Value =
+        serde_json::from_slice(&bench.manage(&["status", "ours", "--json"])).unwrap();
+    status["caches"][0]["dirty_bytes"].as_u64().unwrap()
+}
+
+#[test]
+fn we_and_the_kernel_find_what_the_other_deleted_and_made_larger() {
+    let Some(boot) = required(Kernel::under_test()) else { return };
+    let bench = Bench::new();
+    let disks = made(&bench, "disk", &WAYS[0]);
+    let running = bench.run("ours", &[], &disks);
+    bench.manage(&["cache", "volume", "ours", "--size", "2M", "--label", "gone"]);
+    bench.manage(&["cache", "volume", "ours", "--size", "512K", "--label", "kept"]);
+    for (name, seed) in [("gone", 8), ("kept", 9)] {
+        let mut client = running.connect_to(name);
+        client.write(0, &noise(seed, 400 << 10)).unwrap();
+        client.flush().unwrap();
+    }
+    bench.manage(&["cache", "grow", "ours", "--volume", "kept", "--size", "1M"]);
+    bench.manage(&["cache", "delete", "ours", "--volume", "gone"]);
+    let kept = hash(&running.connect_to("kept").content());
+    running.stop();
+
+    let script = GROW_AND_DELETE.to_owned();
+    let run = Run::new(boot.kernel).disks([&disks[0], &disks[1]], &DiskOpts::default()).script(script);
+    let said = run.run().unwrap().success().unwrap().stdout;
+    let told: Vec<&str> =
+        said.lines().filter_map(|line| line.split_once("  /dev/bcache")).map(|it| it.0).collect();
+    assert_eq!(told[0], kept, "what the kernel read of ours");
+
+    let listed = bench.succeeds(["cat", "--list"].map(PathBuf::from).into_iter().chain(disks.clone()));
+    assert_eq!(
+        String::from_utf8_lossy(&listed).lines().count(),
+        2,
+        "the volume of the disk, and the one that was kept"
+    );
+    // A kernel leaves in the cache what a deleted volume had, dirty for ever.
+    let running = bench.run("ours", &[], &disks);
+    let start = std::time::Instant::now();
+    while dirty_bytes(&bench) > (400 + 300) << 10 {
+        assert!(start.elapsed().as_secs() < 30, "{} bytes are left dirty", dirty_bytes(&bench));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    running.stop();
+    let words = ["cat", "--volume", "kept"].map(PathBuf::from);
+    let read = bench.succeeds(words.into_iter().chain(disks.clone()));
+    assert_eq!((read.len(), hash(&read).as_str()), (2 << 20, told[1]), "what we read of the kernel's");
+    bench.succeeds([PathBuf::from("cache"), "check".into(), disks[0].clone()]);
+}
+
 #[test]
 fn the_kernel_uses_a_volume_that_we_made_in_a_cache_alone() {
     let Some(boot) = required(Kernel::under_test()) else { return };

@@ -52,7 +52,7 @@ impl Default for UuidEntry {
 pub enum Use {
     /// Nobody had it yet.
     Free,
-    /// A backing device that was detached had it.
+    /// A backing device that was detached had it, or a volume that was deleted.
     Detached,
     /// The backing device of this uuid.
     Backing([u8; 16]),
@@ -96,9 +96,10 @@ impl UuidEntry {
         self.sectors = sectors.into();
     }
 
-    /// Makes it the entry of a device that was detached.
+    /// Makes it the entry of a device that was detached, or of a volume in the cache alone that was deleted.
     pub fn invalidate(&mut self, seconds: u32) {
         self.uuid = INVALID;
+        self.flags = (self.flags.get() & !FLASH_ONLY).into();
         self.invalidated = seconds.into();
     }
 }

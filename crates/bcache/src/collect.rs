@@ -2,8 +2,10 @@
 //!
 //! What is free is known without it. One pass finds out how old the oldest pointer into each bucket is, for buckets whose
 //! pointers are too old to be given up. Another moves what is left in buckets that hold little but cannot be given up,
-//! because it is dirty, so that they are free then. The third joins nodes of the tree that hold little.
+//! because it is dirty, so that they are free then. The third joins nodes of the tree that hold little. What a volume left that
+//! is not in the set any more is forgotten (`collect/gone.rs`).
 
+mod gone;
 mod moving;
 
 use std::rc::Rc;
@@ -31,12 +33,17 @@ async fn run(set: &Rc<CacheSet>, mut oldest: Box<[u8]>, mut victims: Box<[bool]>
     while !set.is_over() {
         sleep_ms(COLLECT_LOOK_MS).await;
         // What cannot be read or written now may be next time.
+        if !set.is_over() && set.has_gone() {
+            let _failed = set.forget_gone().await;
+        }
         if !set.is_over() && set.buckets.borrow().has_stuck() {
             let _failed = set.collect(&mut oldest).await;
         }
+        let mut has_moved = false;
         if !set.is_over() && set.is_fragmented() {
-            let _failed = set.empty_sparse(&mut victims, &mut memory).await;
+            has_moved = set.empty_sparse(&mut victims, &mut memory).await.unwrap_or(false);
         }
+        set.looked(has_moved);
         if !set.is_over() && set.has_changed_much() {
             let _failed = set.join_sparse().await;
         }
@@ -44,6 +51,17 @@ async fn run(set: &Rc<CacheSet>, mut oldest: Box<[u8]>, mut victims: Box<[bool]>
 }
 
 impl CacheSet {
+    /// It was looked for what could be moved: who waits for room looks whether there is some, or will be.
+    fn looked(&self, has_moved: bool) {
+        let engine = self.engine();
+        if !has_moved {
+            engine.vain_looks.set(engine.vain_looks.get() + 1);
+        }
+        if self.is_starving() {
+            engine.allocator.changed.notify();
+        }
+    }
+
     /// Finds out how old pointers are. What comes into the tree meanwhile is as new as its bucket.
     async fn collect(&self, oldest: &mut [u8]) -> Result<(), SetError> {
         for (at, generation) in oldest.iter_mut().enumerate() {

@@ -11,7 +11,7 @@
 //! Whoever stands further up waits for those further down and never the other way round (P2).
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use bcache_format::{BucketNo, Key, Replacement};
 use block::{Arena, Outcome, Request};
@@ -36,7 +36,7 @@ use crate::policy::congestion::Congestion;
 use crate::policy::ghost::Ghost;
 use crate::set::CacheSet;
 use crate::tunables::SetTunables;
-use crate::volume::fill;
+use crate::volume::{Volume, fill};
 use crate::writeback::rate::Idleness;
 
 /// What a set has that is written.
@@ -56,6 +56,14 @@ pub(crate) struct Engine {
     pub change: RefCell<Option<Change>>,
     /// While the journal is replayed: buckets of nodes that the root it names still needs.
     pub deferred: RefCell<Option<Vec<BucketNo>>>,
+    /// Volumes that are not in the table any more, durably, and of which something is still in the cache.
+    pub gone: RefCell<Vec<u32>>,
+    /// Volumes that are written back.
+    pub written_back: RefCell<Vec<Weak<Volume>>>,
+    /// Those who wait until something dirty is clean: it is written back as fast as it goes.
+    pub starving: Cell<u32>,
+    /// Looks for what could be moved that found nothing.
+    pub vain_looks: Cell<u64>,
     /// Sectors of keys that were laid since sparse nodes were joined last.
     pub laid: Cell<u64>,
     /// For sets of keys of leaves.
@@ -112,6 +120,10 @@ impl CacheSet {
             changing: Event::with_capacity(WAITERS),
             change: RefCell::new(Some(Change::new(&self.geometry))),
             deferred: RefCell::default(),
+            gone: RefCell::default(),
+            written_back: RefCell::default(),
+            starving: Cell::new(0),
+            vain_looks: Cell::new(0),
             laid: Cell::new(0),
             leaf_buffers: Arena::new(2 * LEAVES_AT_ONCE * open_bytes(&self.geometry).next_power_of_two()),
             node_buffers: Arena::new(node_bytes.next_power_of_two()),
@@ -139,6 +151,7 @@ impl CacheSet {
         allocator::start(self);
         self.replay(facts.oldest).await?;
         spoken_of.into_iter().for_each(|bucket| self.buckets.borrow_mut().end_write(bucket));
+        self.engine().gone.replace(self.find_gone());
         fill::start(self);
         collect::start(self);
         Ok(())

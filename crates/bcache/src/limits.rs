@@ -75,6 +75,9 @@ pub const BACK_AT_ONCE: usize = 16;
 /// Bytes of each at most.
 pub const BACK_BYTES: usize = 256 * 1024;
 
+/// Writing back that has failed so often in a row is not waited for any more by who needs room: it is tried twenty times a second.
+pub const MOST_STUMBLES: u32 = 20;
+
 /// How often it is looked whether the tree is to be collected.
 pub const COLLECT_LOOK_MS: u64 = 100;
 

@@ -58,7 +58,30 @@ impl CacheSet {
     /// A device that was detached is not in the table any more, and its place is not used again.
     pub(crate) async fn leave(&self, inode: u32) -> Result<(), SetError> {
         self.uuids.borrow_mut()[inode as usize].invalidate(wall_seconds() as u32);
+        self.close_streams(inode);
         self.write_uuids().await
+    }
+
+    /// The same of a volume that lies in the cache alone. What is in the cache of it is forgotten, as soon as the table says so
+    /// durably and not before.
+    pub(crate) async fn delete_flash(&self, inode: u32) -> Result<(), SetError> {
+        self.leave(inode).await?;
+        self.engine().gone.borrow_mut().push(inode);
+        Ok(())
+    }
+
+    /// How large a volume is that lies in the cache alone.
+    pub(crate) async fn set_flash_sectors(&self, inode: u32, sectors: u64) -> Result<(), SetError> {
+        self.uuids.borrow_mut()[inode as usize].set_flash_only(sectors);
+        self.write_uuids().await
+    }
+
+    /// Volumes that are not in the table any more, and of which something would never be given up: a kernel leaves it there, and
+    /// so does a power cut.
+    pub(crate) fn find_gone(&self) -> Vec<u32> {
+        let (uuids, dirty) = (self.uuids.borrow(), &self.engine().dirty);
+        let gone = uuids.iter().zip(0..).filter(|(entry, _)| entry.usage() == Use::Detached);
+        gone.map(|(_, inode)| inode).filter(|inode| dirty.get(*inode) > 0).collect()
     }
 
     /// What people call a volume.

@@ -77,6 +77,12 @@ impl OpenBuckets {
         let open = Open { bucket, stream, used: 0, at: self.steps };
         self.open[place].replace(open).map(|old| old.bucket)
     }
+
+    /// The bucket of a stream that ends: it is not filled any more.
+    pub fn close(&mut self, stream: Stream) -> Option<BucketNo> {
+        let open = self.open.iter_mut().find(|open| open.is_some_and(|open| open.stream == stream))?;
+        open.take().map(|open| open.bucket)
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +111,15 @@ mod tests {
         assert_eq!(take(Stream::Dirty(0), 10), Some((170, 6)));
         assert_eq!(take(Stream::Dirty(0), 10), None);
         assert_eq!(open.open(Stream::Dirty(0), BucketNo(12)), Some(BucketNo(10)));
+    }
+
+    #[test]
+    fn a_stream_that_ends_gives_its_bucket_up() {
+        let mut open = OpenBuckets::default();
+        open.open(Stream::Dirty(0), BucketNo(10));
+        assert_eq!(open.close(Stream::Clean(0)), None);
+        assert_eq!(open.close(Stream::Dirty(0)), Some(BucketNo(10)));
+        assert_eq!(open.take(&GEOMETRY, Stream::Dirty(0), 1), None);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 mod failure;
 pub(crate) mod fill;
+mod flash;
 mod manage;
 mod read;
 mod state;
 mod write;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use bcache_format::Position;
@@ -38,7 +40,8 @@ pub struct Volume {
     pub(crate) set: Option<Rc<CacheSet>>,
     pub(crate) inode: u32,
     below: Below,
-    size: Sectors,
+    /// What lies in the cache alone can grow.
+    size: Cell<Sectors>,
     geometry: Geometry,
     height: u8,
     writer: Option<Writer>,
@@ -87,7 +90,7 @@ impl Volume {
             set,
             inode: inode.unwrap_or(0),
             below: Below::Backing(BackingDisk::new(dev), backing.data_offset),
-            size: geometry.size,
+            size: Cell::new(geometry.size),
             geometry,
             height,
             writer: None,
@@ -113,7 +116,7 @@ impl Volume {
             set: Some(set),
             inode,
             below: Below::Nothing,
-            size: geometry.size,
+            size: Cell::new(geometry.size),
             geometry,
             height,
             writer: None,
@@ -214,6 +217,11 @@ impl Volume {
         self.set.as_ref().filter(|set| set.is_started()).map_or(0, |set| set.engine().dirty.get(self.inode))
     }
 
+    /// The whole of it.
+    fn whole(&self) -> Range {
+        Range::new(Sectors::ZERO, self.size.get())
+    }
+
     fn is_backed(&self) -> bool {
         matches!(self.below, Below::Backing(..))
     }
@@ -269,7 +277,7 @@ pub(crate) fn failed(error: SetError) -> Failed {
 
 impl Engine for Volume {
     fn geometry(&self) -> Geometry {
-        self.geometry
+        Geometry { size: self.size.get(), ..self.geometry }
     }
 
     fn height(&self) -> u8 {
@@ -284,8 +292,11 @@ impl Engine for Volume {
 async fn serve(volume: Rc<Volume>, request: Request) -> Outcome {
     let block = Sectors::from_bytes(volume.geometry.logical_block.into());
     let is_whole = [request.range.start, request.range.count].iter().all(|at| at.is_multiple_of(block));
-    if request.range.end() > volume.size || volume.writer.is_some() && !is_whole {
+    if request.range.end() > volume.size.get() || volume.writer.is_some() && !is_whole {
         return Err(Failed::new(Cause::Refused));
+    }
+    if volume.is_deleted() {
+        return Err(Failed::new(Cause::Gone));
     }
     match (request.op, &volume.writer) {
         (Op::Read, _) => volume.read(&request).await,

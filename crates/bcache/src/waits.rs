@@ -15,6 +15,9 @@ pub const CHANGE: Worker = Worker { name: "a change of the tree", rank: 4 };
 pub const DECIDER: Worker =
     Worker { name: "who decides whether a volume goes on without its cache", rank: 5 };
 
+/// Writes back what is dirty, or puts together what little is left in buckets.
+pub const CLEANER: Worker = Worker { name: "who makes what is dirty clean", rank: 6 };
+
 /// It is decided.
 pub const FATE: Awaited = Awaited::new("what becomes of its volume", DECIDER);
 /// An entry is durable.
@@ -29,6 +32,8 @@ pub const LEAF: Awaited = Awaited::new("a leaf to be on disk", LEAVES);
 pub const FRAME: Awaited = Awaited::new("memory for a node", LEAVES);
 /// A free bucket.
 pub const BUCKET: Awaited = Awaited::new("a free bucket", ALLOCATOR);
+/// The same, of what holds something that is dirty now.
+pub const CLEAN: Awaited = Awaited::new("something dirty to become clean", CLEANER);
 /// The same for priorities, without which none becomes free: some are kept for them alone.
 pub const KEPT_BUCKET: Awaited = Awaited::kept("a bucket for priorities", ALLOCATOR);
 /// Nobody else changes the tree.

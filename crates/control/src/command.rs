@@ -160,6 +160,13 @@ pub enum CacheOrder {
         /// What people are to call it.
         label: Option<String>,
     },
+    /// A volume that lies in a cache alone is made larger.
+    GrowVolume {
+        /// Its size.
+        bytes: u64,
+    },
+    /// A volume that lies in a cache alone is deleted, with everything in it.
+    DeleteVolume,
     /// The total counts begin anew.
     ClearStats,
 }

@@ -1,6 +1,7 @@
 //! The stack as its core sees it: arrays, caches, their exports and servers, and what is answered to whoever asks.
 
 mod cache;
+mod cache_flash;
 mod cache_new;
 mod cache_orders;
 mod cache_watch;

@@ -99,6 +99,11 @@ impl Exports {
         free
     }
 
+    /// Takes an export away: who comes from now on does not find it.
+    pub fn remove(&self, export: &Rc<Export>) {
+        self.exports.borrow_mut().retain(|known| !Rc::ptr_eq(known, export));
+    }
+
     /// The exports as they are now, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = Rc<Export>> {
         self.exports.borrow().clone().into_iter()

@@ -7,7 +7,10 @@
 //! - **C4** nothing refers to what is given up, as `cache check` finds after every era, and a kernel would find buckets;
 //! - **C5** the journal has all its entries, and its next bucket is free;
 //! - **P3** while requests are pending, something completes.
+//!
+//! In one seed of five volumes in the cache alone come and go beside the others.
 
+mod passing;
 mod run;
 mod scenario;
 

@@ -6,7 +6,10 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use super::{Json, Reading};
 use crate::text::parse_size;
-pub use manage::{CacheAttach, CacheDetach, CacheFlush, CacheMode, CacheSet, CacheStats, CacheVolume};
+pub use manage::{
+    CacheAttach, CacheDelete, CacheDetach, CacheFlush, CacheGrow, CacheMode, CacheSet, CacheStats,
+    CacheVolume,
+};
 
 /// Make caches and backing devices of bcache, look into them, and manage those that run
 #[derive(Args, Debug)]
@@ -29,6 +32,8 @@ pub enum CacheCommand {
     Stats(CacheStats),
     Set(CacheSet),
     Volume(CacheVolume),
+    Grow(CacheGrow),
+    Delete(CacheDelete),
 }
 
 /// Make a cache, backing devices for it, or both

@@ -29,6 +29,8 @@ pub fn run(args: &crate::cli::Cache, driver: Driver) -> Result<()> {
         CacheCommand::Flush(args) => manage::flush(args),
         CacheCommand::Set(args) => manage::set(args),
         CacheCommand::Volume(args) => manage::volume(args),
+        CacheCommand::Grow(args) => manage::grow(args),
+        CacheCommand::Delete(args) => manage::delete(args),
         CacheCommand::Stats(args) => stats::run(args),
     }
 }

@@ -63,9 +63,10 @@ impl Bench {
         let first = words.next().unwrap_or_default();
         let is_one_of = |words: &str, word: &str| words.split(' ').any(|it| it == word);
         let talks = match first {
-            "cache" => {
-                is_one_of("attach volume detach mode flush stats set", words.next().unwrap_or_default())
-            }
+            "cache" => is_one_of(
+                "attach volume grow delete detach mode flush stats set",
+                words.next().unwrap_or_default(),
+            ),
             _ => {
                 is_one_of("run status watch monitor fail remove add replace grow scrub sync wait stop", first)
             }

@@ -161,6 +161,11 @@ impl Running {
         Nbd::try_connect(&self.socket).unwrap_or_else(|error| panic!("{error}: {}", self.said()))
     }
 
+    /// The same, to the volume of that name.
+    pub fn connect_to(&self, name: &str) -> Nbd {
+        Nbd::try_connect_to(&self.socket, name).unwrap_or_else(|error| panic!("{error}: {}", self.said()))
+    }
+
     /// What it has said so far.
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

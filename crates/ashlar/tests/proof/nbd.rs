@@ -33,6 +33,11 @@ pub struct Nbd {
 impl Nbd {
     /// Asks for the default export.
     pub fn try_connect(socket: &Path) -> io::Result<Nbd> {
+        Nbd::try_connect_to(socket, "")
+    }
+
+    /// Asks for the export of that name.
+    pub fn try_connect_to(socket: &Path, name: &str) -> io::Result<Nbd> {
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(Duration::from_secs(120)))?;
         let mut greeting = [0; 18];
@@ -40,7 +45,8 @@ impl Nbd {
         let mut words = CLIENT_FLAGS.to_be_bytes().to_vec();
         words.extend(OPTION_MAGIC);
         words.extend(EXPORT_NAME.to_be_bytes());
-        words.extend(0u32.to_be_bytes());
+        words.extend((name.len() as u32).to_be_bytes());
+        words.extend(name.as_bytes());
         stream.write_all(&words)?;
         let mut facts = [0; 10];
         stream.read_exact(&mut facts)?;

@@ -29,21 +29,22 @@ pub(super) struct Memory {
 }
 
 impl CacheSet {
-    /// Whether buckets with something dirty hold less than half of what they could, and are many.
+    /// Whether buckets with something dirty hold less than half of what they could, and are many; or somebody waits for one.
     pub(super) fn is_fragmented(&self) -> bool {
         let buckets = self.buckets.borrow();
         let dirty = self.engine().dirty.all();
-        self.engine().tunables.copy_gc_enabled.get() == 1
-            && buckets.in_use_percent() >= IN_USE_PERCENT
-            && dirty * 2 < buckets.dirty_buckets() * self.geometry.bucket_sectors
+        let are_many = buckets.in_use_percent() >= IN_USE_PERCENT;
+        let hold_little = dirty * 2 < buckets.dirty_buckets() * self.geometry.bucket_sectors;
+        self.engine().tunables.copy_gc_enabled.get() == 1 && (are_many && hold_little || self.is_starving())
     }
 
-    /// Empties some of the buckets that hold little.
+    /// Empties some of the buckets that hold little. Whether anything was moved.
     pub(super) async fn empty_sparse(
         &self,
         victims: &mut [bool],
         memory: &mut Memory,
-    ) -> Result<(), SetError> {
+    ) -> Result<bool, SetError> {
+        let mut has_moved = false;
         let mut chosen = 0;
         for part in SPARSE {
             if chosen == 0 {
@@ -51,7 +52,7 @@ impl CacheSet {
             }
         }
         if chosen == 0 {
-            return Ok(());
+            return Ok(has_moved);
         }
         let Memory { buffers, keys } = memory;
         keys.clear();
@@ -70,13 +71,14 @@ impl CacheSet {
                 .await?;
             at = if keys.len() == MOVED_AT_ONCE { keys.last().map(Key::end) } else { behind };
             for key in keys.drain(..) {
-                if !self.move_extent(key, buffers).await? {
-                    return Ok(()); // there is no more room
+                match self.move_extent(key, buffers).await? {
+                    Some(sectors) => has_moved |= sectors > 0,
+                    None => return Ok(has_moved), // there is no more room
                 }
             }
             yield_now().await;
         }
-        Ok(())
+        Ok(has_moved)
     }
 
     /// Chooses buckets that hold less than so many sectors, as many as what is left in them has room elsewhere; how many.
@@ -99,30 +101,30 @@ impl CacheSet {
         chosen
     }
 
-    /// Moves an extent, if it is still there. Whether there was room.
-    async fn move_extent(&self, key: Key, buffers: &Rc<Arena>) -> Result<bool, SetError> {
-        let mut rest = key;
+    /// Moves an extent, if it is still there: how many sectors of it. `None` if there was no room.
+    async fn move_extent(&self, key: Key, buffers: &Rc<Arena>) -> Result<Option<u64>, SetError> {
+        let (mut rest, mut sectors) = (key, 0);
         while rest.sectors() > 0 {
             let most = rest.sectors().min(MOVE_BYTES as u64 / 512);
-            let Some(room) = self.try_room(Stream::Moved, Purpose::Moving, most) else { return Ok(false) };
+            let Some(room) = self.try_room(Stream::Moved, Purpose::Moving, most) else { return Ok(None) };
             let end = rest.start().offset + room.sectors;
             let old = rest.cut_back(end);
             let moved = self.copy(&old, room.sector, buffers).await;
             let replaced = match moved {
                 true => {
                     let new = self.key_of(&room, old.start(), old.is_dirty());
-                    self.replace(old, new).await.map(drop)
+                    self.replace(old, new).await
                 }
-                false => Ok(()),
+                false => Ok(0),
             };
             self.end_write(&room);
-            replaced?;
+            sectors += replaced?;
             if !moved {
-                return Ok(true);
+                break;
             }
             rest = rest.cut_front(end);
         }
-        Ok(true)
+        Ok(Some(sectors))
     }
 
     /// Copies the data of an extent within the cache. Whether it was there to the end, and is where it should be now.

@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use bcache_format::State;
-use block::{Failed, Range, Sectors};
+use block::Failed;
 use runtime::spawn;
 use runtime::waits::doing;
 
@@ -59,12 +59,12 @@ impl Volume {
         let _doing = doing(waits::DECIDER);
         let (set, writer) = (self.set(), self.writer());
         set.engine().over.wait_until(|| set.is_over()).await;
-        if set.failure().is_none() || writer.stage.get() == Stage::Detached {
+        if set.failure().is_none() || !self.is_cached() {
             return;
         }
         // What is under way ends first: it may make something dirty.
-        let _under_way = writer.locks.lock(Range::new(Sectors::ZERO, self.size)).await;
-        if writer.stage.get() == Stage::Detached {
+        let _under_way = writer.locks.lock(self.whole()).await;
+        if !self.is_cached() {
             return;
         }
         let stops_always = writer.tunables.stop_when_cache_set_failed.get() == 1;

@@ -1,11 +1,12 @@
 //! What is done to a volume by request: written back, detached, given another mode or name.
 
 use bcache_format::{CacheMode, Label, State};
-use block::{Cause, Failed, Outcome, Range, Sectors};
+use block::{Cause, Failed, Outcome};
 
 use super::write::{Stage, Writer};
 use super::{Volume, failed};
 use crate::counters::Counters;
+use crate::limits::MOST_STUMBLES;
 use crate::tunables::{TunableError, VolumeTunables};
 use crate::writeback::rate::Rate;
 
@@ -26,7 +27,7 @@ impl Volume {
 
     /// Whether it is cached still.
     pub fn is_cached(&self) -> bool {
-        self.writer().stage.get() != Stage::Detached
+        matches!(self.writer().stage.get(), Stage::Attached | Stage::Detaching)
     }
 
     /// Whether it will not be, as soon as nothing is dirty any more.
@@ -38,6 +39,12 @@ impl Volume {
     pub(crate) fn writes_back(&self) -> bool {
         let is_well = self.disk().is_some_and(|disk| disk.well().is_ok());
         is_well && (self.is_drained_for() || self.writer().tunables.writeback_running.get() == 1)
+    }
+
+    /// Whether something of it is dirty, and is made clean without anybody's doing.
+    pub(crate) fn becomes_clean(&self) -> bool {
+        let stumbles = self.writer().stumbles.get();
+        self.is_cached() && self.dirty_sectors() > 0 && self.writes_back() && stumbles < MOST_STUMBLES
     }
 
     /// Whether somebody waits until nothing is dirty.
@@ -85,7 +92,6 @@ impl Volume {
         }
         writer.stage.set(Stage::Detaching);
         // What was under way when it became clean may have made something dirty again: it ends first.
-        let whole = Range::new(Sectors::ZERO, self.size);
         let _under_way = loop {
             let drained = self.wait_clean().await;
             if drained.is_err() {
@@ -94,7 +100,7 @@ impl Volume {
                 }
                 return drained;
             }
-            let under_way = writer.locks.lock(whole).await;
+            let under_way = writer.locks.lock(self.whole()).await;
             if self.is_clean() {
                 break under_way;
             }

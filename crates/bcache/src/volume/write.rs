@@ -37,6 +37,8 @@ pub(crate) struct Writer {
     pub(crate) rate: RefCell<Rate>,
     /// Those who wait until nothing is dirty.
     pub(super) drains: Cell<u32>,
+    /// How often in a row writing back has failed.
+    pub(crate) stumbles: Cell<u32>,
     pub(super) stage: Cell<Stage>,
     /// What was decided when the set failed.
     pub(super) fate: Cell<Option<Fate>>,
@@ -52,6 +54,8 @@ pub(super) enum Stage {
     Detaching,
     /// It is not any more.
     Detached,
+    /// It lay in the cache alone, and is not there any more.
+    Deleted,
 }
 
 impl Writer {
@@ -66,6 +70,7 @@ impl Writer {
             runs: RefCell::default(),
             rate: RefCell::new(Rate::new(now())),
             drains: Cell::new(0),
+            stumbles: Cell::new(0),
             stage: Cell::new(Stage::Attached),
             fate: Cell::new(None),
             decided: Event::with_capacity(WAITERS),
@@ -95,7 +100,7 @@ impl Volume {
     }
 
     /// Makes durable all that the tree says. What it says of a range may have been said for another request.
-    async fn commit(&self) -> Outcome {
+    pub(super) async fn commit(&self) -> Outcome {
         let journal = self.set().journal();
         journal.commit(self.set(), journal.newest()).await.map_err(failed)
     }
@@ -112,8 +117,10 @@ impl Volume {
         self.set().engine().idleness.borrow_mut().end();
         let _held = writer.locks.lock(request.range).await;
         self.disk().map_or(Ok(()), |disk| disk.well())?;
-        if writer.stage.get() == Stage::Detached {
-            return self.write_below(request).await;
+        match writer.stage.get() {
+            Stage::Detached => return self.write_below(request).await,
+            Stage::Deleted => return Err(Failed::new(Cause::Gone)),
+            Stage::Attached | Stage::Detaching => {}
         }
         if let Some(error) = self.set().failure() {
             return match plant::is(Plant::PastALostCache) {
@@ -255,6 +262,9 @@ impl Volume {
             let left = (request.range.count - at).0.min(MOST_SECTORS / 8 * 8);
             let room = match is_dirty {
                 _ if left == 0 => None,
+                true if number == 0 && !self.is_backed() => {
+                    set.wait_clean_room(stream, Purpose::Data, left).await
+                }
                 true => set.wait_room(stream, Purpose::Data, left).await,
                 false => set.try_room(stream, Purpose::Data, left),
             };

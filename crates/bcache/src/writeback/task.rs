@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use bcache_format::{Key, Position};
 use block::{Arena, Buf, Fan, Moment, Origin, Outcome, Request, Sectors};
+use runtime::waits::doing;
 use runtime::{Held, now, sleep_ms, spawn};
 
 use super::rate::Seen;
@@ -17,6 +18,7 @@ use crate::limits::{BACK_AT_ONCE, BACK_BYTES};
 use crate::plant::{self, Plant};
 use crate::set::CacheSet;
 use crate::volume::Volume;
+use crate::waits;
 
 /// A volume's extents that are written back together.
 struct Batch<'a> {
@@ -30,6 +32,9 @@ struct Batch<'a> {
 pub(crate) fn start(volume: &Rc<Volume>) {
     block::reserve(2 * BACK_AT_ONCE);
     let buffers = Arena::new(BACK_AT_ONCE * BACK_BYTES);
+    let mut written_back = volume.set.as_ref().expect("it is cached").engine().written_back.borrow_mut();
+    written_back.retain(|other| other.strong_count() > 0);
+    written_back.push(Rc::downgrade(volume));
     let volume = volume.clone();
     let _running = spawn(async move { run(&volume, &buffers).await });
 }
@@ -38,7 +43,11 @@ async fn run(volume: &Rc<Volume>, buffers: &Rc<Arena>) {
     let set = volume.set.as_ref().expect("it is cached");
     let mut at = Position::new(volume.inode, 0);
     let mut looked = now();
+    let _doing = doing(waits::CLEANER);
     while !set.is_over() && volume.is_cached() {
+        if set.is_starving() {
+            set.engine().allocator.changed.notify(); // something is clean, or will not be
+        }
         if volume.dirty_sectors() == 0 {
             let _retried = settle(volume).await;
             pause(volume, IDLE_MS).await;
@@ -49,7 +58,10 @@ async fn run(volume: &Rc<Volume>, buffers: &Rc<Arena>) {
             continue;
         }
         look(volume, &mut looked);
-        match write_back(volume, buffers, at).await {
+        let written = write_back(volume, buffers, at).await;
+        let stumbles = &volume.writer().stumbles;
+        stumbles.set(if written.is_ok() { 0 } else { stumbles.get().saturating_add(1) });
+        match written {
             Ok((Some(next), sectors)) => {
                 at = next;
                 pace(volume, sectors).await;
@@ -67,12 +79,13 @@ async fn run(volume: &Rc<Volume>, buffers: &Rc<Arena>) {
 /// Between two looks at a volume that has nothing to write back, or must not.
 const IDLE_MS: u64 = 50;
 
-/// Waits, at least a little, and no longer when somebody wants everything written back.
+/// Waits, at least a little, and no longer when somebody wants everything written back, or room.
 async fn pause(volume: &Volume, ms: u64) {
     let until = now().after_ms(ms);
     loop {
         sleep_ms(IDLE_MS).await;
-        if now() >= until || volume.is_drained_for() || volume.set.as_ref().is_some_and(|set| set.is_over()) {
+        let set = volume.set.as_ref().expect("it is cached");
+        if now() >= until || volume.is_drained_for() || set.is_over() || set.is_starving() {
             return;
         }
     }
@@ -112,7 +125,8 @@ fn seen(volume: &Volume, devices_sectors: u64) -> Seen {
 /// Waits as long as so many sectors are to take.
 async fn pace(volume: &Volume, sectors: u64) {
     let writer = volume.writer();
-    if volume.is_drained_for() || writer.tunables.writeback_percent.get() == 0 {
+    let is_starving = volume.set.as_ref().is_some_and(|set| set.is_starving());
+    if volume.is_drained_for() || is_starving || writer.tunables.writeback_percent.get() == 0 {
         return;
     }
     let delay_ms = writer.rate.borrow_mut().delay_ns(now(), sectors) / 1_000_000;

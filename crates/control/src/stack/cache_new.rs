@@ -77,15 +77,7 @@ impl Stack {
         label: Option<String>,
     ) -> Result<(), Refusal> {
         well(cache)?;
-        let status = cache.set.status();
-        let block = status.block_sectors * SECTOR;
-        let most = status.buckets * status.bucket_sectors * SECTOR;
-        if bytes == 0 || !bytes.is_multiple_of(block) || bytes > most {
-            return Err(Refusal::Conflict(format!(
-                "a volume in {} alone: found {bytes} bytes, expected a multiple of {block} up to the {most} of the cache",
-                cache.name
-            )));
-        }
+        may_have(cache, bytes)?;
         let long = || Refusal::Conflict("a label has up to 32 bytes, none of them 0".to_owned());
         let label = Label::new(label.unwrap_or_default().as_bytes()).ok_or_else(long)?;
         let own = runtime::random_uuid();
@@ -147,6 +139,20 @@ pub(super) fn well(cache: &Cache) -> Result<(), Refusal> {
         None => Ok(()),
         Some(error) => Err(Refusal::Conflict(format!(
             "{} has failed, and caches nothing until it is run again: {error}",
+            cache.name
+        ))),
+    }
+}
+
+/// Whether a volume that lies in a cache alone can be so large.
+pub(super) fn may_have(cache: &Cache, bytes: u64) -> Result<(), Refusal> {
+    let status = cache.set.status();
+    let block = status.block_sectors * SECTOR;
+    let most = status.buckets * status.bucket_sectors * SECTOR;
+    match bytes > 0 && bytes.is_multiple_of(block) && bytes <= most {
+        true => Ok(()),
+        false => Err(Refusal::Conflict(format!(
+            "a volume in {} alone: found {bytes} bytes, expected a multiple of {block} up to the {most} of the cache",
             cache.name
         ))),
     }

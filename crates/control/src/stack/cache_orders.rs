@@ -37,6 +37,8 @@ impl Stack {
                 has_cache(cached)?.counters().clear();
                 Ok(())
             }
+            CacheOrder::GrowVolume { bytes } => self.grow_volume(cached, bytes).await,
+            CacheOrder::DeleteVolume => self.delete_volume(cached).await,
             CacheOrder::Adopt { .. } | CacheOrder::CreateVolume { .. } => {
                 Err(Refusal::Conflict(format!("{name} is a volume; this is done to a cache")))
             }
@@ -56,7 +58,11 @@ impl Stack {
             }
             CacheOrder::Adopt { disk, sole_writer } => self.adopt(cache, disk, sole_writer).await,
             CacheOrder::CreateVolume { bytes, label } => self.create_volume(cache, bytes, label).await,
-            CacheOrder::Attach { .. } | CacheOrder::Detach | CacheOrder::Flush => {
+            CacheOrder::Attach { .. }
+            | CacheOrder::Detach
+            | CacheOrder::Flush
+            | CacheOrder::GrowVolume { .. }
+            | CacheOrder::DeleteVolume => {
                 Err(Refusal::Conflict(format!("{name} is a cache; this is done to a volume")))
             }
         }
@@ -135,7 +141,7 @@ async fn detach(cached: &Cached) -> Result<(), Refusal> {
 }
 
 /// A volume that is held still for as long as this lives.
-struct Still<'a>(&'a Cached);
+pub(super) struct Still<'a>(&'a Cached);
 
 impl Drop for Still<'_> {
     fn drop(&mut self) {
@@ -144,13 +150,13 @@ impl Drop for Still<'_> {
 }
 
 /// Waits until nothing of a volume is under way; what comes is held.
-async fn still(cached: &Cached) -> Result<Still<'_>, Refusal> {
+pub(super) async fn still(cached: &Cached) -> Result<Still<'_>, Refusal> {
     let quiet = cached.export.device().quiesce().await;
     let still = Still(cached);
     quiet.map(|()| still).map_err(|failed| device(&cached.name, failed))
 }
 
-fn has_cache(cached: &Cached) -> Result<Rc<Volume>, Refusal> {
+pub(super) fn has_cache(cached: &Cached) -> Result<Rc<Volume>, Refusal> {
     let none = || Refusal::Conflict(format!("{} has no cache", cached.name));
     cached.written().ok_or_else(none)
 }
@@ -160,7 +166,7 @@ fn exchangeable(cached: &Cached) -> Result<(&Backing, &Rc<Switch>), Refusal> {
     found.ok_or_else(|| Refusal::Conflict(format!("{} lies in its cache alone", cached.name)))
 }
 
-fn device(name: &str, failed: Failed) -> Refusal {
+pub(super) fn device(name: &str, failed: Failed) -> Refusal {
     Refusal::Failed(format!("{name}: {failed}"))
 }
 

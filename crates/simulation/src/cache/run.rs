@@ -13,7 +13,8 @@ use runtime::sim::{Disk, Fate, Random, World};
 use runtime::waits::tell;
 use runtime::{Driver, Runtime, sleep_ms, spawn};
 
-use super::scenario::{Deaths, End, Scenario};
+use super::passing::Passing;
+use super::scenario::{Deaths, End, Scenario, come_and_go};
 use crate::load::Load;
 use crate::model::Model;
 use crate::run::Violation;
@@ -84,7 +85,7 @@ fn play(seed: u64) -> (Report, Run) {
     let world = World::new(seed);
     let scenario = world.draw(|random| Scenario::of(seed, random));
     let deaths = if scenario.is_tight { Deaths::default() } else { Deaths::of(seed) };
-    let scenario = Scenario { deaths, ..scenario };
+    let scenario = Scenario { deaths, come_and_go: come_and_go(seed), ..scenario };
     let block = SECTOR as u32; // of the disks: those of the cache are larger, or not
     let cache = world.add_disk(Sectors(scenario.buckets * scenario.bucket_sectors), block);
     cache.set_latency_ns(20_000, scenario.slowest_ns);
@@ -231,10 +232,25 @@ impl Run {
                 tasks.push(spawn(async move { load.client(appetite).await }));
             }
         }
+        let passing = self.scenario.come_and_go.then(|| {
+            let passing = Passing {
+                world: self.world.clone(),
+                set: set.clone(),
+                arena: arena.clone(),
+                kept: volumes.iter().map(|(_, volume)| volume.inode()).collect(),
+                violations: self.violations.clone(),
+                may_fail: self.has_faults() || self.scenario.deaths != Deaths::default(),
+            };
+            let is_over = is_over.clone();
+            spawn(async move { passing.run(&is_over).await })
+        });
         for task in tasks {
             task.join().await;
         }
         is_over.set(true);
+        if let Some(passing) = passing {
+            passing.join().await;
+        }
         if end != End::Stop {
             // What is still to be written is, or is cut.
             sleep_ms(self.world.draw(|random| random.below(1000))).await;
@@ -352,8 +368,7 @@ impl Run {
                 Err(_) => Vec::new(),
             }
         };
-        // What lies in the cache alone has no other place when that is full of what is dirty.
-        let may_fail = self.may_fail(number) || number == FLASH && self.scenario.is_tight;
+        let may_fail = self.may_fail(number);
         Load {
             dev: volume.device(),
             model: known.model.clone(),

@@ -33,6 +33,11 @@ impl Deaths {
     }
 }
 
+/// Whether somebody makes volumes in the cache alone, uses them, and deletes them. Drawn apart, as [`Deaths::of`].
+pub fn come_and_go(seed: u64) -> bool {
+    Random::new(seed ^ 0x666c_6173).one_in(5)
+}
+
 /// The first seed of those that may be tight.
 const TIGHT: u64 = 1000;
 
@@ -65,6 +70,8 @@ pub struct Scenario {
     pub slowest_ns: u64,
     /// Disks that die for good in the middle of an era, and are back in the next.
     pub deaths: Deaths,
+    /// Volumes in the cache alone are made, used and deleted all the time.
+    pub come_and_go: bool,
     /// It is as small as can be, and full for long.
     pub is_tight: bool,
     /// How the eras end.
@@ -111,6 +118,7 @@ impl Scenario {
             backing_errors: 0,
             slowest_ns: *random.choose(&[100_000, 2_000_000, 20_000_000]),
             deaths: Deaths::default(),
+            come_and_go: false,
             is_tight: true,
             eras,
         }
@@ -153,6 +161,7 @@ impl Scenario {
             backing_errors: errors(random),
             slowest_ns: *random.choose(&[200_000, 200_000, 20_000_000]),
             deaths: Deaths::default(),
+            come_and_go: false,
             is_tight: false,
             eras,
         }

@@ -31,7 +31,8 @@ pub struct CacheAttach {
 /// Make a volume that lies in a cache alone
 ///
 /// As bcache's flash_vol_create: what is written to it is nowhere else, and takes room from what is cached. It is served over NBD at
-/// once, by its label; a mount shows it when the stack is run the next time. It cannot be made larger, smaller, or taken away.
+/// once, by its label; a mount shows it when the stack is run the next time. `ashlar cache grow` makes it larger, and
+/// `ashlar cache delete` takes it away.
 #[derive(Args, Debug)]
 pub struct CacheVolume {
     /// What runs
@@ -45,6 +46,36 @@ pub struct CacheVolume {
     /// The cache, where several run under NAME
     #[arg(long, value_name = "CACHE")]
     pub cache: Option<String>,
+    #[command(flatten)]
+    pub run_dir: RunDir,
+}
+
+/// Make a volume larger that lies in a cache alone
+///
+/// As bcache's `size` of such a volume. What is new reads as zeroes. Clients who are connected see it when they come again. It is
+/// never made smaller.
+#[derive(Args, Debug)]
+pub struct CacheGrow {
+    /// What runs
+    pub name: String,
+    /// Its size from now on
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub size: u64,
+    #[command(flatten)]
+    pub of: OfVolume,
+}
+
+/// Delete a volume that lies in a cache alone, with everything in it
+///
+/// As bcache's `unregister` of such a volume. Refused while a client is connected to it or a mount shows it. It is gone for good when
+/// this returns; the room that it took becomes free behind that.
+#[derive(Args, Debug)]
+pub struct CacheDelete {
+    /// What runs
+    pub name: String,
+    /// The volume
+    #[arg(long, value_name = "VOLUME")]
+    pub volume: String,
     #[command(flatten)]
     pub run_dir: RunDir,
 }

@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use super::stats::{only_cache, only_volume};
 use crate::Usage;
-use crate::cli::{CacheAttach, CacheDetach, CacheFlush, CacheMode, CacheSet, CacheVolume, NewMode, RunDir};
+use crate::cli::{
+    CacheAttach, CacheDelete, CacheDetach, CacheFlush, CacheGrow, CacheMode, CacheSet, CacheVolume, NewMode,
+    RunDir,
+};
 use crate::commands::status::place;
 use crate::dirs;
 use crate::members::in_this_folder;
@@ -54,6 +57,23 @@ pub fn volume(args: &CacheVolume) -> Result<()> {
         size(new.bytes),
         new.cache.as_deref().unwrap_or("no cache")
     ))?)
+}
+
+/// `cache grow`.
+pub fn grow(args: &CacheGrow) -> Result<()> {
+    let client = client(&args.name, &args.of.run_dir)?;
+    let volume = args.of.volume.as_deref();
+    tell(&client, volume, CacheOrder::GrowVolume { bytes: args.size })?;
+    let status = client.status()?;
+    let volume = only_volume(&status, volume)?;
+    Ok(print(&format!("{}: {}\n", volume.name, size(volume.bytes)))?)
+}
+
+/// `cache delete`.
+pub fn delete(args: &CacheDelete) -> Result<()> {
+    let client = client(&args.name, &args.run_dir)?;
+    tell(&client, Some(&args.volume), CacheOrder::DeleteVolume)?;
+    Ok(print(&format!("{}: deleted\n", args.volume))?)
 }
 
 /// `cache detach`.
