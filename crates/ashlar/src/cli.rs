@@ -422,7 +422,9 @@ pub struct RunDir {
 /// Put back the metadata that `run` or `update` found
 ///
 /// Puts back the metadata that `run` or `update` found, from the SNAPSHOT that it named. Refuses when the members
-/// are not those of the snapshot, when something else has changed their metadata since, and when clients have written.
+/// are not those of the snapshot, when something else has changed their metadata since, and when clients have written. Of
+/// caches and backing devices it is the superblocks; they are not put back either where something was written back, or a
+/// backing device left its cache.
 #[derive(Args, Debug)]
 pub struct Undo {
     /// The file that `run` or `update` named
@@ -430,7 +432,8 @@ pub struct Undo {
     /// Say what would be written, and write nothing
     #[arg(long)]
     pub plan: bool,
-    /// Go back although data may have been written since: members that were left out then may differ from the others
+    /// Go back although data may have been written since: members that were left out then may differ from the others. Not
+    /// with caches
     #[arg(long)]
     pub data_was_written: bool,
     /// Use remote members over TCP, and promise that nobody else does

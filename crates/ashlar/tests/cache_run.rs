@@ -515,6 +515,80 @@ fn a_backing_device_that_did_not_run_is_attached_while_clients_go_on() {
     assert!(bench.ok("cache check c").contains("nothing is wrong"));
 }
 
+/// The superblocks of the cache and the backing device.
+fn superblocks(bench: &Bench) -> [Vec<u8>; 2] {
+    ["c", "b"].map(|disk| fs::read(bench.path().join(disk)).unwrap()[4096..8192].to_vec())
+}
+
+/// Runs it, does something, and stops it: the snapshot that was kept.
+fn ran(bench: &Bench, what: impl FnOnce()) -> String {
+    let serving = run(bench);
+    let snapshot = bench.status("home")["snapshot"].as_str().unwrap().to_owned();
+    what();
+    stop(bench, serving);
+    snapshot
+}
+
+#[test]
+fn undo_goes_back_to_the_superblocks_that_run_found() {
+    let bench = made("writethrough");
+    let before = superblocks(&bench);
+    let first = ran(&bench, || ());
+    let used = superblocks(&bench);
+    assert!(
+        before[0] != used[0] && before[1] != used[1],
+        "the cache is used, and the backing device attached"
+    );
+    assert!(bench.ok(&format!("undo {first} --plan")).contains("b: superblock at sector 8"));
+    assert_eq!(superblocks(&bench), used);
+    bench.ok(&format!("undo {first}"));
+    assert_eq!(superblocks(&bench), before);
+
+    ran(&bench, || ());
+    let attached = superblocks(&bench)[1].clone();
+    let mode = ran(&bench, || drop(bench.ok("cache mode home writeback")));
+    assert_ne!(superblocks(&bench)[1], attached);
+    bench.ok(&format!("undo {mode}"));
+    assert_eq!(superblocks(&bench)[1], attached);
+    let serving = run(&bench);
+    assert_eq!(volume(&bench)["mode"], "writethrough");
+    stop(&bench, serving);
+
+    bench.disks(["b2"], 32 * MIB);
+    bench.ok("cache create --backing b2 --label second");
+    let alone = fs::read(bench.path().join("b2")).unwrap();
+    let adopted = ran(&bench, || drop(bench.ok("cache attach home --backing b2")));
+    assert_ne!(fs::read(bench.path().join("b2")).unwrap(), alone);
+    bench.ok(&format!("undo {adopted}"));
+    assert!(fs::read(bench.path().join("b2")).unwrap() == alone);
+}
+
+#[test]
+fn undo_of_a_cache_is_refused_when_something_lies_elsewhere_since() {
+    let bench = made("writeback");
+    let first = ran(&bench, || ());
+    let written = ran(&bench, || bench.write("home", 7));
+    let at = superblocks(&bench);
+    // The run before has left a cache that was used since; and what was written since is nowhere else.
+    bench.refused(&format!("undo {first} --data-was-written"), &["not as ashlar left it"]);
+    for word in ["", " --data-was-written"] {
+        bench.refused(&format!("undo {written}{word}"), &["data was written since"]);
+    }
+    assert_eq!(superblocks(&bench), at);
+    ran(&bench, || drop(bench.ok("cache flush home")));
+    let detached = ran(&bench, || drop(bench.ok("cache detach home")));
+    bench.refused(&format!("undo {detached}"), &["b: it left its cache since"]);
+    assert!(is(&bench, "c b", 7));
+}
+
+#[test]
+fn undo_of_a_cache_is_refused_when_data_was_only_written_back() {
+    let bench = made("writeback");
+    ran(&bench, || bench.write("home", 7));
+    let flushed = ran(&bench, || drop(bench.ok("cache flush home")));
+    bench.refused(&format!("undo {flushed}"), &["data was written since"]);
+}
+
 #[test]
 fn a_volume_that_lies_in_a_cache_alone_grows_and_is_deleted() {
     let bench = made("writeback");

@@ -2,6 +2,7 @@
 
 use bcache_format::limits::{SUPERBLOCK_BYTES, SUPERBLOCK_SECTOR};
 use bcache_format::{Replacement, Superblock};
+use runtime::wall_seconds;
 
 use crate::buckets::Purpose;
 use crate::error::SetError;
@@ -69,11 +70,21 @@ impl CacheSet {
     }
 
     async fn write_policy(&self, policy: Replacement) -> Result<(), SetError> {
+        self.write_superblock(|superblock| superblock.set_replacement(policy)).await
+    }
+
+    /// Says durably that the set is used again, as a kernel does at each registration: whoever remembers the superblock of before
+    /// can tell.
+    pub async fn note_use(&self) -> Result<(), SetError> {
+        self.write_superblock(|superblock| superblock.last_mount = (wall_seconds() as u32).into()).await
+    }
+
+    async fn write_superblock(&self, edit: impl FnOnce(&mut Superblock)) -> Result<(), SetError> {
         let buf = self.engine().leaf_buffers.wait_take(SUPERBLOCK_BYTES).await;
         {
             let mut bytes = self.superblock.borrow_mut();
             let superblock = Superblock::edit(&mut bytes[..]).expect("it was checked");
-            superblock.set_replacement(policy);
+            edit(superblock);
             superblock.seq = (superblock.seq.get() + 1).into();
             superblock.seal();
             buf.copy_from_slice(0, &bytes[..]);

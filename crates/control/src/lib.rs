@@ -46,7 +46,7 @@ pub use monitor::{Lookout, Monitor};
 pub use place::{Place, PlaceError, Taken, running};
 pub use progress::{Progress, progress};
 pub use record::Records;
-pub use snapshot::{AreaBytes, Keeper, MemberAreas, Snapshot, SnapshotError};
+pub use snapshot::{AreaBytes, Keeper, MemberAreas, MemberKind, Snapshot, SnapshotError};
 pub use stack::{
     Backing, Cache, Cached, Contents, Facts, Fronts, Now, Open, Opened, Outside, Stack, Volume, bcache_uuid,
 };

@@ -5,6 +5,9 @@
 //! the data. When the stack stops, the file also gets what was left, so that an undo can tell whether anybody else has
 //! changed the metadata since. A run that changed nothing leaves no file. When a new file is written, the oldest of the
 //! same arrays go, down to [`KEPT`]; never that of a run that has not been stopped.
+//!
+//! Of caches and backing devices of bcache the superblocks are kept. What is written back counts as written by a client: it changes
+//! what the superblock of a backing device stands for.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -13,6 +16,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use bcache::Examined;
+use bcache_format::limits::SUPERBLOCK_SECTOR;
 use block::{
     Arena, Cause, Counters, Dev, Device, Failed, Geometry, Origin, Range, Request, Sectors, State, Ticket,
 };
@@ -48,6 +53,17 @@ pub struct Snapshot {
     pub members: Vec<MemberAreas>,
 }
 
+/// What a member is.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberKind {
+    /// A member of an array.
+    #[default]
+    Array,
+    /// A cache, or a backing device.
+    Bcache,
+}
+
 /// What is kept of a member.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
@@ -56,9 +72,12 @@ pub struct MemberAreas {
     pub name: String,
     /// Its size.
     pub sectors: u64,
-    /// The array that it belongs to.
+    /// What it is.
+    #[serde(default)]
+    pub kind: MemberKind,
+    /// The array that it belongs to; of a cache or a backing device its own uuid.
     pub array_uuid: String,
-    /// Its number in the array.
+    /// Its number in the array; 0 of a cache or a backing device.
     pub number: u32,
     /// Its metadata.
     pub areas: Vec<AreaBytes>,
@@ -146,6 +165,7 @@ impl Snapshot {
             members.push(MemberAreas {
                 name: candidate.name.clone(),
                 sectors: device.geometry().size.0,
+                kind: MemberKind::Array,
                 array_uuid: summary.array_uuid_text().to_string(),
                 number: summary.dev_number,
                 areas,
@@ -154,6 +174,11 @@ impl Snapshot {
         let made_s = runtime::wall_seconds();
         let stack = stack.to_owned();
         Ok(Snapshot { version: VERSION, stack, made_s, data_written_s: None, left_s: None, members })
+    }
+
+    /// Adds a cache or a backing device.
+    pub fn add(&mut self, member: MemberAreas) {
+        self.members.push(member);
     }
 
     /// Reads a file.
@@ -184,6 +209,30 @@ impl Snapshot {
     }
 }
 
+impl MemberAreas {
+    /// What is kept of a cache or a backing device that was examined: its superblock. Nothing else of it is ever put back.
+    pub fn of_bcache(name: &str, examined: &Examined) -> MemberAreas {
+        let superblock = AreaBytes {
+            what: SUPERBLOCK.to_owned(),
+            sector: SUPERBLOCK_SECTOR,
+            sectors: examined.bytes.len() as u64 / block::SECTOR,
+            before: examined.bytes.to_vec(),
+            left: None,
+        };
+        MemberAreas {
+            name: name.to_owned(),
+            sectors: examined.geometry.size.0,
+            kind: MemberKind::Bcache,
+            array_uuid: crate::stack::bcache_uuid(&examined.summary.uuid),
+            number: 0,
+            areas: vec![superblock],
+        }
+    }
+}
+
+/// The area that is written last: as long as it is the old one, the others do not count.
+pub(crate) const SUPERBLOCK: &str = "superblock";
+
 /// Keeps the file of a running stack true.
 pub struct Keeper {
     path: PathBuf,
@@ -212,7 +261,22 @@ impl Keeper {
 
     /// `device`, with the first write noted in the file before it is passed on.
     pub fn guard(self: &Rc<Keeper>, device: Dev) -> Dev {
-        Rc::new(Guarded { below: device, keeper: self.clone() })
+        Rc::new(Guarded { below: device, keeper: self.clone(), is_of_data: false })
+    }
+
+    /// The same of a backing device, to which its own superblock is written too: of that no note is taken.
+    pub fn guard_data(self: &Rc<Keeper>, device: Dev) -> Dev {
+        Rc::new(Guarded { below: device, keeper: self.clone(), is_of_data: true })
+    }
+
+    /// Keeps a disk that comes into the stack, durably, before anything of it is changed. One that is kept already stays as it is.
+    pub fn add(&self, member: MemberAreas) -> Result<(), SnapshotError> {
+        let mut snapshot = self.snapshot.borrow_mut();
+        if !snapshot.members.iter().any(|known| known.name == member.name) {
+            snapshot.add(member);
+        }
+        let file = |error| SnapshotError::File { path: self.path.clone(), error };
+        snapshot.save(&self.path).map_err(file)
     }
 
     /// Remembers what is left on a member that is about to be let go of. A member that cannot be read any more leaves
@@ -286,11 +350,14 @@ fn free_path(dir: &Path, stem: &str) -> PathBuf {
 struct Guarded {
     below: Dev,
     keeper: Rc<Keeper>,
+    /// Metadata is passed on without a note.
+    is_of_data: bool,
 }
 
 impl Device for Guarded {
     fn start(&self, request: Request) -> Ticket {
-        if request.is_write() && !self.keeper.noted.get() && self.keeper.note_write().is_err() {
+        let counts = request.is_write() && !(self.is_of_data && request.origin == Origin::Metadata);
+        if counts && !self.keeper.noted.get() && self.keeper.note_write().is_err() {
             // Without the note an undo would later do harm.
             return Ticket::ready(Err(Failed::new(Cause::NoSpace)));
         }
@@ -388,7 +455,8 @@ mod tests {
 
     fn snapshot(array: &str, made_s: u64, left_s: Option<u64>) -> Snapshot {
         let array_uuid = array.to_owned();
-        let member = MemberAreas { name: "a".into(), sectors: 8, array_uuid, number: 0, areas: Vec::new() };
+        let (kind, areas) = (MemberKind::Array, Vec::new());
+        let member = MemberAreas { name: "a".into(), sectors: 8, kind, array_uuid, number: 0, areas };
         let (stack, data_written_s) = (array.to_owned(), Some(made_s));
         Snapshot { version: VERSION, stack, made_s, data_written_s, left_s, members: vec![member] }
     }

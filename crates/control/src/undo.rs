@@ -3,13 +3,12 @@
 
 use std::rc::Rc;
 
+use bcache_format::superblock::{Backing, Kind, Summary};
+use bcache_format::{State, Superblock};
 use block::{Arena, Dev, Failed, Origin, Range, Request, Sectors};
 use thiserror::Error;
 
-use crate::snapshot::{AreaBytes, MemberAreas, Snapshot, read};
-
-/// The area that is written last: as long as it is the old one, the others do not count.
-const SUPERBLOCK: &str = "superblock";
+use crate::snapshot::{AreaBytes, MemberAreas, MemberKind, SUPERBLOCK, Snapshot, read};
 
 /// Something to be put back.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +63,14 @@ pub enum UndoError {
         /// Where.
         sector: u64,
     },
+    /// The superblock of a cache or a backing device would say what is not so any more.
+    #[error("{member}: {why}")]
+    Cached {
+        /// Which.
+        member: String,
+        /// What would not be so.
+        why: &'static str,
+    },
     /// The member failed.
     #[error("{member}: sector {sector}: {failed}")]
     Member {
@@ -103,6 +110,10 @@ pub async fn plan_undo(
             if area.left.as_ref() != Some(&now) && !(area.left.is_none() && is_ours) {
                 return Err(not_as_left(snapshot, member, area));
             }
+            if member.kind == MemberKind::Bcache {
+                let why = why_not_back(snapshot, device, &area.before, &now);
+                why.map_or(Ok(()), |why| Err(UndoError::Cached { member: member.name.clone(), why }))?;
+            }
             let (what, bytes) = (area.what.clone(), area.before.clone());
             changes.push(Change { at, member: member.name.clone(), what, sector: area.sector, bytes });
         }
@@ -123,9 +134,41 @@ fn not_as_left(snapshot: &Snapshot, member: &MemberAreas, area: &AreaBytes) -> U
     }
 }
 
+/// Why the superblock of a cache or a backing device is not put back, whoever says that it may be. Where one speaks of what lies in a
+/// cache, going back would bring that to data of another time, or forget what is nowhere else.
+fn why_not_back(snapshot: &Snapshot, device: &Dev, before: &[u8], now: &[u8]) -> Option<&'static str> {
+    let geometry = device.geometry();
+    let summary = |bytes| Superblock::view(bytes)?.check(geometry.size.0, geometry.logical_block);
+    let (Ok(before), Ok(now)) = (summary(before), summary(now)) else {
+        return Some("its superblock is damaged");
+    };
+    if snapshot.data_written_s.is_some() {
+        return Some("data was written since, and its superblock of then does not tell where that is");
+    }
+    match (owner(&before), owner(&now)) {
+        (before, now) if before == now => None,
+        (_, Some((State::Dirty, _))) => Some("its cache has data that is nowhere else"),
+        (Some((State::Clean | State::Dirty, set)), Some(now)) if now != (State::Clean, set) => {
+            Some("it left its cache since: what that has of it may be older than what was written to it then")
+        }
+        _ => None,
+    }
+}
+
+/// What a backing device says of its cache, and the set that it belongs to.
+fn owner(summary: &Summary) -> Option<(State, [u8; 16])> {
+    match summary.kind {
+        Kind::Backing(Backing { state, .. }) => Some((state, summary.set_uuid)),
+        Kind::Cache(_) => None,
+    }
+}
+
 /// Whether the disk still says that it is this member of this array. Enough only with a person's word: its metadata may
 /// have been changed by anybody.
 async fn is_still_the_member(member: &MemberAreas, device: &Dev, arena: &Rc<Arena>) -> bool {
+    if member.kind == MemberKind::Bcache {
+        return false; // nothing of a cache is put back on somebody's word
+    }
     match md::examine(device, arena).await {
         Ok(examined) => {
             let summary = &examined.summary;

@@ -17,7 +17,9 @@ use std::rc::Rc;
 use anyhow::{Context, Result, anyhow};
 use block::{Dev, Sectors};
 use control::api::{Api, COMMANDS};
-use control::{Client, Delivery, Event, Facts, Keeper, Monitor, Place, Receivers, Snapshot, Stack, Taken};
+use control::{
+    Client, Delivery, Event, Facts, Keeper, MemberAreas, Monitor, Place, Receivers, Snapshot, Stack, Taken,
+};
 use export::Exports;
 use fuse::Holder;
 use md::{Array, examine};
@@ -33,7 +35,7 @@ use crate::commands::servant::{courier, holder};
 use crate::dirs;
 use crate::members::{self, How};
 use crate::pile::Pile;
-use crate::stack::Stack as Found;
+use crate::stack::{Disk, Stack as Found};
 use crate::volumes::refused;
 use crate::world::World;
 use armour::Armour;
@@ -106,9 +108,15 @@ async fn open(
     state_dir: &std::path::Path,
 ) -> Result<(Rc<Stack>, Armour)> {
     let pile = found.pile;
-    let snapshot = match wish.read_only || pile.candidates.is_empty() {
+    let kept: Vec<&Disk> = found.disks.iter().filter(|disk| disk.array.is_none()).collect();
+    let snapshot = match wish.read_only || pile.candidates.is_empty() && kept.is_empty() {
         true => None,
-        false => Some(Snapshot::take(&plan.stack, &pile.candidates, &pile.devices(), &world.arena).await?),
+        false => {
+            let devices = pile.devices();
+            let mut snapshot = Snapshot::take(&plan.stack, &pile.candidates, &devices, &world.arena).await?;
+            kept.iter().for_each(|disk| snapshot.add(MemberAreas::of_bcache(&disk.name, &disk.examined)));
+            Some(snapshot)
+        }
     };
     let devices: Vec<Dev> = match wish.read_only {
         true => pile.devices().into_iter().map(|device| Overlay::device(device, OVERLAY_SECTORS)).collect(),

@@ -13,6 +13,7 @@ use super::cache::{Backing, Cache, Cached, Now};
 use super::manage::is_same_path;
 use super::{Opened, Stack};
 use crate::command::{AddWish, Refusal};
+use crate::snapshot::MemberAreas;
 use crate::switch::Switch;
 
 impl Stack {
@@ -54,6 +55,14 @@ impl Stack {
             return Err(Refusal::Conflict(format!("{disk} has the uuid of a volume that runs here, {own}")));
         }
         may_be_attached(disk, &examined, &facts, &cache.set)?;
+        let device = match &self.keeper {
+            Some(keeper) => {
+                let kept = keeper.add(MemberAreas::of_bcache(disk, &examined));
+                kept.map_err(|error| Refusal::Failed(error.to_string()))?;
+                keeper.guard_data(device)
+            }
+            None => device,
+        };
         let name = self.free_name(&examined.summary.label, &own);
         let failed = |error| Refusal::Failed(format!("{disk}: {error}"));
         let (set, arena) = (&cache.set, &self.arena);
@@ -100,6 +109,7 @@ impl Stack {
         now: Now,
         device: Dev,
     ) -> Result<Cached, Refusal> {
+        let device = self.keeper.as_ref().map_or(device.clone(), |keeper| keeper.guard(device));
         if !self.exports.add(Export::new(&name, &format!("bcache {own}"), device, false)) {
             return Err(Refusal::Conflict(format!("two volumes have the name {name}")));
         }

@@ -167,6 +167,7 @@ async fn start(world: &World, device: &Dev) -> Result<Rc<CacheSet>> {
     let set = CacheSet::open(device.clone(), &examined, &world.arena, Options::default()).await?;
     let set = Rc::new(set);
     set.start(facts.replacement).await?;
+    set.note_use().await?; // an undo of a run before this one has to see that
     Ok(set)
 }
 

@@ -35,7 +35,12 @@ pub async fn contents(
         let export = top.map(|top| add(exports, &top.name, &text, device, wish.read_only)).transpose()?;
         contents.arrays.push(Volume { name: volume.name.clone(), array, device: device.clone(), export });
     }
-    let device = |disk: &Disk| disk.array.map_or(disk.device.clone(), |at| devices[at].clone());
+    let device = |disk: &Disk| match (disk.array, keeper) {
+        (Some(at), _) => devices[at].clone(),
+        // What is written back is data that changes, too; a cache's own is told by its superblock.
+        (None, Some(keeper)) if !disk.examined.is_cache() => keeper.guard_data(disk.device.clone()),
+        (None, _) => disk.device.clone(),
+    };
     let (caches, volumes) = match wish.read_only {
         true => caches::to_read(found)?,
         false => caches::to_write(world, found, wish.without_cache, device).await?,
@@ -46,7 +51,7 @@ pub async fn contents(
     }
     for open in volumes {
         let description = format!("bcache {}", uuid(&open.uuid));
-        let export = add(exports, &open.name, &description, &open.device, wish.read_only)?;
+        let export = add(exports, &open.name, &description, &guarded(open.device), wish.read_only)?;
         contents.cached.push(Cached {
             name: open.name,
             uuid: uuid(&open.uuid),
