@@ -54,7 +54,11 @@ impl CacheSet {
             self.each_node(&keys, level, |node| self.count_nodes(node, &mut below)).await?;
             keys = below.keys;
         }
-        self.each_node(&keys, 0, |leaf| Ok(self.count_extents(leaf.keys.keys()))).await
+        let count = |leaf: &Node| {
+            self.count_extents(leaf.keys.keys());
+            Ok(())
+        };
+        self.each_node(&keys, 0, count).await
     }
 
     /// Shows the nodes of a level, in the order of these keys that name them.

@@ -38,7 +38,7 @@ pub enum SetError {
         /// The last of them.
         to: u64,
     },
-    /// The journal is full, and nothing of it can be let go of.
+    /// The journal is full to its last bucket: to write the next entry one would have to go that is needed.
     JournalFull,
     /// A node of the tree is not one.
     Node {
@@ -147,7 +147,10 @@ impl fmt::Display for SetError {
                 write!(f, "the journal's entries {from} to {to} are needed and missing")
             }
             SetError::JournalFull => {
-                f.write_str("the journal is full and none of its buckets can be written over")
+                f.write_str(
+                    "the journal is full to its last bucket, as Linux before 5.19 could leave it, expected a bucket that nothing \
+                     needs: the set can be read (ashlar cat), and is not written to",
+                )
             }
             SetError::Node { key, level, error } => {
                 let sector = key.pointer().map_or(0, |pointer| pointer.sector());
