@@ -43,6 +43,9 @@ pub const MESSAGES_PER_TURN: usize = 8;
 /// earlier ones was still in use.
 pub const DEAD_MOUNTS: usize = 64;
 
-/// How long a stop waits for the last user of a mount. On a busy machine the kernel takes tens of milliseconds to let go of a
-/// file that was closed; who holds on to it for longer means to.
-pub const LETTING_GO: Duration = Duration::from_secs(1);
+/// How often a stop tries again when somebody uses the mount still: on a busy machine the kernel takes tens of milliseconds to
+/// let go of a file that was closed. Who holds on to it for a second means to.
+pub const TRIES_TO_LET_GO: u32 = 20;
+
+/// The time between two of them.
+pub const BETWEEN_TRIES: Duration = Duration::from_millis(50);

@@ -15,14 +15,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
-use std::time::Instant;
 
 use runtime::mailbox::{Receiver, mailbox};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::Error;
-use crate::limits::LETTING_GO;
+use crate::limits::{BETWEEN_TRIES, TRIES_TO_LET_GO};
 pub use holder::{Holder, hold};
 use place::Place;
 
@@ -193,13 +192,13 @@ impl Kept {
 /// Takes the mount at `path` away, unless somebody uses it still. Who has just closed the file, or taken a loop device off it,
 /// may use it for a moment longer: the kernel lets go of both later.
 fn detach_unless_used(path: &Path) -> Result<(), Errno> {
-    let deadline = Instant::now() + LETTING_GO;
-    loop {
+    for _ in 0..TRIES_TO_LET_GO {
         match detach(path, false) {
-            Err(Errno::BUSY) if Instant::now() < deadline => thread::sleep(LETTING_GO / 20),
+            Err(Errno::BUSY) => thread::sleep(BETWEEN_TRIES),
             outcome => return outcome,
         }
     }
+    detach(path, false)
 }
 
 /// Takes the mount at `path` away; `lazily`: out of sight at once, and for good when its last user has gone.

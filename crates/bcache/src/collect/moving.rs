@@ -44,14 +44,11 @@ impl CacheSet {
         victims: &mut [bool],
         memory: &mut Memory,
     ) -> Result<bool, SetError> {
-        let mut has_moved = false;
-        let mut chosen = 0;
+        let (mut has_moved, mut are_chosen) = (false, false);
         for part in SPARSE {
-            if chosen == 0 {
-                chosen = self.choose(victims, self.geometry.bucket_sectors as u32 / part).await;
-            }
+            are_chosen = are_chosen || self.choose(victims, self.geometry.bucket_sectors as u32 / part).await;
         }
-        if chosen == 0 {
+        if !are_chosen {
             return Ok(has_moved);
         }
         let Memory { buffers, keys } = memory;
@@ -81,11 +78,12 @@ impl CacheSet {
         Ok(has_moved)
     }
 
-    /// Chooses buckets that hold less than so many sectors, as many as what is left in them has room elsewhere; how many.
-    async fn choose(&self, victims: &mut [bool], sparse: u32) -> usize {
+    /// Chooses buckets that hold less than so many sectors, as many as what is left in them has room elsewhere. Whether
+    /// there are any.
+    async fn choose(&self, victims: &mut [bool], sparse: u32) -> bool {
         victims.fill(false);
         let room = self.buckets.borrow().available(Purpose::Moving) as u64 * self.geometry.bucket_sectors / 2;
-        let (mut chosen, mut live) = (0, 0);
+        let (mut are_chosen, mut live) = (false, 0);
         for (step, part) in victims.chunks_mut(STEP_BUCKETS).enumerate() {
             for (offset, victim) in part.iter_mut().enumerate() {
                 let number = BucketNo((step * STEP_BUCKETS + offset) as u64);
@@ -93,12 +91,12 @@ impl CacheSet {
                 let is_sparse = bucket.usage == Use::Data && bucket.dirty > 0 && bucket.live < sparse;
                 if is_sparse && live + u64::from(bucket.live) <= room {
                     *victim = true;
-                    (chosen, live) = (chosen + 1, live + u64::from(bucket.live));
+                    (are_chosen, live) = (true, live + u64::from(bucket.live));
                 }
             }
             yield_now().await;
         }
-        chosen
+        are_chosen
     }
 
     /// Moves an extent, if it is still there: how many sectors of it. `None` if there was no room.
