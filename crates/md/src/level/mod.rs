@@ -15,10 +15,9 @@ use std::rc::Rc;
 
 use block::{Arena, Cause, Failed, Op, Outcome, Range, Request, Sectors};
 use md_format::Level;
-use md_format::geometry::raid0::Raid0Layout;
 use md_format::superblock::Summary;
 
-use crate::array::Array;
+use crate::array::{Array, Options};
 use crate::assembly::recorded_layout;
 use crate::error::Hindrance;
 use crate::member::{Condition, Member};
@@ -51,8 +50,7 @@ pub(crate) struct Extent {
 pub(crate) fn map(
     summary: &Summary,
     members: &[Rc<Member>],
-    layout: Option<Raid0Layout>,
-    lanes: usize,
+    options: &Options,
     height: u8,
 ) -> Result<(Mapping, Sectors), Hindrance> {
     let sizes: Vec<u64> = slots(members).map(|member| member.data_size.0).collect();
@@ -63,7 +61,8 @@ pub(crate) fn map(
             Ok((Mapping::Linear(map), size))
         }
         Level::Raid0 => {
-            let map = raid0::Map::new(&sizes, summary.chunk_sectors, recorded_layout(summary), layout)?;
+            let map =
+                raid0::Map::new(&sizes, summary.chunk_sectors, recorded_layout(summary), options.layout)?;
             let size = map.size();
             Ok((Mapping::Raid0(map), size))
         }
@@ -75,7 +74,7 @@ pub(crate) fn map(
             let map = parity_map(summary)?;
             let places = members.iter().filter_map(|member| member.summary().ppl);
             let (size, log) = (map.size(), parity::log::Log::open(summary, &map, places, height));
-            Ok((Mapping::Parity(Box::new(parity::Striped::new(map, lanes, height, log))), size))
+            Ok((Mapping::Parity(Box::new(parity::Striped::new(map, options, height, log))), size))
         }
         other => Err(Hindrance::Level(other)),
     }

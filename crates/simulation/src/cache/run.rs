@@ -298,7 +298,7 @@ impl Run {
     async fn open(&self, arena: &Rc<Arena>) -> Result<(Rc<CacheSet>, Vec<(u32, Rc<Volume>)>), String> {
         let cache: Dev = self.cache.clone();
         let examined = examine(&cache, arena).await.map_err(|error| error.to_string())?;
-        let options = Options { node_cache_bytes: 0 };
+        let options = Options { node_cache_bytes: 0, ..Options::default() };
         let set =
             CacheSet::open(cache, &examined, arena, options).await.map_err(|error| error.to_string())?;
         let set = Rc::new(set);
