@@ -8,6 +8,7 @@
 //! - **C5** the journal has all its entries, and its next bucket is free;
 //! - **P3** while requests are pending, something completes.
 
+pub(crate) mod devices;
 mod run;
 mod scenario;
 

@@ -16,7 +16,9 @@
 //! - **P3** while requests are pending, something completes.
 
 mod answer;
+mod arrays;
 pub mod cache;
+mod era;
 mod load;
 mod model;
 mod remote;

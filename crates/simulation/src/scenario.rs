@@ -4,6 +4,7 @@ use block::{Geometry, Sectors};
 use md_format::{Level, Version};
 use runtime::sim::Random;
 
+use crate::arrays::Wanted;
 use crate::load::Appetite;
 
 /// One scenario, drawn from a seed.
@@ -286,6 +287,20 @@ impl Scenario {
     pub fn draw_write_back(&mut self, random: &mut Random) {
         if self.journal.is_some() && !random.one_in(3) {
             self.write_back = Some(*random.choose(&[4096, 32 << 10, 1 << 20, 1 << 20]));
+        }
+    }
+
+    /// What its array is to look like.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            level: self.level,
+            version: self.version,
+            chunk_sectors: self.chunk_sectors,
+            layout: self.layout,
+            size: self.size,
+            bitmap_chunk: self.bitmap_chunk,
+            ppl: self.ppl,
+            assume_clean: self.assume_clean,
         }
     }
 
