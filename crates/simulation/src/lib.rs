@@ -25,6 +25,7 @@ mod remote;
 mod requests;
 mod run;
 mod scenario;
+pub mod stack;
 mod watch;
 
 pub use run::{Report, Violation, has_journal, has_log, run_seed};

@@ -24,6 +24,9 @@ struct Arguments {
     /// Those of caches instead of arrays.
     #[arg(long)]
     caches: bool,
+    /// Those of stacks of arrays and caches.
+    #[arg(long)]
+    stacks: bool,
     /// Play this one alone, and say what it stands for.
     #[arg(long)]
     seed: Option<u64>,
@@ -49,6 +52,13 @@ fn main() -> ExitCode {
                     == 0
             }
             None => play_caches(seeds(&arguments)),
+        };
+        return if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if arguments.stacks {
+        let good = match arguments.seed {
+            Some(seed) => play_stack(seed, true),
+            None => play_stacks(seeds(&arguments)),
         };
         return if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
@@ -158,6 +168,30 @@ fn play_caches(seeds: impl Iterator<Item = u64>) -> bool {
         bad += u64::from(!play_cache(seed, false));
     }
     println!("{count} seeds of caches, {bad} bad");
+    bad == 0
+}
+
+/// Plays a seed of stacks; says what it stands for if asked to, or if it is bad.
+fn play_stack(seed: u64, says: bool) -> bool {
+    let report = simulation::stack::run_seed(seed, None);
+    if says || !report.violations.is_empty() {
+        println!("seed {seed}: {}", report.scenario.describe());
+        let refused = if report.is_refused { ", refused in the end" } else { "" };
+        println!("  {} events in {} eras{refused}", report.events, report.eras);
+    }
+    for violation in report.violations.iter().take(5) {
+        println!("  {violation}");
+    }
+    report.violations.is_empty()
+}
+
+fn play_stacks(seeds: impl Iterator<Item = u64>) -> bool {
+    let (mut count, mut bad) = (0, 0);
+    for seed in seeds {
+        count += 1;
+        bad += u64::from(!play_stack(seed, false));
+    }
+    println!("{count} seeds of stacks, {bad} bad");
     bad == 0
 }
 

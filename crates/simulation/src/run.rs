@@ -17,7 +17,7 @@ use runtime::{Runtime, now, sleep_ms, sleep_until, spawn};
 
 use crate::arrays::{self, Looked};
 use crate::era::{Era, Patience};
-use crate::load::Load;
+use crate::load::{Copies, Load};
 use crate::model::Model;
 use crate::remote::Remote;
 use crate::requests;
@@ -298,7 +298,7 @@ impl Play {
                 well,
                 watch: self.watch.clone(),
                 grown: self.scenario.grown,
-                write_back: self.scenario.write_back.is_some(),
+                journal: self.scenario.write_back.map(|_| devs.len() - 1),
                 ppl: self.scenario.grown && self.scenario.ppl,
             };
             let asked = asker.ask();
@@ -486,7 +486,7 @@ impl Play {
             world: self.world.clone(),
             unrecorded: Rc::new(move || watch.unrecorded(&world)),
             violations: self.violations.clone(),
-            copies: copies_of(&self.world, array),
+            copies: Copies::At(copies_of(&self.world, array)),
             tolerates_errors: tolerates_errors(array, self.scenario.journal_fails),
         }
     }
@@ -494,7 +494,7 @@ impl Play {
 
 /// Whether a request may fail: without redundancy, where a journal may fail, and where parity is not known to belong to the data yet, or never will
 /// be, and is listed as bad (S6).
-fn tolerates_errors(array: &Rc<Array>, journal_fails: bool) -> Box<dyn Fn() -> bool> {
+pub(crate) fn tolerates_errors(array: &Rc<Array>, journal_fails: bool) -> Box<dyn Fn() -> bool> {
     let array = array.clone();
     let level = array.shape().summary.level;
     Box::new(move || {
@@ -530,7 +530,7 @@ pub(crate) fn disk_of(member: &MemberStatus) -> usize {
 
 /// Disks that stay well, so that no client ever sees an error: some of those in sync that are enough together, also without
 /// those that list bad blocks, which others have.
-fn well(world: &World, array: &Array, journal_fails: bool) -> Vec<usize> {
+pub(crate) fn well(world: &World, array: &Array, journal_fails: bool) -> Vec<usize> {
     let members = array.members();
     let mut well: Vec<usize> =
         (0..members.len()).filter(|at| members[*at].condition == Condition::InSync).collect();
@@ -548,7 +548,12 @@ fn well(world: &World, array: &Array, journal_fails: bool) -> Vec<usize> {
 }
 
 /// What goes wrong in an era: to every member of an array with redundancy but some that are enough.
-async fn trouble(world: Rc<World>, array: Rc<Array>, well: Vec<usize>, break_off: impl Fn(&World, usize)) {
+pub(crate) async fn trouble(
+    world: Rc<World>,
+    array: Rc<Array>,
+    well: Vec<usize>,
+    break_off: impl Fn(&World, usize),
+) {
     if !has_redundancy(array.shape().summary.level) {
         return;
     }

@@ -113,7 +113,7 @@ pub fn has_redundancy(level: Level) -> bool {
 }
 
 /// Any layout of raid5 or raid6.
-fn parity_layout(random: &mut Random, level: Level) -> u32 {
+pub(crate) fn parity_layout(random: &mut Random, level: Level) -> u32 {
     match level {
         Level::Raid5 => random.below(6) as u32,
         Level::Raid6 => *random.choose(&[0, 1, 2, 3, 4, 5, 8, 9, 10, 16, 17, 18, 19, 20]),
@@ -122,7 +122,7 @@ fn parity_layout(random: &mut Random, level: Level) -> u32 {
 }
 
 /// Any layout of a raid10 on so many members: near, far, offset, both at once, far sets.
-fn raid10_layout(random: &mut Random, members: u32) -> u32 {
+pub(crate) fn raid10_layout(random: &mut Random, members: u32) -> u32 {
     let near = 1 + random.below(3) as u32;
     let most = (members / near).min(3);
     let far = if near == 1 {

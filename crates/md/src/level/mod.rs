@@ -21,6 +21,7 @@ use crate::array::{Array, Options};
 use crate::assembly::recorded_layout;
 use crate::error::Hindrance;
 use crate::member::{Condition, Member};
+use crate::plant;
 use crate::sync::{Scrub, Target};
 
 /// Where the sectors of an array lie.
@@ -249,6 +250,7 @@ pub(crate) fn copies_of(array: &Array, at: Sectors) -> impl Iterator<Item = (u16
 
 /// Serves one request: what every slot of the array's layer runs.
 pub(crate) async fn serve(array: Rc<Array>, request: Request) -> Outcome {
+    let _shared = plant::shared_slot().await;
     array.still.passed().await;
     check(&array, &request)?;
     array.clients.set(array.clients.get() + 1);

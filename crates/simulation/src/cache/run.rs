@@ -15,7 +15,7 @@ use runtime::{Runtime, sleep_ms, spawn};
 use super::devices::{self, DATA_OFFSET};
 use super::scenario::{Deaths, End, Scenario};
 use crate::era::{Era, Patience};
-use crate::load::Load;
+use crate::load::{Copies, Load};
 use crate::model::Model;
 use crate::run::Violation;
 
@@ -299,7 +299,7 @@ impl Run {
             world: self.world.clone(),
             unrecorded: Rc::new(Vec::new),
             violations: self.violations.clone(),
-            copies: Box::new(copies),
+            copies: Copies::At(Box::new(copies)),
             tolerates_errors: Box::new(move || may_fail),
         }
     }
