@@ -47,6 +47,8 @@ pub struct Appetite {
     pub longest: u64,
     /// The part of the device that they use, in sectors.
     pub playground: u64,
+    /// Whether they discard; otherwise they ask for zeroes instead.
+    pub discards: bool,
 }
 
 /// The bytes of one sector that holds `value`.
@@ -88,8 +90,8 @@ impl Load {
                 0..45 => self.write(range, fua).await,
                 45..80 => drop(self.read(range).await),
                 80..90 => self.flush().await,
-                90..95 => self.zeroes(range, fua).await,
-                _ => self.discard(range).await,
+                95.. if scenario.discards => self.discard(range).await,
+                _ => self.zeroes(range, fua).await,
             }
         }
     }

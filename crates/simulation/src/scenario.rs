@@ -139,7 +139,12 @@ pub(crate) fn raid10_layout(random: &mut Random, members: u32) -> u32 {
 impl Scenario {
     /// What its clients ask for.
     pub(crate) fn appetite(&self) -> Appetite {
-        Appetite { requests: self.requests, longest: self.longest, playground: self.playground }
+        Appetite {
+            requests: self.requests,
+            longest: self.longest,
+            playground: self.playground,
+            discards: true,
+        }
     }
 
     /// Draws a scenario.

@@ -8,7 +8,7 @@ use runtime::sim::Random;
 
 use crate::arrays::Wanted;
 use crate::load::Appetite;
-use crate::scenario::{End, has_parity, has_redundancy, parity_layout, raid10_layout};
+use crate::scenario::{End, has_copies, has_parity, has_redundancy, parity_layout, raid10_layout};
 
 /// What something lies on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,6 +135,7 @@ impl Scenario {
             requests: 4 + random.below(40),
             longest: *random.choose(&[1, 8, 64, 256]),
             playground: *random.choose(&[64, 512, 4096, 10_000]),
+            discards: stack.discards_alike(),
         };
         stack.slowest_ns = *random.choose(&[200_000, 200_000, 5_000_000]);
         stack.eras = (0..1 + random.below(3)).map(|_| end(random)).collect();
@@ -275,6 +276,11 @@ impl Scenario {
             checkpoint_ms: *random.choose(&[0, 1, 10_000]),
         });
         Place::Array(self.arrays.len() - 1)
+    }
+
+    /// Whether a discard leaves the same on all copies: disks do the same, arrays of different kinds need not.
+    fn discards_alike(&self) -> bool {
+        self.arrays.iter().all(|tier| !has_copies(tier.wanted.level) || tier.is_on_disks())
     }
 
     fn slots_at_the_top(&self) -> usize {
