@@ -114,7 +114,7 @@ const SHARED_SLOT: Awaited = Awaited::kept("a slot that all arrays share", ANYBO
 
 impl Default for Shared {
     fn default() -> Shared {
-        Shared { free: Cell::new(4), given_back: Event::with_capacity(64) }
+        Shared { free: Cell::new(2), given_back: Event::with_capacity(64) }
     }
 }
 

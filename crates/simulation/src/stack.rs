@@ -9,5 +9,5 @@
 mod run;
 mod scenario;
 
-pub use run::{Planted, Report, run_seed};
+pub use run::{PLANTS, Planted, Report, run_seed};
 pub use scenario::Scenario;

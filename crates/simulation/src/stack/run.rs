@@ -31,6 +31,9 @@ pub enum Planted {
     Bcache(bcache::plant::Plant),
 }
 
+/// Those that take a stack to be found.
+pub const PLANTS: [Planted; 1] = [Planted::Md(md::plant::Plant::SlotsShared)];
+
 /// What came of a seed.
 #[derive(Clone, Debug)]
 pub struct Report {

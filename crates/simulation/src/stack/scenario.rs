@@ -133,7 +133,7 @@ impl Scenario {
         stack.clients = slots + 1 + random.below(6) as usize;
         stack.appetite = Appetite {
             requests: 4 + random.below(40),
-            longest: *random.choose(&[1, 8, 64, 256]),
+            longest: *random.choose(&[1, 8, 64, 256, 2048]),
             playground: *random.choose(&[64, 512, 4096, 10_000]),
             discards: stack.discards_alike(),
         };
@@ -290,6 +290,23 @@ impl Scenario {
         }
     }
 
+    /// Layers above the disks.
+    pub fn depth(&self) -> usize {
+        let mut depths: Vec<usize> = Vec::new();
+        let depth = |depths: &[usize], place: Place| match place {
+            Place::Disk(_) => 0,
+            Place::Array(number) => depths[number],
+        };
+        for tier in &self.arrays {
+            let below = tier.below().map(|place| depth(&depths, place)).max();
+            depths.push(below.unwrap_or(0) + 1);
+        }
+        match &self.cached {
+            Some(cached) => depth(&depths, cached.backing) + 1,
+            None => depths.last().copied().unwrap_or(0),
+        }
+    }
+
     /// The number of a device: those of the arrays come behind those of the disks.
     pub fn number(&self, place: Place) -> usize {
         match place {
@@ -300,7 +317,7 @@ impl Scenario {
 
     /// In some lines.
     pub fn describe(&self) -> String {
-        let mut text = format!("{} disks", self.disks.len());
+        let mut text = format!("{} layers on {} disks", self.depth(), self.disks.len());
         for (number, tier) in self.arrays.iter().enumerate() {
             let Tier { wanted, slots, spares, log, requests, lanes, .. } = tier;
             text += &format!(
