@@ -24,8 +24,7 @@ use crate::level::parity::log::PrivateLogState;
 use crate::level::parity::log::private;
 use crate::level::{self, Mapping};
 use crate::limits::{
-    CHECKPOINT_MS, FAN_OUT, JOURNAL_CACHE_BYTES, MAX_READ_ERRORS, MEMBER_TIMEOUT_MS, MEMBERS_ADDED,
-    SAFE_MODE_DELAY_MS,
+    CHECKPOINT_MS, FAN_OUT, JOURNAL_CACHE_BYTES, MAX_READ_ERRORS, MEMBER_TIMEOUT_MS, SAFE_MODE_DELAY_MS,
 };
 use crate::member::{Condition, Flusher, Member, MemberStatus, Recovering};
 use crate::metadata::{self, Found, Metadata};
@@ -221,7 +220,7 @@ impl Array {
             sync: Sync::new(believed, bitmap.clone(), rewritten, members.len(), options.dirty_degraded),
             bitmap,
             lanes: Lanes::new(options.lanes, Sectors(summary.chunk_sectors.into()), height),
-            arena: Arena::new(options.pools.repair_bytes + (members.len() + MEMBERS_ADDED) * 4096),
+            arena: Arena::new(options.pools.repair_bytes),
             clients: Cell::new(0),
             served: Cell::new(0),
             epoch: Cell::new(0),
