@@ -174,7 +174,7 @@ impl Play {
         if let Some(cached) = &self.scenario.cached {
             self.make_cached(cached, &devs).await;
         }
-        self.stop_arrays(&arrays).await;
+        self.stop_arrays(&devs, &arrays).await;
     }
 
     async fn make_cached(&self, cached: &Cached, devs: &[Dev]) {
@@ -366,9 +366,9 @@ impl Play {
         Ok((set, volume))
     }
 
-    /// Asks everything to stop, from above to below. Whether nothing is lost by that.
+    /// Asks everything to stop, from above to below, as a running stack does. Whether nothing is lost by that.
     async fn stop(&self, open: &Open) -> bool {
-        let mut is_good = true;
+        let mut is_good = open.top.quiesce().await.is_ok();
         if let Some((set, _)) = &open.cached
             && let Err(error) = set.stop().await
         {
@@ -377,12 +377,14 @@ impl Play {
                 self.complain("C1", format!("the set cannot be stopped: {error}"));
             }
         }
-        self.stop_arrays(&open.arrays).await && is_good
+        self.stop_arrays(&open.devs, &open.arrays).await && is_good
     }
 
-    async fn stop_arrays(&self, arrays: &[Rc<Array>]) -> bool {
+    async fn stop_arrays(&self, devs: &[Dev], arrays: &[Rc<Array>]) -> bool {
         let mut is_good = true;
-        for array in arrays.iter().rev() {
+        for (dev, array) in devs[self.scenario.disks.len()..].iter().zip(arrays).rev() {
+            // Whatever still asks, as a cache does that writes back, is held.
+            is_good &= dev.quiesce().await.is_ok();
             if let Err(failed) = array.stop().await {
                 is_good = false;
                 if !self.may_fail() {
