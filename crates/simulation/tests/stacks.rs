@@ -3,7 +3,7 @@
 use simulation::stack::{PLANTS, run_seed};
 
 /// Seeds of the ordinary run.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 30;
 
 /// A planted defect that so many seeds do not find would not be found in a minute either.
 const SEEDS_TO_FIND: u64 = 40;
@@ -49,7 +49,7 @@ fn every_planted_defect_is_found() {
 
 #[test]
 fn a_seed_plays_the_same_every_time() {
-    for seed in [3, 17, 39] {
+    for seed in [3, 17] {
         let [first, second] = [run_seed(seed, None), run_seed(seed, None)];
         assert_eq!(first.events, second.events, "seed {seed}");
     }

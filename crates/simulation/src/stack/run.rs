@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use bcache::plant::Memory;
 use bcache::{CacheSet, Volume};
 use bcache_format::Replacement;
 use bcache_format::superblock::CachePlan;
@@ -31,8 +32,14 @@ pub enum Planted {
     Bcache(bcache::plant::Plant),
 }
 
-/// Those that take a stack to be found.
-pub const PLANTS: [Planted; 1] = [Planted::Md(md::plant::Plant::SlotsShared)];
+/// Those that the seeds of stacks must find.
+pub const PLANTS: [Planted; 2] = [
+    Planted::Md(md::plant::Plant::SlotsShared),
+    Planted::Bcache(bcache::plant::Plant::JournalOnASharedQueue),
+];
+
+/// Pages that are free when an era begins.
+const FREE_PAGES: usize = 8;
 
 /// What came of a seed.
 #[derive(Clone, Debug)]
@@ -96,6 +103,9 @@ struct Play {
     crashed: bool,
     eras: u32,
     is_refused: Cell<bool>,
+    /// The memory of a machine whose pages are free again when they were written to the top of the stack. Only workers that are
+    /// made when they are needed take any.
+    memory: Rc<Memory>,
 }
 
 /// A stack that is open.
@@ -135,6 +145,7 @@ impl Play {
             crashed: false,
             eras: 0,
             is_refused: Cell::new(false),
+            memory: Rc::default(),
         }
     }
 
@@ -217,6 +228,8 @@ impl Play {
     /// Opens everything, loads it, and ends it as planned. Whether it was stopped, and nothing is lost by that.
     async fn live(&self, end: End) -> bool {
         let arena = Arena::new(ARENA_BYTES);
+        self.memory.limit();
+        (0..FREE_PAGES).for_each(|_| self.memory.give_back());
         let Some(open) = self.open(&arena).await else { return false };
         let load = Rc::new(self.load(&open, &arena).await);
         load.take_stock(self.scenario.appetite, self.crashed).await;
@@ -409,12 +422,16 @@ impl Play {
             Some(_) if self.crashed => Copies::Somewhere,
             _ => Copies::At(self.copies(open, arena).await),
         };
+        let memory = self.memory.clone();
         Load {
             dev: open.top.clone(),
             model: self.model.clone(),
             arena: arena.clone(),
             world: self.world.clone(),
-            unrecorded: Rc::new(Vec::new),
+            unrecorded: Rc::new(move || {
+                memory.give_back();
+                Vec::new()
+            }),
             violations: self.violations.clone(),
             copies,
             tolerates_errors: self.tolerance(open),
