@@ -6,6 +6,7 @@
 //! - **S1, S4, S5, S6** as for arrays alone, of every array as far as it lies on disks;
 //! - **scrub** at the end a check of each array that is in sync finds nothing.
 
+mod open;
 mod run;
 mod scenario;
 
