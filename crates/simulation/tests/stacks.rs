@@ -23,10 +23,16 @@ fn invariants_hold_for_every_seed_of_stacks() {
 }
 
 /// Seeds that have found something, as scenarios were drawn then.
-const FOUND: [(u64, &str); 1] = [(
-    80,
-    "the rebuild of a raid10 in several lanes kept writes away from one of them alone, and undid one of another",
-)];
+const FOUND: [(u64, &str); 2] = [
+    (
+        80,
+        "the rebuild of a raid10 in several lanes kept writes away from one of them alone, and undid one of another",
+    ),
+    (
+        2854,
+        "a spare that was removed while its log was prepared was taken all the same, and, added again, for a second slot too",
+    ),
+];
 
 #[test]
 fn what_has_found_something_passes() {
