@@ -30,7 +30,7 @@ use crate::errors::Errors;
 use crate::fills::Fills;
 use crate::journal::ring::Ring;
 use crate::journal::writer::{self, Journal};
-use crate::limits::{FILL_BYTES, FILLS, GHOST_PLACES, GHOST_SECTORS, LEAVES_AT_ONCE, WAITERS};
+use crate::limits::{FILL_BYTES, FILLS, GHOST_PLACES, GHOST_SECTORS, WAITERS};
 use crate::open::OpenBuckets;
 use crate::policy::congestion::Congestion;
 use crate::policy::ghost::Ghost;
@@ -109,6 +109,7 @@ impl CacheSet {
         }
         let journal = Journal::new(self.geometry, ring, facts.newest).await;
         let node_bytes = self.geometry.node_sectors() as usize * 512;
+        let leaf_bytes = 2 * self.options.leaves_at_once * open_bytes(&self.geometry).next_power_of_two();
         let engine = Engine {
             journal,
             allocator: Allocator::new(&self.geometry, self.prio_chain.clone()),
@@ -125,7 +126,7 @@ impl CacheSet {
             starving: Cell::new(0),
             vain_looks: Cell::new(0),
             laid: Cell::new(0),
-            leaf_buffers: Arena::new(2 * LEAVES_AT_ONCE * open_bytes(&self.geometry).next_power_of_two()),
+            leaf_buffers: Arena::new(leaf_bytes),
             node_buffers: Arena::new(node_bytes.next_power_of_two()),
             fill_buffers: Arena::new(FILLS / 2 * FILL_BYTES),
             queue: fill::Queue::default(),

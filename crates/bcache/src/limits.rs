@@ -1,5 +1,8 @@
 //! Every limit of the engine, and why it is that number.
 
+/// Requests that a volume serves at once, unless somebody says otherwise.
+pub const SLOTS: usize = 64;
+
 /// Reads of the journal and of long buckets come in pieces of this many bytes.
 pub const READ_BYTES: usize = 256 * 1024;
 
@@ -39,7 +42,7 @@ pub const WAITERS: usize = 512;
 /// Keys of a leaf that are not on disk, at most: one write of it takes about 12 KiB then.
 pub const OPEN_KEYS: usize = 512;
 
-/// Leaves that are written at once for the journal's sake.
+/// Leaves that are written at once for the journal's sake, unless somebody says otherwise.
 pub const LEAVES_AT_ONCE: usize = 4;
 
 /// Buckets that become free at once, within these bounds: what small caches can spare, and what is quickly said.

@@ -22,25 +22,30 @@ use crate::error::SetError;
 use crate::examine::Examined;
 use crate::journal::chain::Entry;
 use crate::journal::{chain, replay};
-use crate::limits::OPEN_KEYS;
+use crate::limits::{LEAVES_AT_ONCE, NODE_CACHE_BYTES, OPEN_KEYS, SLOTS};
 use crate::plant::{self, Plant};
 use crate::reader::Reader;
 
 /// How a set is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Memory for nodes of the tree.
+    /// Memory for nodes of the tree; as much as it takes to go on is had in any case.
     pub node_cache_bytes: usize,
+    /// Requests that each volume serves at once; one will do.
+    pub slots: usize,
+    /// Leaves that are written at once for the journal's sake; one will do.
+    pub leaves_at_once: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { node_cache_bytes: crate::limits::NODE_CACHE_BYTES }
+        Options { node_cache_bytes: NODE_CACHE_BYTES, slots: SLOTS, leaves_at_once: LEAVES_AT_ONCE }
     }
 }
 
 /// An open set.
 pub struct CacheSet {
+    pub(crate) options: Options,
     pub(crate) dev: Dev,
     pub(crate) geometry: Geometry,
     pub(crate) buckets: RefCell<Buckets>,
@@ -112,6 +117,7 @@ impl CacheSet {
         let uuids = reader.uuids(&roots.uuids).await?;
         let (oldest, newest) = (entries[0].seq, entries[entries.len() - 1].seq);
         Ok(CacheSet {
+            options,
             nodes: Nodes::new(dev.clone(), geometry, options.node_cache_bytes, OPEN_KEYS),
             dev,
             geometry,

@@ -6,8 +6,7 @@ use bcache_format::superblock::Backing;
 use block::{Cause, Dev, Failed, Geometry, Op, Outcome, Range, Request, Sectors};
 use runtime::{Engine, Layer};
 
-/// Requests that are carried out at once.
-const SLOTS: usize = 64;
+use crate::limits::SLOTS;
 
 /// A backing device without a cache.
 pub struct Uncached {

@@ -22,6 +22,7 @@ use runtime::{Engine, Layer, RangeLocks};
 use crate::backing::BackingDisk;
 use crate::error::SetError;
 use crate::examine::Examined;
+use crate::limits::SLOTS;
 use crate::set::CacheSet;
 use crate::writeback;
 pub use failure::Standing;
@@ -29,8 +30,6 @@ pub use manage::NotSet;
 use state::BackingState;
 use write::Writer;
 
-/// Requests that a volume serves at once.
-const SLOTS: usize = 64;
 /// Pieces of a request that are under way at once.
 const FAN_OUT: usize = 16;
 
@@ -199,7 +198,8 @@ impl Volume {
 
     /// The device that serves it.
     pub fn device(self: &Rc<Volume>) -> Dev {
-        Layer::new(self.clone(), SLOTS, FAN_OUT, serve)
+        let slots = self.set.as_ref().map_or(SLOTS, |set| set.options.slots);
+        Layer::new(self.clone(), slots, FAN_OUT, serve)
     }
 
     /// The mode in which it is cached.

@@ -87,7 +87,7 @@ async fn start(devs: &[Dev; 2], arena: &Rc<Arena>, mode: CacheMode) -> (Rc<Cache
     let superblocks = [cache, backing].map(|plan| plan.superblock().unwrap());
     create(&superblocks, devs, arena).await.unwrap();
     found(&devs[0], &examined(&devs[0], arena).await, arena, None).await.unwrap();
-    let options = Options { node_cache_bytes: 0 };
+    let options = Options { node_cache_bytes: 0, ..Options::default() };
     let set =
         CacheSet::open(devs[0].clone(), &examined(&devs[0], arena).await, arena, options).await.unwrap();
     let set = Rc::new(set);

@@ -85,7 +85,7 @@ impl Bench {
     /// Runs everything; what belongs to no set is attached.
     async fn start(&self) -> Running {
         let cache: Dev = self.cache.clone();
-        let options = Options { node_cache_bytes: 0 };
+        let options = Options { node_cache_bytes: 0, ..Options::default() };
         let set = CacheSet::open(cache.clone(), &self.examined(&cache).await, &self.arena, options).await;
         let set = Rc::new(set.unwrap());
         set.start(Replacement::Lru).await.unwrap();

@@ -90,7 +90,7 @@ async fn looks(cache: Dev, backing: Dev) {
     for finding in check(&Reader::new(cache.clone(), geometry, arena.clone()).unwrap()).await.findings {
         assert!(!finding.to_string().is_empty());
     }
-    let options = Options { node_cache_bytes: 0 };
+    let options = Options { node_cache_bytes: 0, ..Options::default() };
     let Ok(set) = CacheSet::open(cache.clone(), &examined, &arena, options).await else { return };
     let below = examine(&backing, &arena).await.unwrap();
     let Kind::Backing(facts) = below.summary.kind else { panic!("a backing device") };

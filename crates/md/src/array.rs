@@ -24,12 +24,12 @@ use crate::level::parity::log::PrivateLogState;
 use crate::level::parity::log::private;
 use crate::level::{self, Mapping};
 use crate::limits::{
-    CHECKPOINT_MS, FAN_OUT, JOURNAL_CACHE_BYTES, MAX_READ_ERRORS, MEMBER_TIMEOUT_MS, MEMBERS_ADDED,
-    SAFE_MODE_DELAY_MS, SLOTS,
+    CHECKPOINT_MS, FAN_OUT, JOURNAL_CACHE_BYTES, MAX_READ_ERRORS, MEMBER_TIMEOUT_MS, SAFE_MODE_DELAY_MS,
 };
 use crate::member::{Condition, Flusher, Member, MemberStatus, Recovering};
 use crate::metadata::{self, Found, Metadata};
 use crate::plant::{self, Plant};
+use crate::pools::Pools;
 use crate::redundancy::Redundancy;
 use crate::roster::Roster;
 use crate::still::Still;
@@ -62,6 +62,8 @@ pub struct Options {
     pub journal_mode: JournalMode,
     /// Bytes of memory for what such a journal has and no member yet.
     pub journal_cache_bytes: usize,
+    /// How much there is of what requests wait for.
+    pub pools: Pools,
 }
 
 impl Default for Options {
@@ -79,6 +81,7 @@ impl Default for Options {
             private_log: None,
             journal_mode: JournalMode::WriteThrough,
             journal_cache_bytes: JOURNAL_CACHE_BYTES,
+            pools: Pools::default(),
         }
     }
 }
@@ -143,9 +146,6 @@ pub(crate) struct Writing<'a> {
     _marked: Option<Marked>,
 }
 
-/// Memory for superblocks and repairs: a superblock for each member, and a request's worth of zeroes or repair.
-const ARENA_BYTES: usize = 4 << 20;
-
 impl Array {
     /// Opens `set`, whose candidates' devices are `devs` (the same numbers). For writing, the devices are the members
     /// themselves; otherwise overlays over them. No byte is written before the first request asks for it.
@@ -176,7 +176,7 @@ impl Array {
         });
         let all = members.iter().chain(&journal);
         let height = 1 + all.map(|member| member.dev.height()).max().unwrap_or(0);
-        let (mapping, size) = level::map(&summary, &members, options.layout, options.lanes, height)
+        let (mapping, size) = level::map(&summary, &members, &options, height)
             .map_err(|hindrance| OpenError::Hindered(vec![hindrance]))?;
         if let (Mapping::Parity(level), Some(journal)) = (&mapping, &journal) {
             level.set_journal(journal.clone(), height, &options);
@@ -220,7 +220,7 @@ impl Array {
             sync: Sync::new(believed, bitmap.clone(), rewritten, members.len(), options.dirty_degraded),
             bitmap,
             lanes: Lanes::new(options.lanes, Sectors(summary.chunk_sectors.into()), height),
-            arena: Arena::new(ARENA_BYTES + (members.len() + MEMBERS_ADDED) * 4096),
+            arena: Arena::new(options.pools.repair_bytes),
             clients: Cell::new(0),
             served: Cell::new(0),
             epoch: Cell::new(0),
@@ -255,9 +255,9 @@ impl Array {
         Ok(array)
     }
 
-    /// The array as a device, served from [`SLOTS`] slots.
+    /// The array as a device.
     pub fn device(self: &Rc<Array>) -> Dev {
-        Layer::new(self.clone(), SLOTS, FAN_OUT, level::serve)
+        Layer::new(self.clone(), self.options.pools.slots, FAN_OUT, level::serve)
     }
 
     /// What it looks like now.

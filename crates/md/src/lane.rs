@@ -35,6 +35,11 @@ impl Lanes {
         Lanes { lanes: (0..count.max(1)).map(|_| lane()).collect(), band }
     }
 
+    /// All of them, by their numbers.
+    pub fn all(&self) -> impl Iterator<Item = (usize, &Lane)> {
+        self.lanes.iter().enumerate()
+    }
+
     /// The lane of the sector `at`.
     pub fn of(&self, at: Sectors) -> &Lane {
         &self.lanes[self.number_of(at)]

@@ -26,6 +26,9 @@ pub const RESYNC_WINDOW: usize = 512 << 10;
 /// disk to stream.
 pub const PARITY_WINDOW: usize = 128 << 10;
 
+/// Memory for repairs and zeroes, in bytes: some requests' worth. Errors of disks are rare.
+pub const REPAIR_BYTES: usize = 4 << 20;
+
 /// Groups of writes and recoveries under way at once. Each keeps every member busy; more only take memory.
 pub const PARITY_WORKS: usize = 32;
 

@@ -255,6 +255,9 @@ impl Array {
             self.fail(member, failed);
             return Err(failed);
         }
+        if member.condition() != Condition::Spare {
+            return Ok(()); // while its log was prepared it was removed, or has failed
+        }
         let holders = if replaces { &self.replacements } else { &self.seats };
         let before = holders[usize::from(slot)].replace(Some(at));
         if let Some(before) = before {

@@ -10,7 +10,7 @@ use runtime::waits::doing;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use block::{Cause, Failed, Fan, Origin, Outcome, Priority, Request, Sectors};
+use block::{Arena, Cause, Failed, Fan, MAX_BUFFER, Origin, Outcome, Priority, Request, Sectors};
 use md_format::private_log::fingerprint;
 use md_format::superblock::{self, Entry, Recovery, Summary};
 use md_format::{Features, FormatError, ResyncOffset, Role};
@@ -25,6 +25,10 @@ use crate::plant::{self, Plant};
 
 /// Bytes of a superblock as it is written: all that was read, so that what follows it in its block survives.
 const SUPERBLOCK_BYTES: usize = md_format::limits::SUPERBLOCK_BYTES;
+
+/// A superblock, and what else is written with it where there is a private log: a member that does not answer keeps them.
+/// Beside those there is room for a list of bad blocks.
+const BYTES_OF_A_MEMBER: usize = 2 * 4096;
 
 /// Tasks that can wait for a round at once without allocating: every slot, and the few of the array itself.
 const WAITERS: usize = 2 * crate::limits::SLOTS;
@@ -60,6 +64,9 @@ pub(crate) struct Metadata {
     idle: Event,
     /// The table of members as the superblocks have it, kept to be filled again without allocating.
     entries: RefCell<Vec<Entry>>,
+    /// Memory for what is written here. Nobody else has any of it: who repairs something waits for superblocks, and keeps the
+    /// memory for repairs meanwhile.
+    pub arena: Rc<Arena>,
 }
 
 /// What there was when the array was opened. Catching up records that, whatever has happened since, or a superblock would be
@@ -126,6 +133,7 @@ impl Metadata {
             stopped: Cell::new(false),
             changed: Event::with_capacity(WAITERS),
             idle: Event::with_capacity(4),
+            arena: Arena::new(MAX_BUFFER + (members + MEMBERS_ADDED) * BYTES_OF_A_MEMBER),
         }
     }
 
@@ -439,7 +447,7 @@ fn written_alone(array: &Array) -> Option<usize> {
 async fn write_bad_blocks(array: &Array, member: &Member) {
     while let Some((at, area)) = member.bad.to_write() {
         array.rank(Step::Buffers).wait();
-        let buf = array.arena.wait_take(area.len()).await;
+        let buf = array.metadata.arena.wait_take(area.len()).await;
         buf.copy_from_slice(0, &area);
         let write = Request::write(at, buf).with_fua();
         let write = Request { origin: Origin::Metadata, priority: Priority::Urgent, ..write };
@@ -463,7 +471,7 @@ async fn write_wave<'a>(array: &Array, wave: impl Iterator<Item = &'a Rc<Member>
             continue;
         }
         array.rank(Step::Buffers).wait();
-        let buf = array.arena.wait_take(SUPERBLOCK_BYTES).await;
+        let buf = array.metadata.arena.wait_take(SUPERBLOCK_BYTES).await;
         buf.copy_from_slice(0, &member.superblock.borrow()[..]);
         let write = Request::write(Sectors(member.place.get().sector), buf).with_fua();
         let write = Request { origin: Origin::Metadata, priority: Priority::Urgent, ..write };
@@ -582,7 +590,7 @@ fn entry(member: &Member) -> Entry {
 
 #[cfg(test)]
 mod tests {
-    use block::{Arena, Dev, Geometry};
+    use block::{Dev, Geometry};
     use md_format::{Level, Version};
     use runtime::Runtime;
     use runtime::sim::World;

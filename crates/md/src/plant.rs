@@ -3,7 +3,11 @@
 //! A plant is chosen for the running thread, and only builds with debug assertions listen to it: in a release build
 //! [`is`] is constantly false and every plant is gone.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use runtime::Event;
+use runtime::waits::{ANYBODY, Awaited};
 
 /// A defect that can be planted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,11 +62,14 @@ pub enum Plant {
     WriteErrorUnlisted,
     /// It is listed, and put on record after the request is answered (S5).
     ListedAfterAnswer,
+    /// All arrays serve their requests from the same few slots: those of the upper ones have them, and wait for lower ones that
+    /// get none (P3).
+    SlotsShared,
 }
 
 impl Plant {
     /// Those that the simulation must find. [`Plant::DoubtBelieved`] takes more than it meets by chance: `tests/recovery.rs`
-    /// has it.
+    /// has it. [`Plant::SlotsShared`] takes an array on another one: the seeds of stacks find it.
     pub const ALL: [Plant; 24] = [
         Plant::MarkAfterWrite,
         Plant::FlushSwallowed,
@@ -93,10 +100,48 @@ impl Plant {
 
 thread_local! {
     static PLANTED: Cell<Option<Plant>> = const { Cell::new(None) };
+    static SHARED: RefCell<Rc<Shared>> = RefCell::default();
+}
+
+/// Slots of all arrays of a thread.
+struct Shared {
+    free: Cell<usize>,
+    given_back: Event,
+}
+
+/// What is waited for in them. Any request may bring it: that is the defect.
+const SHARED_SLOT: Awaited = Awaited::kept("a slot that all arrays share", ANYBODY);
+
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared { free: Cell::new(2), given_back: Event::with_capacity(64) }
+    }
+}
+
+/// One of these slots, until it is dropped.
+pub(crate) struct SharedSlot(Rc<Shared>);
+
+impl Drop for SharedSlot {
+    fn drop(&mut self) {
+        self.0.free.set(self.0.free.get() + 1);
+        self.0.given_back.notify();
+    }
+}
+
+/// Waits for a slot that all arrays share, if that is planted.
+pub(crate) async fn shared_slot() -> Option<SharedSlot> {
+    if !is(Plant::SlotsShared) {
+        return None;
+    }
+    let shared = SHARED.with_borrow(Rc::clone);
+    shared.given_back.wait_for(SHARED_SLOT, || shared.free.get() > 0).await;
+    shared.free.set(shared.free.get() - 1);
+    Some(SharedSlot(shared))
 }
 
 /// Plants a defect in this thread's arrays, or takes it out again.
 pub fn set(plant: Option<Plant>) {
+    SHARED.take();
     PLANTED.set(plant);
 }
 

@@ -9,11 +9,11 @@ use std::rc::Rc;
 use block::{Arena, Buf, Cause, Failed, Op, Origin, Range, Request, Sectors};
 use common::{Bench, Made, SIZE};
 use md::array::Happening;
-use md::{Action, Array, Condition, Hindrance, Options, SyncState, assemble};
+use md::{Action, Array, Condition, Hindrance, Options, Pools, SyncState, assemble};
 use md_format::superblock::{Entry, Superblock, seal, sync};
 use md_format::{Level, Place, ResyncOffset, Role, Version};
 use runtime::sim::{Fate, World};
-use runtime::{Phase, Seen, set_probe, sleep_ms};
+use runtime::{Phase, Seen, now, set_probe, sleep_ms, sleep_until};
 
 /// The role that a member's superblock, as a power cut would leave it, gives to a device.
 fn durable_role(bench: &Bench, member: usize, of: u32) -> Role {
@@ -45,6 +45,31 @@ fn a_bad_sector_is_repaired_from_the_other_copy_and_counted() {
         array.stop().await.unwrap();
         assert_eq!(bench.summary(0).await.corrected_reads, 1, "it is on record");
     });
+}
+
+#[test]
+fn repairs_leave_memory_for_the_superblock_that_they_wait_for() {
+    // The moment counts: all of them have their memory while superblocks are written that say clean.
+    for turn in 0..150 {
+        let bench = Bench::new(1, Made::default());
+        bench.run(async {
+            let pools = Pools { slots: 8, ..Pools::LEAST };
+            let options = Options { pools, safe_mode_delay_ms: 1, ..Options::default() };
+            let array = bench.open_with(options).await.unwrap();
+            let device = array.device();
+            let data = array.members()[0].data_offset.0;
+            bench.disk(0).set_faults(|faults| {
+                faults.bad_sectors = (0..8).map(|at| data + 2048 * at).collect();
+            });
+            bench.write(&device, 18_000, 7, 1).await.unwrap();
+            sleep_until(now().after_ns(20_000 * turn)).await;
+            let read = |at: u64| Request::read(Sectors(2048 * at), bench.arena.take(1 << 20).unwrap());
+            let reads: Vec<_> = (0..8).map(|at| device.start(read(at))).collect();
+            for read in reads {
+                read.await.unwrap();
+            }
+        });
+    }
 }
 
 #[test]

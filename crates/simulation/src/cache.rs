@@ -10,6 +10,7 @@
 //!
 //! In one seed of five volumes in the cache alone come and go beside the others.
 
+pub(crate) mod devices;
 mod passing;
 mod run;
 mod scenario;

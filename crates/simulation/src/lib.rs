@@ -16,13 +16,16 @@
 //! - **P3** while requests are pending, something completes.
 
 mod answer;
+mod arrays;
 pub mod cache;
+mod era;
 mod load;
 mod model;
 mod remote;
 mod requests;
 mod run;
 mod scenario;
+pub mod stack;
 mod watch;
 
 pub use run::{Report, Violation, has_journal, has_log, run_seed};

@@ -25,13 +25,21 @@ pub struct Load {
     /// What was found wrong.
     pub violations: Rc<RefCell<Vec<Violation>>>,
     /// The bytes of a sector on each copy that is in sync: more than one may be right while a resync has not come by.
-    pub copies: Box<dyn Fn(u64) -> Vec<Vec<u8>>>,
+    pub copies: Copies,
     /// Whether a request that begins now may fail.
     pub tolerates_errors: Box<dyn Fn() -> bool>,
 }
 
+/// Where else a sector lies.
+pub enum Copies {
+    /// There, by sector.
+    At(Box<dyn Fn(u64) -> Vec<Vec<u8>>>),
+    /// Nobody can say: whatever a crash may have left may come to light.
+    Somewhere,
+}
+
 /// What clients ask for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub struct Appetite {
     /// Requests of each.
     pub requests: u64,
@@ -39,6 +47,8 @@ pub struct Appetite {
     pub longest: u64,
     /// The part of the device that they use, in sectors.
     pub playground: u64,
+    /// Whether they discard; otherwise they ask for zeroes instead.
+    pub discards: bool,
 }
 
 /// The bytes of one sector that holds `value`.
@@ -80,8 +90,8 @@ impl Load {
                 0..45 => self.write(range, fua).await,
                 45..80 => drop(self.read(range).await),
                 80..90 => self.flush().await,
-                90..95 => self.zeroes(range, fua).await,
-                _ => self.discard(range).await,
+                95.. if scenario.discards => self.discard(range).await,
+                _ => self.zeroes(range, fua).await,
             }
         }
     }
@@ -191,10 +201,14 @@ impl Load {
     fn settle(&self, range: Range, buf: &Buf) {
         let mut bytes = [0; SECTOR as usize];
         for (n, sector) in (range.start.0..range.end().0).enumerate() {
+            let Copies::At(copies) = &self.copies else {
+                self.model.borrow_mut().lose(sector);
+                continue;
+            };
             buf.copy_to_slice(n * SECTOR as usize, &mut bytes);
             // Until a resync has come by, the copy that is read can fail and another take its place: what nobody was
             // ever told is there may then be as it is on the other.
-            let copies = (self.copies)(sector);
+            let copies = copies(sector);
             let values = copies.iter().map(|copy| &copy[..]).chain([&bytes[..]]);
             let values = values.filter_map(|bytes| value_of(bytes, sector).ok()).collect();
             self.model.borrow_mut().settle(sector, values);

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use md::plant::Plant;
-use simulation::{has_journal, has_log, run_seed};
+use simulation::stack::{self, Planted};
+use simulation::{Violation, has_journal, has_log, run_seed};
 
 /// Plays seeds of the simulated world and says which of them broke an invariant.
 #[derive(Parser)]
@@ -24,6 +25,9 @@ struct Arguments {
     /// Those of caches instead of arrays.
     #[arg(long)]
     caches: bool,
+    /// Those of stacks of arrays and caches.
+    #[arg(long)]
+    stacks: bool,
     /// Play this one alone, and say what it stands for.
     #[arg(long)]
     seed: Option<u64>,
@@ -63,6 +67,15 @@ fn main() -> ExitCode {
         eprintln!("planted defects need debug assertions: cargo run --profile sim -p simulation -- ...");
         return ExitCode::from(2);
     }
+    if arguments.stacks {
+        let plant = plant.map(Planted::Md);
+        let good = match (arguments.seed, arguments.plants) {
+            (Some(seed), _) => play_stack(seed, plant, true),
+            (None, true) => stack::PLANTS.into_iter().all(|plant| finds_in_stack(plant, seeds(&arguments))),
+            (None, false) => play_stacks(seeds(&arguments), plant),
+        };
+        return if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let good = match (arguments.seed, arguments.plants) {
         (Some(seed), _) => play_one(seed, plant),
         (None, true) => Plant::ALL.into_iter().all(|plant| finds(plant, seeds(&arguments))),
@@ -80,7 +93,10 @@ fn seeds(arguments: &Arguments) -> impl Iterator<Item = u64> + use<> {
 
 fn by_name(name: &str) -> Result<Plant, String> {
     let known = || Plant::ALL.iter().map(|plant| format!("{plant:?}")).collect::<Vec<_>>().join(", ");
-    let found = Plant::ALL.into_iter().find(|plant| format!("{plant:?}").eq_ignore_ascii_case(name));
+    let found = Plant::ALL
+        .into_iter()
+        .chain([Plant::SlotsShared])
+        .find(|plant| format!("{plant:?}").eq_ignore_ascii_case(name));
     found.ok_or_else(|| format!("no defect is called {name}; there are {}", known()))
 }
 
@@ -139,16 +155,8 @@ fn play_cache(seed: u64, says: bool) -> bool {
 }
 
 fn finds_in_cache(plant: bcache::plant::Plant, seeds: impl Iterator<Item = u64>) -> bool {
-    let mut count = 0;
-    for seed in seeds {
-        count += 1;
-        if let Some(violation) = simulation::cache::run_seed(seed, Some(plant)).violations.first() {
-            println!("{plant:?}: found by seed {seed}, after {count} seeds: {violation}");
-            return true;
-        }
-    }
-    println!("{plant:?}: NOT found by {count} seeds");
-    false
+    let play = |seed| simulation::cache::run_seed(seed, Some(plant)).violations;
+    found(&format!("{plant:?}"), seeds, play)
 }
 
 fn play_caches(seeds: impl Iterator<Item = u64>) -> bool {
@@ -161,15 +169,49 @@ fn play_caches(seeds: impl Iterator<Item = u64>) -> bool {
     bad == 0
 }
 
+/// Plays a seed of stacks; says what it stands for if asked to, or if it is bad.
+fn play_stack(seed: u64, plant: Option<Planted>, says: bool) -> bool {
+    let report = stack::run_seed(seed, plant);
+    if says || !report.violations.is_empty() {
+        println!("seed {seed}: {}", report.scenario.describe());
+        let refused = if report.is_refused { ", refused in the end" } else { "" };
+        println!("  {} events in {} eras{refused}", report.events, report.eras);
+    }
+    for violation in report.violations.iter().take(5) {
+        println!("  {violation}");
+    }
+    report.violations.is_empty()
+}
+
+fn play_stacks(seeds: impl Iterator<Item = u64>, plant: Option<Planted>) -> bool {
+    let (mut count, mut bad) = (0, 0);
+    for seed in seeds {
+        count += 1;
+        bad += u64::from(!play_stack(seed, plant, false));
+    }
+    println!("{count} seeds of stacks, {bad} bad");
+    bad == 0
+}
+
+fn finds_in_stack(plant: Planted, seeds: impl Iterator<Item = u64>) -> bool {
+    let play = |seed| stack::run_seed(seed, Some(plant)).violations;
+    found(&format!("{plant:?}"), seeds, play)
+}
+
 fn finds(plant: Plant, seeds: impl Iterator<Item = u64>) -> bool {
+    found(&format!("{plant:?}"), seeds, |seed| run_seed(seed, Some(plant)).violations)
+}
+
+/// Whether one of the seeds finds a planted defect.
+fn found(plant: &str, seeds: impl Iterator<Item = u64>, mut play: impl FnMut(u64) -> Vec<Violation>) -> bool {
     let mut count = 0;
     for seed in seeds {
         count += 1;
-        if let Some(violation) = run_seed(seed, Some(plant)).violations.first() {
-            println!("{plant:?}: found by seed {seed}, after {count} seeds: {violation}");
+        if let Some(violation) = play(seed).first() {
+            println!("{plant}: found by seed {seed}, after {count} seeds: {violation}");
             return true;
         }
     }
-    println!("{plant:?}: NOT found by {count} seeds");
+    println!("{plant}: NOT found by {count} seeds");
     false
 }

@@ -17,16 +17,16 @@ pub struct Asker {
     pub world: Rc<World>,
     /// The array.
     pub array: Rc<Array>,
-    /// The disks.
+    /// The devices that its members are, or were, by their numbers.
     pub devs: Vec<Dev>,
-    /// Disks that must stay well.
+    /// Those that must stay well.
     pub well: Vec<usize>,
     /// Who has to know when the array has changed.
     pub watch: Rc<Watch>,
     /// The array itself is changed, too.
     pub grown: bool,
-    /// Its journal is in write-back mode, and what it is in changes.
-    pub write_back: bool,
+    /// The device of its journal, where that is in write-back mode, and what it is in changes.
+    pub journal: Option<usize>,
     /// It was made with partial parity logs, and can do without.
     pub ppl: bool,
 }
@@ -43,8 +43,8 @@ impl Asker {
         for _ in 0..self.world.draw(|random| 1 + random.below(4)) {
             let (kind, ms) = self.world.draw(|random| (random.below(kinds), random.below(300)));
             sleep_ms(ms).await;
-            if self.write_back && self.world.draw(|random| random.one_in(3)) {
-                self.change_mode().await;
+            if let Some(journal) = self.journal.filter(|_| self.world.draw(|random| random.one_in(3))) {
+                self.change_mode(journal).await;
                 continue;
             }
             if self.ppl && self.world.draw(|random| random.one_in(3)) {
@@ -107,7 +107,7 @@ impl Asker {
     }
 
     /// Has the journal write through, and back again after a while; or takes it away, and gives it back.
-    async fn change_mode(&self) {
+    async fn change_mode(&self, journal: usize) {
         let pause = || sleep_ms(self.world.draw(|random| random.below(20)));
         if self.world.draw(|random| random.one_in(2)) {
             let _ = self.array.grow(Growth::JournalMode(JournalMode::WriteThrough)).await;
@@ -115,7 +115,7 @@ impl Asker {
         } else {
             let _ = self.array.grow(Growth::RemoveJournal).await;
             pause().await;
-            let (name, dev) = ((self.devs.len() - 1).to_string(), self.devs[self.devs.len() - 1].clone());
+            let (name, dev) = (journal.to_string(), self.devs[journal].clone());
             let _ = self.array.add_journal(Newcomer { name, dev, examined: None }).await;
         }
         let _ = self.array.grow(Growth::JournalMode(JournalMode::WriteBack)).await;
@@ -154,7 +154,7 @@ impl Asker {
 }
 
 /// A check of an array that was whole and in sync all the time finds nothing.
-async fn compare(array: &Array) -> Option<Violation> {
+pub(crate) async fn compare(array: &Array) -> Option<Violation> {
     let is_sound = || {
         let members = array.members();
         let lists_bad = members.iter().any(|member| member.bad_blocks > 0);

@@ -8,15 +8,16 @@ use std::rc::Rc;
 use block::{Arena, Dev, Range, Sectors};
 use md::plant::{self, Plant};
 use md::{
-    Action, Array, BitmapWish, Candidate, Condition, Creation, Hindrance, JournalMode, MemberStatus,
-    OpenError, Options, PrivateLogState, SyncState, assemble, create, examine, plan_creation,
+    Action, Array, Condition, Hindrance, JournalMode, MemberStatus, OpenError, Options, PrivateLogState,
+    SyncState, assemble,
 };
 use md_format::{Level, Version};
 use runtime::sim::{Fate, Random, World};
-use runtime::waits::tell;
-use runtime::{Driver, Runtime, now, sleep_ms, sleep_until, spawn};
+use runtime::{Runtime, now, sleep_ms, sleep_until, spawn};
 
-use crate::load::Load;
+use crate::arrays::{self, Looked};
+use crate::era::{Era, Patience};
+use crate::load::{Copies, Load};
 use crate::model::Model;
 use crate::remote::Remote;
 use crate::requests;
@@ -66,8 +67,8 @@ pub struct Report {
 /// Memory of the clients: what eight of them need at most, and stock-taking.
 const ARENA_BYTES: usize = 16 << 20;
 
-/// Events after which an era that does not end by itself has surely gone wrong (P3).
-const FAR_TOO_MANY_EVENTS: u64 = 5_000_000;
+/// An era that does not end by itself by then has surely gone wrong (P3). It may be long: nothing happens for most of it.
+const PATIENCE: Patience = Patience { events: 5_000_000, ns: u64::MAX };
 
 /// What tells the chance of remote members from all other: `remote` as a number.
 const REMOTE: u64 = 0x7265_6d6f_7465;
@@ -223,76 +224,33 @@ impl Play {
 
     /// Creates the array on empty disks, durably.
     fn make(&self) {
-        let scenario = &self.scenario;
-        let slots = (0..scenario.slots()).map(|member| Some(scenario.geometry(member))).collect();
-        let spares =
-            (scenario.slots()..scenario.members.len()).map(|member| scenario.geometry(member)).collect();
+        let (scenario, devs) = (&self.scenario, self.devs());
         let runtime = Runtime::new(self.world.clone());
-        let is_striped = !matches!(scenario.level, Level::Linear | Level::Raid1);
-        let creation = Creation {
-            name: "simulated".to_owned(),
-            host: None,
-            level: scenario.level,
-            version: scenario.version,
-            chunk_sectors: is_striped.then_some(scenario.chunk_sectors),
-            layout: (is_striped && scenario.level != Level::Raid4).then_some(scenario.layout),
-            size: scenario.size,
-            bitmap: scenario.bitmap_chunk.map(|bytes| BitmapWish { chunk_bytes: Some(bytes) }),
-            ppl: scenario.ppl,
-            journal: scenario.journal.map(|size| scenario.shape(size)),
-            assume_clean: scenario.assume_clean,
-            slots,
-            write_mostly: Vec::new(),
-            spares,
-            uuid: runtime::random_uuid(),
-            device_uuids: self.world.disks().iter().map(|_| runtime::random_uuid()).collect(),
-            now_s: runtime::wall_seconds(),
-        };
-        let arena = Arena::new(1 << 20);
-        let plans = plan_creation(&creation).expect("a scenario can be created");
-        let devs: Vec<_> = self.devs().into_iter().map(Some).collect();
-        runtime.block_on(create(&plans, &devs, &arena)).expect("disks without faults take an array");
+        runtime.block_on(arrays::make(
+            &scenario.wanted(),
+            &devs,
+            scenario.spares,
+            scenario.journal.is_some(),
+        ));
     }
 
     /// One era: open, take stock, load with faults, end.
     fn era(&mut self, end: End) {
-        let start = self.world.events_done();
         let limit = match end {
-            End::PowerCut(events) | End::Kill(events) => start + events,
-            End::PowerCutLater(_) | End::Stop => u64::MAX,
+            End::PowerCut(events) | End::Kill(events) => Some(events),
+            End::PowerCutLater(_) | End::Stop => None,
         };
-        let runtime = Runtime::new(self.world.clone());
-        let world = self.world.clone();
-        let mut told = String::new();
-        let ended = runtime.run_until(self.live(end), |_| {
-            let goes_on = !world.is_stuck() && world.events_done() < limit.min(start + FAR_TOO_MANY_EVENTS);
-            if !goes_on {
-                told = tell(&runtime.waiting());
-            }
-            goes_on
-        });
+        let era = Era::begin(&self.world);
+        let played = era.play(self.live(end), limit, PATIENCE);
         self.watch.set(None, Vec::new());
         let array = self.current.take();
         self.was_kept.set(array.is_some_and(|array| array.private_log() == Some(PrivateLogState::Kept)));
         self.remotes.borrow_mut().clear();
-        let (stuck, events) = (self.world.is_stuck(), self.world.events_done() - start);
-        if ended.is_none() && (stuck || events >= FAR_TOO_MANY_EVENTS) {
-            self.complain(
-                "P3",
-                format!(
-                    "after {events} events of the era requests are pending and nothing completes: {told}"
-                ),
-            );
-        }
-        drop(runtime);
-        match end {
-            End::PowerCut(_) | End::PowerCutLater(_) => self.world.power_cut(),
-            End::Kill(_) | End::Stop => self.world.kill(),
-        }
-        for disk in self.world.disks() {
-            disk.set_fate(Fate::Alive);
-            disk.set_faults(|faults| *faults = Default::default());
-        }
+        let ended = played.unwrap_or_else(|violation| {
+            self.violations.borrow_mut().push(violation);
+            None
+        });
+        era.end(matches!(end, End::PowerCut(_) | End::PowerCutLater(_)));
         self.model.borrow_mut().forget_readers();
         // What a crash has left is there until somebody opens the array.
         self.crashed = end != End::Stop || (self.crashed && ended == Some(false));
@@ -340,7 +298,7 @@ impl Play {
                 well,
                 watch: self.watch.clone(),
                 grown: self.scenario.grown,
-                write_back: self.scenario.write_back.is_some(),
+                journal: self.scenario.write_back.map(|_| devs.len() - 1),
                 ppl: self.scenario.grown && self.scenario.ppl,
             };
             let asked = asker.ask();
@@ -463,22 +421,11 @@ impl Play {
     }
 
     async fn open_with(&self, devs: &[Dev], write: bool) -> Option<Rc<Array>> {
-        let arena = Arena::new(1 << 20);
-        let mut candidates = Vec::new();
-        let mut used = Vec::new();
-        let mut layout = vec![None; devs.len()];
-        for (disk, dev) in devs.iter().enumerate() {
-            match examine(dev, &arena).await {
-                Ok(mut examined) => {
-                    if self.is_stranger {
-                        examined.private_log = None;
-                    }
-                    layout[disk] = Some((examined.place, Sectors(examined.summary.data_offset)));
-                    candidates.push(Candidate { name: disk.to_string(), examined });
-                    used.push(dev.clone());
-                }
-                Err(error) => self.complain("assembly", format!("disk {disk}: {error}")),
-            }
+        let Looked { mut candidates, devs: used, layout, flaws } =
+            arrays::look(devs.iter().cloned().enumerate()).await;
+        flaws.into_iter().for_each(|flaw| self.complain("assembly", flaw));
+        if self.is_stranger {
+            candidates.iter_mut().for_each(|candidate| candidate.examined.private_log = None);
         }
         let sets = assemble(&candidates);
         let [set] = &sets[..] else {
@@ -539,7 +486,7 @@ impl Play {
             world: self.world.clone(),
             unrecorded: Rc::new(move || watch.unrecorded(&world)),
             violations: self.violations.clone(),
-            copies: copies_of(&self.world, array),
+            copies: Copies::At(copies_of(&self.world, array)),
             tolerates_errors: tolerates_errors(array, self.scenario.journal_fails),
         }
     }
@@ -547,7 +494,7 @@ impl Play {
 
 /// Whether a request may fail: without redundancy, where a journal may fail, and where parity is not known to belong to the data yet, or never will
 /// be, and is listed as bad (S6).
-fn tolerates_errors(array: &Rc<Array>, journal_fails: bool) -> Box<dyn Fn() -> bool> {
+pub(crate) fn tolerates_errors(array: &Rc<Array>, journal_fails: bool) -> Box<dyn Fn() -> bool> {
     let array = array.clone();
     let level = array.shape().summary.level;
     Box::new(move || {
@@ -583,7 +530,7 @@ pub(crate) fn disk_of(member: &MemberStatus) -> usize {
 
 /// Disks that stay well, so that no client ever sees an error: some of those in sync that are enough together, also without
 /// those that list bad blocks, which others have.
-fn well(world: &World, array: &Array, journal_fails: bool) -> Vec<usize> {
+pub(crate) fn well(world: &World, array: &Array, journal_fails: bool) -> Vec<usize> {
     let members = array.members();
     let mut well: Vec<usize> =
         (0..members.len()).filter(|at| members[*at].condition == Condition::InSync).collect();
@@ -601,7 +548,12 @@ fn well(world: &World, array: &Array, journal_fails: bool) -> Vec<usize> {
 }
 
 /// What goes wrong in an era: to every member of an array with redundancy but some that are enough.
-async fn trouble(world: Rc<World>, array: Rc<Array>, well: Vec<usize>, break_off: impl Fn(&World, usize)) {
+pub(crate) async fn trouble(
+    world: Rc<World>,
+    array: Rc<Array>,
+    well: Vec<usize>,
+    break_off: impl Fn(&World, usize),
+) {
     if !has_redundancy(array.shape().summary.level) {
         return;
     }

@@ -4,6 +4,7 @@ use block::{Geometry, Sectors};
 use md_format::{Level, Version};
 use runtime::sim::Random;
 
+use crate::arrays::Wanted;
 use crate::load::Appetite;
 
 /// One scenario, drawn from a seed.
@@ -112,7 +113,7 @@ pub fn has_redundancy(level: Level) -> bool {
 }
 
 /// Any layout of raid5 or raid6.
-fn parity_layout(random: &mut Random, level: Level) -> u32 {
+pub(crate) fn parity_layout(random: &mut Random, level: Level) -> u32 {
     match level {
         Level::Raid5 => random.below(6) as u32,
         Level::Raid6 => *random.choose(&[0, 1, 2, 3, 4, 5, 8, 9, 10, 16, 17, 18, 19, 20]),
@@ -121,7 +122,7 @@ fn parity_layout(random: &mut Random, level: Level) -> u32 {
 }
 
 /// Any layout of a raid10 on so many members: near, far, offset, both at once, far sets.
-fn raid10_layout(random: &mut Random, members: u32) -> u32 {
+pub(crate) fn raid10_layout(random: &mut Random, members: u32) -> u32 {
     let near = 1 + random.below(3) as u32;
     let most = (members / near).min(3);
     let far = if near == 1 {
@@ -138,7 +139,12 @@ fn raid10_layout(random: &mut Random, members: u32) -> u32 {
 impl Scenario {
     /// What its clients ask for.
     pub(crate) fn appetite(&self) -> Appetite {
-        Appetite { requests: self.requests, longest: self.longest, playground: self.playground }
+        Appetite {
+            requests: self.requests,
+            longest: self.longest,
+            playground: self.playground,
+            discards: true,
+        }
     }
 
     /// Draws a scenario.
@@ -286,6 +292,20 @@ impl Scenario {
     pub fn draw_write_back(&mut self, random: &mut Random) {
         if self.journal.is_some() && !random.one_in(3) {
             self.write_back = Some(*random.choose(&[4096, 32 << 10, 1 << 20, 1 << 20]));
+        }
+    }
+
+    /// What its array is to look like.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            level: self.level,
+            version: self.version,
+            chunk_sectors: self.chunk_sectors,
+            layout: self.layout,
+            size: self.size,
+            bitmap_chunk: self.bitmap_chunk,
+            ppl: self.ppl,
+            assume_clean: self.assume_clean,
         }
     }
 

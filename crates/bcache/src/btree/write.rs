@@ -19,7 +19,7 @@ use super::node::Node;
 use super::nodes::frame::Writing;
 use crate::counters::count;
 use crate::error::SetError;
-use crate::limits::{LEAVES_AT_ONCE, OPEN_KEYS};
+use crate::limits::OPEN_KEYS;
 use crate::plant::{self, Plant};
 use crate::set::CacheSet;
 use crate::waits;
@@ -100,7 +100,7 @@ impl CacheSet {
 
 /// Starts those who write leaves: for the journal, which wants to let go of entries, and for whoever waits for a frame.
 pub(crate) fn start(set: &Rc<CacheSet>) {
-    for _ in 0..LEAVES_AT_ONCE {
+    for _ in 0..set.options.leaves_at_once {
         let set = set.clone();
         let _running = spawn(async move { run(&set).await });
     }

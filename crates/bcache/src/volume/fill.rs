@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use bcache_format::Position;
 use block::{Buf, Outcome, Range, Request, Sectors};
@@ -27,7 +27,8 @@ pub(crate) struct Queue {
 }
 
 struct Job {
-    volume: Rc<Volume>,
+    /// Not for good: the volume has the set, and the set this queue.
+    volume: Weak<Volume>,
     fill: FillNo,
     start: Position,
     data: Buf,
@@ -64,7 +65,7 @@ impl Volume {
         };
         data.copy_from(0, &buf.slice((part.start - request.range.start).byte_len(), data.len()));
         engine.queue.jobs.borrow_mut().push_back(Job {
-            volume: self.clone(),
+            volume: Rc::downgrade(self),
             fill,
             start: self.position(part.start),
             data,
@@ -92,7 +93,9 @@ async fn run(set: &Rc<CacheSet>) {
         let job = engine.queue.jobs.borrow_mut().pop_front().expect("waited for");
         let _failed = put(set, &job).await; // a set that failed says so itself
         if !engine.fills.is_current(&job.fill) {
-            job.volume.writer().counters.miss_collision();
+            if let Some(volume) = job.volume.upgrade() {
+                volume.writer().counters.miss_collision();
+            }
             engine.totals.miss_collision();
         }
         engine.fills.end(job.fill);

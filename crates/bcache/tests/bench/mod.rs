@@ -155,7 +155,7 @@ impl Bench {
         let (dev, below): (Dev, Dev) = (cache.clone(), backing.clone());
         let examined = examined(&dev, &arena).await;
         let Kind::Cache(facts) = examined.summary.kind else { panic!("it is a cache") };
-        let options = Options { node_cache_bytes: 0 };
+        let options = Options { node_cache_bytes: 0, ..Options::default() };
         let set = Rc::new(CacheSet::open(dev, &examined, &arena, options).await.expect("it can be opened"));
         set.start(facts.replacement).await.expect("it can be started");
         let found = self::examined(&below, &arena).await;

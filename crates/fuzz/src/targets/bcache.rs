@@ -54,7 +54,7 @@ async fn looks(world: &Rc<World>) {
         let _ = dump.journal(|_, keys| keys.iter().for_each(|key| drop(key.to_string()))).await;
         let _ = dump.tree(|_, key, _, _| drop(key.to_string())).await;
     }
-    let options = Options { node_cache_bytes: 0 };
+    let options = Options { node_cache_bytes: 0, ..Options::default() };
     let Ok(set) = CacheSet::open(disks[0].clone(), &examined, &arena, options).await else { return };
     let backing = Backing {
         data_offset: 16,

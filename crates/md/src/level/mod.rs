@@ -15,13 +15,13 @@ use std::rc::Rc;
 
 use block::{Arena, Cause, Failed, Op, Outcome, Range, Request, Sectors};
 use md_format::Level;
-use md_format::geometry::raid0::Raid0Layout;
 use md_format::superblock::Summary;
 
-use crate::array::Array;
+use crate::array::{Array, Options};
 use crate::assembly::recorded_layout;
 use crate::error::Hindrance;
 use crate::member::{Condition, Member};
+use crate::plant;
 use crate::sync::{Scrub, Target};
 
 /// Where the sectors of an array lie.
@@ -51,8 +51,7 @@ pub(crate) struct Extent {
 pub(crate) fn map(
     summary: &Summary,
     members: &[Rc<Member>],
-    layout: Option<Raid0Layout>,
-    lanes: usize,
+    options: &Options,
     height: u8,
 ) -> Result<(Mapping, Sectors), Hindrance> {
     let sizes: Vec<u64> = slots(members).map(|member| member.data_size.0).collect();
@@ -63,7 +62,8 @@ pub(crate) fn map(
             Ok((Mapping::Linear(map), size))
         }
         Level::Raid0 => {
-            let map = raid0::Map::new(&sizes, summary.chunk_sectors, recorded_layout(summary), layout)?;
+            let map =
+                raid0::Map::new(&sizes, summary.chunk_sectors, recorded_layout(summary), options.layout)?;
             let size = map.size();
             Ok((Mapping::Raid0(map), size))
         }
@@ -75,7 +75,7 @@ pub(crate) fn map(
             let map = parity_map(summary)?;
             let places = members.iter().filter_map(|member| member.summary().ppl);
             let (size, log) = (map.size(), parity::log::Log::open(summary, &map, places, height));
-            Ok((Mapping::Parity(Box::new(parity::Striped::new(map, lanes, height, log))), size))
+            Ok((Mapping::Parity(Box::new(parity::Striped::new(map, options, height, log))), size))
         }
         other => Err(Hindrance::Level(other)),
     }
@@ -250,6 +250,7 @@ pub(crate) fn copies_of(array: &Array, at: Sectors) -> impl Iterator<Item = (u16
 
 /// Serves one request: what every slot of the array's layer runs.
 pub(crate) async fn serve(array: Rc<Array>, request: Request) -> Outcome {
+    let _shared = plant::shared_slot().await;
     array.still.passed().await;
     check(&array, &request)?;
     array.clients.set(array.clients.get() + 1);

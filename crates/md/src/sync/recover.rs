@@ -132,7 +132,12 @@ async fn complete(array: &Array, recovery: &Recovery, end: Sectors) {
     // missing, whose blocks parity gives back, or does not because it is listed itself (ADR 15).
     let rode_to_the_end = matches!(array.sync.offset.get(), ResyncOffset::At(at) if at >= array.sync_size().0)
         && level::recovery_makes_consistent(array);
-    rebuilt.into_iter().for_each(|rebuilt| array.promote(rebuilt));
+    for rebuilt in rebuilt {
+        // Who was rebuilt beside the one that was to replace it may be out already.
+        if array.members[rebuilt.member()].recovering().is_some() {
+            array.promote(rebuilt);
+        }
+    }
     if rode_to_the_end {
         array.metadata.require_resync(ResyncOffset::Complete);
     }

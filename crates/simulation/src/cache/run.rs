@@ -5,29 +5,25 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bcache::plant::{self, Plant};
-use bcache::{CacheSet, Examined, Options, Plan, Reader, Volume, check, create, examine, found};
-use bcache_format::superblock::{BackingPlan, CachePlan, Kind};
+use bcache::{CacheSet, Examined, Options, Reader, Volume, check, examine};
+use bcache_format::superblock::{CachePlan, Kind};
 use bcache_format::{CacheMode, Label, Position, Replacement, State};
 use block::{Arena, Dev, Range, SECTOR, Sectors};
 use runtime::sim::{Disk, Fate, Random, World};
-use runtime::waits::tell;
-use runtime::{Driver, Runtime, sleep_ms, spawn};
+use runtime::{Runtime, sleep_ms, spawn};
 
+use super::devices::{self, DATA_OFFSET};
 use super::passing::Passing;
 use super::scenario::{Deaths, End, Scenario, come_and_go};
-use crate::load::Load;
+use crate::era::{Era, Patience};
+use crate::load::{Copies, Load};
 use crate::model::Model;
 use crate::run::Violation;
 
-/// Where the data of backing devices begins.
-const DATA_OFFSET: u64 = 16;
 /// The number of the volume that lies in the cache alone.
 const FLASH: u32 = 99;
-/// An era that has not ended after so many events stands still.
-const FAR_TOO_MANY_EVENTS: u64 = 2_000_000;
-
-/// The same of an era that lasts this long.
-const FAR_TOO_LONG_NS: u64 = 1_800_000_000_000;
+/// An era that has not ended by then stands still.
+const PATIENCE: Patience = Patience { events: 2_000_000, ns: 1_800_000_000_000 };
 
 /// What came of a seed.
 #[derive(Clone, Debug)]
@@ -122,75 +118,33 @@ impl Run {
     fn make(&self) {
         let runtime = Runtime::new(self.world.clone());
         let scenario = &self.scenario;
-        let block_sectors = scenario.block_sectors as u16;
-        let mut devs: Vec<Dev> = vec![self.cache.clone()];
-        let cache = Plan::Cache(CachePlan {
+        let cache = CachePlan {
             device_sectors: scenario.buckets * scenario.bucket_sectors,
             bucket_sectors: scenario.bucket_sectors,
-            block_sectors,
+            block_sectors: scenario.block_sectors as u16,
             uuid: runtime::random_uuid(),
             set_uuid: runtime::random_uuid(),
             replacement: self.world.draw(|random: &mut Random| *random.choose(&Replacement::ALL)),
-        });
-        let mut plans = vec![cache];
-        for ((_, mode), disk) in scenario.backing.iter().zip(&self.backing) {
-            devs.push(disk.clone());
-            plans.push(Plan::Backing(BackingPlan {
-                block_sectors,
-                bucket_sectors: scenario.bucket_sectors as u16,
-                data_offset: DATA_OFFSET,
-                uuid: runtime::random_uuid(),
-                set_uuid: [0; 16],
-                label: Label([0; 32]),
-                mode: *mode,
-            }));
-        }
-        let superblocks: Vec<_> = plans.iter().map(|plan| plan.superblock().expect("it can be")).collect();
-        runtime.block_on(async {
-            let arena = Arena::new(4 << 20);
-            create(&superblocks, &devs, &arena).await.expect("disks without faults");
-            let examined = examine(&devs[0], &arena).await.expect("just made");
-            found(&devs[0], &examined, &arena, Some(scenario.journal_buckets)).await.expect("just made");
-        });
+        };
+        let backing = self.backing.iter().zip(&scenario.backing);
+        let backing = backing.map(|(disk, (_, mode))| (disk.clone() as Dev, *mode));
+        let made = devices::make(cache, scenario.journal_buckets, self.cache.clone(), backing);
+        runtime.block_on(made);
     }
 
     /// One era: open, take stock, load, end.
     fn era(&mut self, end: End) {
-        let start = self.world.events_done();
         let limit = match end {
-            End::PowerCut(events) | End::Kill(events) => start + events,
-            End::Stop => u64::MAX,
+            End::PowerCut(events) | End::Kill(events) => Some(events),
+            End::Stop => None,
         };
-        let runtime = Runtime::new(self.world.clone());
-        let world = self.world.clone();
-        let far_too_late = self.world.now().after_ns(FAR_TOO_LONG_NS);
-        let mut told = String::new();
-        let ended = runtime.run_until(self.live(end), |_| {
-            let is_over =
-                world.now() >= far_too_late || world.events_done() >= limit.min(start + FAR_TOO_MANY_EVENTS);
-            let goes_on = !is_over && !world.is_stuck();
-            if !goes_on {
-                told = tell(&runtime.waiting());
-            }
-            goes_on
+        let era = Era::begin(&self.world);
+        let played = era.play(self.live(end), limit, PATIENCE);
+        let ended = played.unwrap_or_else(|violation| {
+            self.violations.borrow_mut().push(violation);
+            None
         });
-        let events = self.world.events_done() - start;
-        let is_late = self.world.now() >= far_too_late;
-        if ended.is_none() && (is_late || self.world.is_stuck() || events >= FAR_TOO_MANY_EVENTS) {
-            self.complain(
-                "P3",
-                format!("after {events} events requests are pending and nothing completes: {told}"),
-            );
-        }
-        drop(runtime);
-        match end {
-            End::PowerCut(_) => self.world.power_cut(),
-            End::Kill(_) | End::Stop => self.world.kill(),
-        }
-        for disk in self.world.disks() {
-            disk.set_fate(Fate::Alive);
-            disk.set_faults(|faults| *faults = Default::default());
-        }
+        era.end(matches!(end, End::PowerCut(_)));
         for known in self.known.borrow().values() {
             known.model.borrow_mut().forget_readers();
         }
@@ -312,29 +266,13 @@ impl Run {
     }
 
     async fn open(&self, arena: &Rc<Arena>) -> Result<(Rc<CacheSet>, Vec<(u32, Rc<Volume>)>), String> {
-        let cache: Dev = self.cache.clone();
-        let examined = examine(&cache, arena).await.map_err(|error| error.to_string())?;
-        let options = Options { node_cache_bytes: 0 };
-        let set =
-            CacheSet::open(cache, &examined, arena, options).await.map_err(|error| error.to_string())?;
-        let set = Rc::new(set);
-        let Kind::Cache(facts) = examined.summary.kind else { return Err("no cache".to_owned()) };
-        set.start(facts.replacement).await.map_err(|error| error.to_string())?;
+        let options = Options { node_cache_bytes: 0, ..Options::default() };
+        let set = devices::open_set(self.cache.clone(), options, arena).await?;
         let mut volumes = Vec::new();
         for (number, disk) in self.backing.iter().enumerate() {
-            let dev: Dev = disk.clone();
-            let mut examined = examine(&dev, arena).await.map_err(|error| error.to_string())?;
-            let inode = match set.inode_of(&examined.summary.uuid) {
-                Some(inode) if state(&examined) != State::Detached => inode,
-                _ => {
-                    let inode = Volume::attach(&dev, &examined, &set, arena).await;
-                    examined = examine(&dev, arena).await.map_err(|error| error.to_string())?;
-                    inode.map_err(|error| error.to_string())?
-                }
-            };
             let name = format!("volume {number}");
-            let volume = Volume::start_backed(&name, dev, &examined, set.clone(), inode, arena).await;
-            volumes.push((number as u32, volume.map_err(|error| error.to_string())?));
+            let volume = devices::open_volume(&name, disk.clone(), &set, arena).await?;
+            volumes.push((number as u32, volume));
         }
         if let Some(sectors) = self.scenario.flash {
             let known = set.flash().first().copied();
@@ -376,7 +314,7 @@ impl Run {
             world: self.world.clone(),
             unrecorded: Rc::new(Vec::new),
             violations: self.violations.clone(),
-            copies: Box::new(copies),
+            copies: Copies::At(Box::new(copies)),
             tolerates_errors: Box::new(move || may_fail),
         }
     }

@@ -36,7 +36,7 @@ struct Job {
     piece: Range,
 }
 
-/// Copies what belongs into a window of the targets' rows, under a lock of all that it may touch.
+/// Copies what belongs into a window of the targets' rows, lane by lane: rows that lie in one piece may belong to several.
 pub(in crate::level) async fn recover_window(
     array: &Array,
     layout: &Layout,
@@ -44,24 +44,30 @@ pub(in crate::level) async fn recover_window(
     window: Range,
     targets: &[Target],
 ) -> Outcome {
-    let Some(bounds) = bounds(array, layout, window, targets) else { return Ok(()) };
-    let _range = array.lanes.of(bounds.start).ranges.lock(bounds).await;
-    let buf = memory.wait_take(window.count.byte_len()).await;
-    for target in targets.iter().filter(|target| target.from < window.end()) {
-        let mut jobs = jobs(array, layout, window, target.member).peekable();
-        while jobs.peek().is_some() {
-            let mut batch = [None; FAN_OUT];
-            batch.iter_mut().zip(&mut jobs).for_each(|(place, job)| *place = Some(job));
-            copy_batch(array, layout, &buf, window, &batch).await?;
+    for (number, lane) in array.lanes.all() {
+        let jobs = |target: &Target| {
+            let all = jobs(array, layout, window, target.member);
+            all.filter(move |job| array.lanes.number_of(job.piece.start) == number)
+        };
+        let Some(bounds) = bounds(targets.iter().flat_map(jobs)) else { continue };
+        let _range = lane.ranges.lock(bounds).await;
+        let buf = memory.wait_take(window.count.byte_len()).await;
+        for target in targets.iter().filter(|target| target.from < window.end()) {
+            // What was marked while this waited for the lock is being written to the target too, and may lie outside of it.
+            let mut jobs = jobs(target).filter(|job| bounds.contains(job.piece)).peekable();
+            while jobs.peek().is_some() {
+                let mut batch = [None; FAN_OUT];
+                batch.iter_mut().zip(&mut jobs).for_each(|(place, job)| *place = Some(job));
+                copy_batch(array, layout, &buf, window, &batch).await?;
+            }
         }
     }
     array.recorded().await
 }
 
-/// The part of the array that the rows of a window hold, from its first to its last sector.
-fn bounds(array: &Array, layout: &Layout, window: Range, targets: &[Target]) -> Option<Range> {
-    let pieces = targets.iter().flat_map(|target| jobs(array, layout, window, target.member));
-    let joined = pieces.map(|job| (job.piece.start, job.piece.end()));
+/// The part of the array that is copied, from its first to its last sector.
+fn bounds(jobs: impl Iterator<Item = Job>) -> Option<Range> {
+    let joined = jobs.map(|job| (job.piece.start, job.piece.end()));
     let (start, end) = joined.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))?;
     Some(Range::new(start, end - start))
 }

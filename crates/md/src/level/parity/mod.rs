@@ -48,7 +48,7 @@ use self::slots::Slots;
 use self::work::Works;
 use crate::array::{Array, Options};
 use crate::level::Mapping;
-use crate::limits::{JOURNALS, OFFERS, PARITY_WORKS, SLOTS, STRIPES_JOINED};
+use crate::limits::{JOURNALS, OFFERS, SLOTS, STRIPES_JOINED};
 use crate::member::Member;
 use crate::plant::{self, Plant};
 
@@ -69,13 +69,13 @@ pub(crate) struct Striped {
 }
 
 impl Striped {
-    /// Makes what `lanes` lanes of an array of this height need.
-    pub fn new(map: Map, lanes: usize, height: u8, log: Option<Log>) -> Striped {
-        let works = Works::new(&map, PARITY_WORKS, Rank::new(height, Step::Buffers));
+    /// Makes what an array of this height needs that is opened with these options.
+    pub fn new(map: Map, options: &Options, height: u8, log: Option<Log>) -> Striped {
+        let works = Works::new(&map, options.pools.works, Rank::new(height, Step::Buffers));
         let bytes = works.window().byte_len();
         let zeroes = Arena::new(bytes).take_zeroed(bytes).expect("the arena was made for it");
         let groups = || Groups::new(SLOTS * STRIPES_JOINED);
-        let lanes = 0..lanes.max(1);
+        let lanes = 0..options.lanes.max(1);
         let offers = lanes.clone().map(|_| Offers::new(OFFERS)).collect();
         let groups = lanes.map(|_| groups()).collect();
         let (logs, journals) = (InTurn::default(), InTurn::default());

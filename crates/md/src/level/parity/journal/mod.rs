@@ -42,9 +42,7 @@ use super::work::Works;
 use crate::array::{Array, Options};
 use crate::error::Hindrance;
 use crate::examine::Examined;
-use crate::limits::{
-    JOURNAL_RECLAIM_SECTORS, JOURNAL_RECLAIM_SHARE, JOURNAL_ROWS, JOURNAL_WRITE_OUTS, JOURNAL_WRITERS, SLOTS,
-};
+use crate::limits::{JOURNAL_RECLAIM_SECTORS, JOURNAL_RECLAIM_SHARE, JOURNAL_ROWS, SLOTS};
 use crate::member::{Condition, Member};
 
 /// Rows that are journaled in one piece: a block of every member.
@@ -74,6 +72,8 @@ pub(crate) struct Journal {
     /// What no member has yet: there is memory for it once the mode is write-back.
     cache: RefCell<Option<Cache>>,
     cache_bytes: usize,
+    /// Rows that are written out of it at once.
+    write_outs: usize,
     /// What the ring is still to take.
     account: Cell<Account>,
     /// What writing out needs, taken with the memory.
@@ -192,7 +192,7 @@ impl Journal {
         let (size, seed) = (size(&summary), md_format::journal::seed(&summary.array_uuid));
         let found = md_format::journal::tail(summary.journal_tail.unwrap_or(0), size);
         let arena = Arena::new(2 * UNIT_BYTES.next_power_of_two());
-        let writers = Works::new(map, JOURNAL_WRITERS, Rank::new(height, Step::Work));
+        let writers = Works::new(map, options.pools.journal_writers, Rank::new(height, Step::Work));
         writers.add_fresh(map.slots(), BLOCK.byte_len());
         writers.add_lists(map);
         let journal = Journal {
@@ -210,6 +210,7 @@ impl Journal {
             mode: Cell::new(JournalMode::WriteThrough),
             cache: RefCell::new(None),
             cache_bytes: options.journal_cache_bytes,
+            write_outs: options.pools.journal_write_outs,
             account: Cell::default(),
             outs: OnceCell::new(),
             writers,
@@ -221,7 +222,7 @@ impl Journal {
             emptying: Cell::new(false),
             stopping: Cell::new(false),
             changed: Event::with_capacity(2 * SLOTS),
-            out: Event::with_capacity(2 * JOURNAL_WRITE_OUTS),
+            out: Event::with_capacity(2 * options.pools.journal_write_outs),
             rank: Rank::new(height, Step::Log),
         };
         if options.write {
@@ -238,7 +239,7 @@ impl Journal {
             let bytes = self.cache_bytes.min(Sectors(self.size).byte_len());
             *self.cache.borrow_mut() = Some(Cache::new(bytes, parities));
             let rank = Rank::new(self.rank.height, Step::Buffers);
-            let outs = Works::new(&self.map, JOURNAL_WRITE_OUTS, rank);
+            let outs = Works::new(&self.map, self.write_outs, rank);
             outs.add_lists(&self.map);
             let _ = self.outs.set(outs);
         }
@@ -412,7 +413,7 @@ pub(crate) fn start(array: &Rc<Array>, then: impl FnOnce(&Rc<Array>) + 'static) 
         return;
     }
     block::reserve(4);
-    for _ in 0..JOURNAL_WRITE_OUTS {
+    for _ in 0..array.options.pools.journal_write_outs {
         let own = array.clone();
         let _running = spawn(async move {
             let (level, journal) = of(&own).expect("looked at before");

@@ -216,7 +216,7 @@ impl Log {
                     continue;
                 };
                 array.rank(Step::Buffers).wait();
-                let buf = array.arena.wait_take(PLACE_BYTES).await;
+                let buf = array.metadata.arena.wait_take(PLACE_BYTES).await;
                 let mut bytes = [0; BINDING_BYTES];
                 let binding = Binding::edit(&mut bytes).expect("as long as a binding");
                 binding.clear(&private.array_uuid, member.dev_number);
