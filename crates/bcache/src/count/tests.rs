@@ -46,7 +46,8 @@ fn start(bench: &Bench, node_cache_bytes: usize) -> (u64, u64, u64) {
         let Kind::Cache(facts) = examined.summary.kind else { panic!("it is a cache") };
         let reader = Reader::new(dev.clone(), facts.geometry, arena.clone()).expect("it is small");
         let nodes = check(&reader).await.counts.nodes;
-        let set = CacheSet::open(dev, &examined, &arena, Options { node_cache_bytes }).await;
+        let set =
+            CacheSet::open(dev, &examined, &arena, Options { node_cache_bytes, ..Options::default() }).await;
         let set = Rc::new(set.expect("it can be opened"));
         let before = bench.world.now();
         set.start(Replacement::Lru).await.expect("it can be started");
