@@ -168,11 +168,7 @@ impl Play {
         let watch = Rc::new(Watch { violations: violations.clone(), ..Watch::default() });
         for size in scenario.members.iter().chain(&scenario.journal) {
             let disk = world.add_disk(*size, scenario.logical_block);
-            let (watch, world) = (watch.clone(), Rc::downgrade(&world));
-            disk.observe(move |seen| {
-                let world = world.upgrade().expect("a disk is written in its world");
-                watch.see_write(&world, seen);
-            });
+            watch.look_at(&disk, &world);
         }
         Play {
             world,

@@ -174,8 +174,17 @@ impl Watch {
         }
     }
 
+    /// Looks at everything that is written to a disk of this world.
+    pub fn look_at(self: &Rc<Watch>, disk: &Disk, world: &Rc<World>) {
+        let (watch, world) = (self.clone(), Rc::downgrade(world));
+        disk.observe(move |seen| {
+            let world = world.upgrade().expect("a disk is written in its world");
+            watch.see_write(&world, seen);
+        });
+    }
+
     /// S5: when a member write starts, every superblock in use says, durably, that this range may be inconsistent.
-    pub fn see_write(&self, world: &World, seen: &WriteSeen<'_>) {
+    fn see_write(&self, world: &World, seen: &WriteSeen<'_>) {
         let array = self.array.borrow();
         let Some(array) = array.as_ref() else { return };
         if has_redundancy(array.shape().summary.level) && self.see_late(world, array, seen) {

@@ -117,12 +117,9 @@ impl Play {
         let watches: Vec<_> = scenario.arrays.iter().map(|_| watch()).collect();
         for (tier, watch) in scenario.arrays.iter().zip(&watches) {
             for place in tier.below() {
-                let Place::Disk(disk) = place else { continue };
-                let (watch, seen_in) = (watch.clone(), Rc::downgrade(&world));
-                world.disks()[disk].observe(move |seen| {
-                    let world = seen_in.upgrade().expect("a disk is written in its world");
-                    watch.see_write(&world, seen);
-                });
+                if let Place::Disk(disk) = place {
+                    watch.look_at(&world.disks()[disk], &world);
+                }
             }
         }
         Play {
