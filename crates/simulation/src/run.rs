@@ -483,6 +483,7 @@ impl Play {
             unrecorded: Rc::new(move || watch.unrecorded(&world)),
             violations: self.violations.clone(),
             copies: Copies::At(copies_of(&self.world, array)),
+            is_cached: false,
             tolerates_errors: tolerates_errors(array, self.scenario.journal_fails),
         }
     }

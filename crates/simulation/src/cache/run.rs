@@ -315,6 +315,7 @@ impl Run {
             unrecorded: Rc::new(Vec::new),
             violations: self.violations.clone(),
             copies: Copies::At(Box::new(copies)),
+            is_cached: true,
             tolerates_errors: Box::new(move || may_fail),
         }
     }

@@ -268,6 +268,7 @@ impl Play {
             }),
             violations: self.violations.clone(),
             copies,
+            is_cached: open.cached.is_some(),
             tolerates_errors: self.tolerance(open),
         }
     }
