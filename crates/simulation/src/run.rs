@@ -232,12 +232,8 @@ impl Play {
 
     /// One era: open, take stock, load with faults, end.
     fn era(&mut self, end: End) {
-        let limit = match end {
-            End::PowerCut(events) | End::Kill(events) => Some(events),
-            End::PowerCutLater(_) | End::Stop => None,
-        };
         let era = Era::begin(&self.world);
-        let played = era.play(self.live(end), limit, PATIENCE);
+        let played = era.play(self.live(end), end.after_events(), PATIENCE);
         self.watch.set(None, Vec::new());
         let array = self.current.take();
         self.was_kept.set(array.is_some_and(|array| array.private_log() == Some(PrivateLogState::Kept)));
@@ -246,7 +242,7 @@ impl Play {
             self.violations.borrow_mut().push(violation);
             None
         });
-        era.end(matches!(end, End::PowerCut(_) | End::PowerCutLater(_)));
+        era.end(end.is_power_cut());
         self.model.borrow_mut().forget_readers();
         // What a crash has left is there until somebody opens the array.
         self.crashed = end != End::Stop || (self.crashed && ended == Some(false));

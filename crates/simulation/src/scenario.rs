@@ -81,6 +81,21 @@ pub enum End {
     Stop,
 }
 
+impl End {
+    /// After how many events, where that is what ends it.
+    pub fn after_events(self) -> Option<u64> {
+        match self {
+            End::PowerCut(events) | End::Kill(events) => Some(events),
+            End::PowerCutLater(_) | End::Stop => None,
+        }
+    }
+
+    /// Whether disks lose what they have in their caches.
+    pub fn is_power_cut(self) -> bool {
+        matches!(self, End::PowerCut(_) | End::PowerCutLater(_))
+    }
+}
+
 /// Levels, those with more to go wrong more often.
 const LEVELS: [Level; 12] = [
     Level::Raid1,

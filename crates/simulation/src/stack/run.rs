@@ -159,18 +159,14 @@ impl Play {
 
     /// One era: open, take stock, load with faults, end.
     fn era(&mut self, end: End) {
-        let limit = match end {
-            End::PowerCut(events) | End::Kill(events) => Some(events),
-            End::PowerCutLater(_) | End::Stop => None,
-        };
         let era = Era::begin(&self.world);
-        let played = era.play(self.live(end), limit, PATIENCE);
+        let played = era.play(self.live(end), end.after_events(), PATIENCE);
         self.forget_arrays();
         let stopped = played.unwrap_or_else(|violation| {
             self.violations.borrow_mut().push(violation);
             None
         });
-        era.end(matches!(end, End::PowerCut(_) | End::PowerCutLater(_)));
+        era.end(end.is_power_cut());
         self.model.borrow_mut().forget_readers();
         self.crashed = stopped != Some(true);
         self.eras += 1;
